@@ -1,0 +1,146 @@
+"""Inodes, names, contents: everything but the bytes."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from gravitonfs.core.extents import Extent
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.ids import ContentId, Ino
+from gravitonfs.ports.ops import Attr, Batch, Reply
+
+
+class ContentKind(enum.IntEnum):
+    DRAFT = 0
+    FROZEN = 1
+    SEALED = 2
+
+
+class ContentInfo(NamedTuple):
+    """``digest`` only of sealed contents."""
+
+    id: ContentId
+    kind: ContentKind
+    length: int
+    version: int
+    digest: bytes | None
+
+
+class Entry(NamedTuple):
+    """A name in a directory. ``digest``: of a sealed file's content, else None."""
+
+    name: bytes
+    attr: Attr
+    digest: bytes | None
+
+
+class RegionMap(NamedTuple):
+    """One region of a content: extents sorted, disjoint, file offsets, no holes among them."""
+
+    region: int
+    extents: tuple[Extent, ...]
+
+
+class Touched(enum.IntFlag):
+    """What others must drop after a change."""
+
+    ENTRY = 1
+    ATTR = 2
+    DATA = 4
+
+
+class Change(NamedTuple):
+    """``parent`` and ``name`` only with ENTRY; ``ino`` the inode meant, as far as it is known."""
+
+    touched: Touched
+    ino: Ino
+    parent: Ino
+    name: bytes
+
+
+class VolumeUsage(NamedTuple):
+    """Of one volume. ``logical_bytes``: the sum of the sizes of its files, each inode once."""
+
+    logical_bytes: int
+    inodes: int
+
+
+Listener = Callable[[Sequence[Change]], None]
+"""Called with what *other* sessions changed, before their call returns, on their thread, no lock held."""
+Claims = Callable[[Ino], bool]
+"""Asked with the namespace's lock held: does this session have the inode open? Must not block."""
+
+
+class Namespace(Protocol):
+    """A volume, as one session sees it; obtained by attaching. Thread-safe.
+
+    What ``apply`` has answered is visible to every later call of any session of the store.
+    """
+
+    inline: bool
+    """Calls take microseconds and wait for nothing but the disk: an event loop may make them itself."""
+    volume: str
+    session: int
+    root: Ino
+    format: VolumeFormat
+    read_only: bool
+
+    def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+        """Apply each batch, atomically and in order. A repeated number returns its recorded answer.
+
+        ``durable`` waits until all of them, and whatever was applied before, survive power loss;
+        with an empty batch that is all it does. A batch that fails is answered with a Failure, uses
+        its number, and stops none of those behind it. Refusals raise, use no number and leave that
+        batch and those behind it unapplied: MissingBlocks, Gap, Fenced, Unavailable, and NoSpace
+        where the database has no room.
+        """
+
+    def grant(self, count: int) -> range:
+        """Fresh inode numbers, never given twice, not even after a crash."""
+
+    def lookup(self, parent: Ino, name: bytes) -> Attr | None:
+        """NotADirectory where the parent is none, NotFound (or Stale) where it is gone."""
+
+    def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
+        """The attributes of each step of a path, without following symlinks.
+
+        Shorter than ``path`` where a name does not exist or is no directory.
+        """
+
+    def attr(self, ino: Ino) -> Attr:
+        """Stale when the inode is gone."""
+
+    def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
+        """Names behind ``after`` in byte order, with attributes; fewer than ``limit`` at the end only."""
+
+    def parent(self, ino: Ino) -> tuple[Ino, bytes] | None:
+        """One (parent, name) of an inode; None for the root and for inodes without a name."""
+
+    def readlink(self, ino: Ino) -> bytes: ...
+
+    def xattr(self, ino: Ino, name: bytes) -> bytes:
+        """NoAttribute."""
+
+    def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
+        """All of an inode, names with values."""
+
+    def content(self, content: ContentId) -> ContentInfo: ...
+
+    def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
+        """The regions [first, last] that have extents, with what shows through from bases."""
+
+    def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Records by key (SetRecord)."""
+
+    def usage(self) -> VolumeUsage: ...
+
+    def watch(self, since: int) -> Iterator[Change]:
+        """What other sessions changed after version ``since``; ends when there is no more now.
+
+        Sessions in one process are told through their Listener instead.
+        """
+
+    def detach(self) -> None:
+        """End the session: its claims are dropped. Idempotent."""

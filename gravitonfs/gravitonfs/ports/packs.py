@@ -1,0 +1,85 @@
+"""The rows that say which packs exist, and the loose blocks kept in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.ports.blocks import Block
+
+
+class PackState(Enum):
+    STORING = "storing"
+    LIVE = "live"
+    CONDEMNED = "condemned"
+    DELETING = "deleting"
+    ABANDONED = "abandoned"
+
+
+class PackRow(NamedTuple):
+    """Times in nanoseconds by the database's clock; ``length`` 0 while the pack is open."""
+
+    number: PackNumber
+    uuid: bytes
+    state: PackState
+    owner: str
+    length: int
+    blocks: int
+    created_ns: int
+    relied_ns: int
+    changed_ns: int
+
+
+class PackRegistry(Protocol):
+    """Pack rows. Thread-safe; each call is one transaction unless it says otherwise.
+
+    On the embedded database the calls join the open group of changes: they are visible at once and
+    durable with the next commit. ``durable`` calls wait for it.
+    """
+
+    def begin(self, uuid: bytes, owner: str, state: PackState) -> PackNumber:
+        """A new row. Not durable by itself: whatever relies on the pack commits together with it."""
+
+    def sealed(self, number: PackNumber, length: int, blocks: int, footer: bytes) -> None:
+        """Record what a finished pack holds. Idempotent."""
+
+    def publish(self, number: PackNumber) -> bool:
+        """``storing`` to ``live``; False when a cleaner was faster. Durable."""
+
+    def abandon(self, number: PackNumber) -> None:
+        """A pack that is given up; nothing may rely on it from now on."""
+
+    def rows(self, after: PackNumber = NO_PACK, limit: int = 1000) -> list[PackRow]:
+        """By number, those behind ``after``."""
+
+    def get(self, number: PackNumber) -> PackRow | None: ...
+
+    def condemn(self, numbers: Sequence[PackNumber], before_ns: int) -> list[PackNumber]:
+        """Condemn those still live and last relied on before ``before_ns``; return which. Durable."""
+
+    def deleting(self, number: PackNumber) -> bool:
+        """``condemned`` or ``abandoned`` to ``deleting``; False otherwise. Durable."""
+
+    def deleted(self, number: PackNumber) -> None:
+        """Remove the row of a ``deleting`` pack whose every replica has confirmed."""
+
+    def clock_ns(self) -> int:
+        """The clock that ``relied_ns`` is read from; never goes back within an incarnation."""
+
+
+class LooseBlocks(Protocol):
+    """Blocks that came in with a batch (``Batch.loose``) and wait to be put into packs. Thread-safe."""
+
+    def loose_get(self, ids: Sequence[BlockId]) -> dict[BlockId, Block]:
+        """Those of ``ids`` that are loose. One query; payloads are the caller's."""
+
+    def loose_page(self, limit_bytes: int) -> list[Block]:
+        """The oldest loose blocks, up to so many stored bytes, at least one if there is any."""
+
+    def loose_drop(self, ids: Sequence[BlockId]) -> None:
+        """Remove blocks that are durable in live packs now. Durable with the next commit."""
+
+    def loose_bytes(self) -> int:
+        """Stored bytes of all loose blocks; answered without a query."""

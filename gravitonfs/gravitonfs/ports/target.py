@@ -1,0 +1,85 @@
+"""Where packs are kept: a directory, later an S3 bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple, Protocol
+
+from typing_extensions import Buffer
+
+
+class ObjectInfo(NamedTuple):
+    key: str
+    length: int
+
+
+class Space(NamedTuple):
+    """Bytes; ``capacity`` and ``free`` are 0 where the target does not know them."""
+
+    capacity: int
+    free: int
+
+
+class Target(Protocol):
+    """A flat store of immutable objects. Keys are relative paths of ``[a-z0-9./-]``.
+
+    All calls are thread-safe. Errors: ``NotFound``, ``NoSpace``, ``ReadOnly``, ``Unavailable`` (the
+    same call may succeed later), ``Damaged`` (the medium reports a read error).
+    """
+
+    name: str
+
+    def put(self, key: str, body: BinaryIO, length: int) -> None:
+        """Store an object whole or not at all; durable when this returns. Repeating it is harmless.
+
+        ``body`` is read from its position; a body shorter or longer than ``length`` is ``Invalid``
+        and leaves nothing.
+        """
+
+    def get(self, key: str, start: int, length: int) -> Buffer:
+        """Bytes [start, start + length), fewer only at the object's end. The caller owns the buffer."""
+
+    def head(self, key: str) -> ObjectInfo:
+        """Raises ``NotFound``."""
+
+    def delete(self, key: str) -> None:
+        """Durable when this returns; deleting what is not there is no error."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with ``prefix``, in any order; what changes meanwhile may miss."""
+
+    def space(self) -> Space: ...
+
+
+class AppendFile(Protocol):
+    """An object that grows. One writer; ``read`` may be called from any thread."""
+
+    def append(self, buffers: Sequence[Buffer]) -> int:
+        """Add the bytes at the end and return the offset at which they start.
+
+        Buffers may be reused as soon as this returns. Not durable. The bytes can be read at once,
+        through ``read`` and through the target. After an error the object's tail is undefined: give
+        the object up.
+        """
+
+    def sync(self) -> int:
+        """Make everything appended before this call durable; return the length that is durable.
+
+        Callers at the same time share one flush. After an error the object must be given up:
+        a second sync that succeeds proves nothing.
+        """
+
+    def read(self, start: int, length: int) -> Buffer: ...
+
+    def close(self) -> None:
+        """Does not sync."""
+
+
+class AppendTarget(Target, Protocol):
+    """A target on a local file system, where a pack is written in place."""
+
+    def create(self, key: str) -> AppendFile:
+        """A new, empty object; its name is durable once its first ``sync`` has returned."""
+
+    def read_cached(self, key: str, start: int, length: int) -> Buffer | None:
+        """As ``get``, but ``None`` where answering would wait for the disk. Never blocks for long."""

@@ -1,0 +1,81 @@
+"""What the background work (collection, re-chunking, reaping, checks) asks of a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from gravitonfs.core.extents import Extent
+from gravitonfs.core.ids import BlockId, ContentId, Ino
+
+
+class ExtentRow(NamedTuple):
+    """One stored row of extents (base or delta, live or in history, with its holes)."""
+
+    content: ContentId
+    region: int
+    extents: tuple[Extent, ...]
+
+
+class Fragmented(NamedTuple):
+    """A content whose extents are many for its size, and nobody has changed it lately."""
+
+    content: ContentId
+    version: int
+    length: int
+    extents: int
+
+
+class Undigested(NamedTuple):
+    content: ContentId
+    version: int
+    length: int
+
+
+class Problem(NamedTuple):
+    """One thing that ``check`` found wrong: a sentence, and the inode or content meant (0: none)."""
+
+    what: str
+    ino: Ino
+    content: ContentId
+
+
+class Upkeep(Protocol):
+    """Thread-safe. Every call is short (bounded by its limit), so that front ends are not held up."""
+
+    def extent_rows(self) -> Iterator[list[ExtentRow]]:
+        """Every row that keeps blocks alive, live and history, in pages; the roots of a mark.
+
+        A row written after the call began may or may not come; rows that are there all along do.
+        """
+
+    def loose_ids(self) -> list[BlockId]: ...
+
+    def reap(self, limit: int) -> int:
+        """Free up to ``limit`` rows of contents, inodes and removed trees that nothing names any more.
+
+        Returns how many; 0 when there is nothing left.
+        """
+
+    def fragmented(self, idle_before_ns: int, limit: int) -> list[Fragmented]: ...
+
+    def undigested(self, idle_before_ns: int, limit: int) -> list[Undigested]:
+        """Frozen contents and idle drafts without a digest."""
+
+    def deep_drafts(self, limit: int) -> list[ContentId]:
+        """Drafts that stand on a base and are worth flattening."""
+
+    def flatten(self, content: ContentId) -> None:
+        """Copy what shows through from a draft's bases into it, and let the bases go."""
+
+    def users(self, content: ContentId) -> Sequence[Ino]:
+        """The inodes that have this content, itself or through a draft's base."""
+
+    def path(self, ino: Ino) -> bytes:
+        """One path of an inode from its volume's root, for messages; ``#<ino>`` when it has none."""
+
+    def check(self) -> Iterator[Problem]:
+        """The namespace's own consistency: links, names, contents, references, sizes."""
+
+    def dump(self) -> Iterator[bytes]:
+        """The whole namespace at one moment, as lines of text that ``load`` reads, in pieces."""

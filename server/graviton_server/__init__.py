@@ -1,0 +1,1 @@
+"""The engine behind Graviton: namespace, packs, targets, upkeep, and the command line."""
