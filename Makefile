@@ -1,0 +1,48 @@
+# Two commands: `make up` and `make test`. Each starts from a bare clone.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+
+.PHONY: help up test test-all lint format lock bench clean run-environment dev-environment
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+up: run-environment  ## mount a volume on ./mnt and serve it over WebDAV, until Ctrl-C
+	@exec .venv/bin/graviton up --data ./graviton-data --mount ./mnt
+
+test: lint       ## the whole quick suite, real mounts included
+	$(PYTEST) -m "not soak"
+
+test-all: lint   ## also soak, long fuzzing and the comparison with other systems
+	$(PYTEST)
+	$(PY) -m tests.benchmarks.compare
+
+lint: dev-environment  ## ruff, mypy, import directions
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+format: dev-environment  ## let ruff put the code in order
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+lock: dev-environment  ## pin the newest dependencies that pyproject.toml allows
+	tools/lock --upgrade
+
+bench: dev-environment  ## compare with JuiceFS, rclone and a do-nothing file system; writes docs/benchmarks.md
+	$(PY) -m tests.benchmarks.compare
+
+clean:           ## remove everything made here except the data of `make up`
+	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+run-environment:
+	@[ -n "$(SKIP_SYSTEM_PACKAGES)" ] || tools/system-packages run
+	@tools/environment run
+
+dev-environment:
+	@[ -n "$(SKIP_SYSTEM_PACKAGES)" ] || tools/system-packages test
+	@tools/environment dev

@@ -1,0 +1,46 @@
+"""Fixtures that every suite may use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.places import make_scratch, unmount_below
+from harness.programs import Graviton
+from harness.users import User, ordinary_users
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("mount") and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("/dev/fuse cannot be opened here")
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory on a real disk, walkable by every user; what is mounted below goes with it."""
+    path = make_scratch()
+    yield path
+    unmount_below(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def graviton(scratch: Path) -> Iterator[Graviton]:
+    """Runs ``graviton`` in ``scratch``. An error or a warning in a log fails the test."""
+    runner = Graviton(scratch)
+    yield runner
+    runner.close()
+    troubles = runner.troubles()
+    assert not troubles, "unexpected in the logs:\n" + "\n".join(troubles)
+
+
+@pytest.fixture
+def users() -> Sequence[User]:
+    """Ordinary users; switching to them needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can switch to other users")
+    return ordinary_users()

@@ -1,0 +1,1 @@
+"""What tests of whole processes share: places on disk, running programs, mounts, ordinary users."""
