@@ -1,0 +1,138 @@
+"""Bytes in: cut, hash, ask, compress what is new, put, and name the blocks in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+from gravitonfs.content.budget import Budget
+from gravitonfs.content.session import Session
+from gravitonfs.core.chunking import Chunker
+from gravitonfs.core.codec import encode
+from gravitonfs.core.extents import Extent
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.hashing import block_id
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.errors import MissingBlocks
+from gravitonfs.ports.blocks import Block, BlockStore
+from gravitonfs.ports.ops import LooseBlock, Op, Result
+
+LOOSE_LIMIT = 1 << 20
+"""A durable flush with fewer new bytes than this goes into the database (DESIGN: loose blocks)."""
+_RETRIES = 8
+
+
+class Piece(NamedTuple):
+    """One block's worth of a file, cut and hashed. ``data`` is kept until a batch names it."""
+
+    offset: int
+    id: BlockId
+    data: memoryview
+
+
+class Stored(NamedTuple):
+    """What a batch needs to name pieces: their extents, packs to rely on, and blocks that travel in it."""
+
+    extents: tuple[Extent, ...]
+    packs: tuple[PackNumber, ...]
+    loose: tuple[LooseBlock, ...]
+
+
+class LooseRoom(Protocol):
+    """Whether the database takes more loose blocks now; over its budget they go into packs."""
+
+    def loose_bytes(self) -> int: ...
+
+
+class Ingest:
+    """The write pipeline of one volume, shared by all of its writers. Thread-safe."""
+
+    def __init__(
+        self,
+        session: Session,
+        store: BlockStore,
+        fmt: VolumeFormat,
+        *,
+        budget: Budget,
+        workers: ThreadPoolExecutor,
+        loose: LooseRoom | None = None,
+        loose_budget: int = 64 << 20,
+    ) -> None:
+        self.session = session
+        self.store = store
+        self.format = fmt
+        self.budget = budget
+        self.workers = workers
+        self._loose = loose
+        self._loose_budget = loose_budget
+
+    def chunker(self) -> Chunker:
+        return Chunker(self.format)
+
+    def hash_pieces(self, offset: int, data: memoryview, lengths: Sequence[int]) -> list[Piece]:
+        key = self.format.block_key
+        pieces = []
+        start = 0
+        for length in lengths:
+            part = data[start : start + length]
+            pieces.append(Piece(offset + start, block_id(part, key), part))
+            start += length
+        return pieces
+
+    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False) -> Stored:
+        """Put what the store lacks. With ``durable`` little new data becomes loose blocks instead."""
+        ids = [piece.id for piece in pieces]
+        packs = self.store.missing(ids)
+        fresh: dict[BlockId, Block] = {}
+        level = self.format.compression_level
+        for piece, pack in zip(pieces, packs, strict=True):
+            if pack == NO_PACK and piece.id not in fresh:
+                fresh[piece.id] = Block(piece.id, *_encoded(piece.data, level))
+        loose: tuple[LooseBlock, ...] = ()
+        placed: dict[BlockId, PackNumber] = {}
+        if fresh:
+            blocks = list(fresh.values())
+            if durable and self._fits_loose(blocks):
+                loose = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
+            else:
+                placed = dict(zip(fresh, self.store.put(blocks), strict=True))
+        extents = tuple(
+            Extent(piece.offset, piece.data.nbytes, piece.id, 0, pack or placed.get(piece.id, NO_PACK))
+            for piece, pack in zip(pieces, packs, strict=True)
+        )
+        return Stored(extents, tuple({e.hint for e in extents if e.hint}), loose)
+
+    def commit_pieces(
+        self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
+    ) -> tuple[Result, ...]:
+        """Store the pieces and apply the ops that name them; done again where packs went away meanwhile."""
+        for _ in range(_RETRIES):
+            stored = self.store_pieces(pieces, durable=durable)
+            try:
+                return self.apply(stored, ops(stored.extents), durable=durable)
+            except MissingBlocks as refusal:
+                self.store.forget_packs([PackNumber(p) for p in refusal.packs])
+        stored = self.store_pieces(pieces, durable=durable)
+        return self.apply(stored, ops(stored.extents), durable=durable)
+
+    def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
+        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock."""
+        if durable and stored.packs:
+            self.store.sync(stored.packs)
+        return self.session.submit(ops, packs=stored.packs, loose=stored.loose, durable=durable)
+
+    def _fits_loose(self, blocks: Sequence[Block]) -> bool:
+        if self._loose is None:
+            return False
+        size = sum(memoryview(block.payload).nbytes for block in blocks)
+        return size < LOOSE_LIMIT and self._loose.loose_bytes() + size <= self._loose_budget
+
+
+class OpsOfExtents(Protocol):
+    def __call__(self, extents: tuple[Extent, ...], /) -> tuple[Op, ...]: ...
+
+
+def _encoded(data: memoryview, level: int) -> tuple[int, int, memoryview]:
+    codec, payload = encode(data, level)
+    return codec, data.nbytes, memoryview(payload)

@@ -1,0 +1,218 @@
+"""Bytes out: extents, cache, store; verified by the store."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from typing_extensions import Buffer
+
+from gravitonfs.content.cache import BlockCache
+from gravitonfs.core.extents import REGION, Extent, covering
+from gravitonfs.core.ids import NO_CONTENT, BlockId, PackNumber
+from gravitonfs.errors import Damaged, GravitonError
+from gravitonfs.ports.blocks import BlockStore
+from gravitonfs.ports.namespace import Namespace
+from gravitonfs.ports.ops import Attr
+
+SMALL = 64 << 10
+"""A file up to this size is read together with its neighbours in the pack."""
+NEAR_SPAN = 1 << 20
+_MAPS_MAX = 64
+_GROUP = 4 << 20
+"""Plain bytes fetched by one worker at a time while reading ahead."""
+
+
+class Fetcher:
+    """Gets blocks into the cache, each only once at a time. Shared by all readers. Thread-safe.
+
+    ``_lock`` guards ``_flying``: which blocks a worker is fetching.
+    """
+
+    def __init__(self, store: BlockStore, cache: BlockCache, workers: ThreadPoolExecutor) -> None:
+        self.store = store
+        self.cache = cache
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._flying: dict[BlockId, Future[None]] = {}
+
+    def block(self, block: BlockId, hint: PackNumber, *, small: bool) -> Buffer:
+        """One block, from the cache, from whoever is fetching it, or from the store."""
+        found = self.cache.get(block)
+        if found is not None:
+            return found
+        flying = self._flying.get(block)
+        if flying is not None:
+            flying.result()
+            found = self.cache.get(block)
+            if found is not None:
+                return found
+        if small and hint:
+            together = self.store.near(block, hint, NEAR_SPAN)
+            for neighbour, data in reversed(together):
+                self.cache.put(neighbour, data)
+            return together[0][1]
+        data = next(iter(self.store.get(((block, hint),))))
+        self.cache.put(block, data)
+        return data
+
+    def quick(self, block: BlockId, hint: PackNumber) -> Buffer | None:
+        """As ``block``, but None where that would wait."""
+        found = self.cache.get(block)
+        if found is None and block not in self._flying:
+            found = self.store.get_cached(block, hint)
+            if found is not None:
+                self.cache.put(block, found)
+        return found
+
+    def ahead(self, wanted: Sequence[tuple[BlockId, PackNumber, int]]) -> None:
+        """Start fetching (block, hint, plain length)s that are not there yet; returns at once."""
+        group: list[tuple[BlockId, PackNumber]] = []
+        size = 0
+        for block, hint, length in wanted:
+            if block in self.cache or block in self._flying:
+                continue
+            group.append((block, hint))
+            size += length
+            if size >= _GROUP:
+                self._start(group)
+                group, size = [], 0
+        if group:
+            self._start(group)
+
+    def _start(self, group: list[tuple[BlockId, PackNumber]]) -> None:
+        landed: Future[None] = Future()
+        with self._lock:
+            group = [pair for pair in group if pair[0] not in self._flying]
+            for block, _ in group:
+                self._flying[block] = landed
+        if group:
+            self._workers.submit(self._fetch, group, landed)
+
+    def _fetch(self, group: list[tuple[BlockId, PackNumber]], landed: Future[None]) -> None:
+        try:
+            for (block, _), data in zip(group, self.store.get(group), strict=True):
+                self.cache.put(block, data)
+        except GravitonError:
+            pass  # whoever needs the block asks the store itself and is told what is wrong with it
+        finally:
+            with self._lock:
+                for block, _ in group:
+                    self._flying.pop(block, None)
+            landed.set_result(None)
+
+
+class ContentReader:
+    """Reads one content at one version. Thread-safe.
+
+    Extents are kept by region. When a block is gone (re-chunked and collected meanwhile) they are
+    read anew, once.
+    """
+
+    def __init__(self, namespace: Namespace, fetcher: Fetcher, attr: Attr) -> None:
+        self.size = attr.size
+        self.key = (attr.content, attr.version)
+        self._namespace = namespace
+        self._fetcher = fetcher
+        self._maps: OrderedDict[int, tuple[Extent, ...]] = OrderedDict()
+
+    def read(self, offset: int, length: int) -> Buffer:
+        """Up to ``length`` bytes at ``offset``, fewer only at the end. Holes read as zeroes."""
+        end = min(offset + length, self.size)
+        if end <= offset:
+            return b""
+        try:
+            return self._assemble(offset, end)
+        except Damaged:
+            self._maps.clear()
+            return self._assemble(offset, end)
+
+    def read_quick(self, offset: int, length: int) -> Buffer | None:
+        """As ``read``, but None where that would wait for a disk or a network."""
+        end = min(offset + length, self.size)
+        if end <= offset:
+            return b""
+        parts = self._extents(offset, end)
+        found: list[tuple[Extent, Buffer]] = []
+        for extent in parts:
+            data = self._fetcher.quick(extent.block, extent.hint)
+            if data is None:
+                return None
+            found.append((extent, data))
+        return _lay_out(found, offset, end)
+
+    def stream(self, start: int, stop: int, window: int = 16 << 20) -> Iterator[Buffer]:
+        """[start, stop) in pieces of about a block, with reading ahead."""
+        ahead = start
+        offset = start
+        stop = min(stop, self.size)
+        while offset < stop:
+            if offset + window // 2 >= ahead:
+                target = min(stop, offset + window)
+                self.ahead(max(ahead, offset), target)
+                ahead = target
+            extents = self._extents(offset, min(offset + (1 << 20), stop))
+            end = min(extents[0].end if extents and extents[0].offset <= offset else offset + (1 << 20), stop)
+            if extents and extents[0].offset > offset:
+                end = min(extents[0].offset, end)
+            piece = self.read(offset, end - offset)
+            yield piece
+            offset = end
+
+    def ahead(self, start: int, end: int) -> None:
+        """Start fetching what [start, end) needs; returns at once."""
+        end = min(end, self.size)
+        if end > start:
+            self._fetcher.ahead([(e.block, e.hint, e.length) for e in self._extents(start, end)])
+
+    def tail(self, maximum: int) -> bytes:
+        """The last block's bytes if the file ends in a block of its own under ``maximum`` bytes."""
+        if not self.size:
+            return b""
+        last = self._extents(self.size - 1, self.size)
+        if not last or last[0].length >= maximum or last[0].end != self.size or last[0].block_offset:
+            return b""
+        return bytes(self.read(last[0].offset, last[0].length))
+
+    def _assemble(self, offset: int, end: int) -> Buffer:
+        small = self.size <= SMALL
+        block = self._fetcher.block
+        parts = [(e, block(e.block, e.hint, small=small)) for e in self._extents(offset, end)]
+        return _lay_out(parts, offset, end)
+
+    def _extents(self, start: int, end: int) -> list[Extent]:
+        first, last = start // REGION, (end - 1) // REGION
+        if first == last:
+            return covering(self._map(first), start, end)
+        result: list[Extent] = []
+        for region in range(first, last + 1):
+            result += covering(self._map(region), start, end)
+        return result
+
+    def _map(self, region: int) -> tuple[Extent, ...]:
+        found = self._maps.get(region)
+        if found is None:
+            content = self.key[0]
+            maps = self._namespace.extents(content, region, region) if content != NO_CONTENT else []
+            found = maps[0].extents if maps else ()
+            self._maps[region] = found
+            while len(self._maps) > _MAPS_MAX:
+                self._maps.popitem(last=False)
+        return found
+
+
+def _lay_out(parts: list[tuple[Extent, Buffer]], start: int, end: int) -> Buffer:
+    """The bytes of [start, end): a view where one extent has them all, else a copy."""
+    if len(parts) == 1:
+        extent, data = parts[0]
+        if extent.offset <= start and extent.end >= end:
+            at = start - extent.offset + extent.block_offset
+            return memoryview(data)[at : at + end - start]
+    result = bytearray(end - start)
+    for extent, data in parts:
+        low, high = max(start, extent.offset), min(end, extent.end)
+        at = low - extent.offset + extent.block_offset
+        result[low - start : high - start] = memoryview(data)[at : at + high - low]
+    return result

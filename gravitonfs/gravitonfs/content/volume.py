@@ -1,0 +1,92 @@
+"""A volume as front ends use it: names, bytes in, bytes out."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from gravitonfs.content.budget import Budget
+from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.ingest import Ingest, LooseRoom
+from gravitonfs.content.reader import ContentReader, Fetcher
+from gravitonfs.content.session import Session
+from gravitonfs.content.stage import StagedFile
+from gravitonfs.content.writer import FileWriter
+from gravitonfs.core.ids import Ino
+from gravitonfs.ports.blocks import BlockStore
+from gravitonfs.ports.namespace import Namespace
+from gravitonfs.ports.ops import Attr, Op, Result
+
+
+class Content:
+    """What the volumes of one process share: the block store, caches, budgets and worker threads."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        *,
+        loose: LooseRoom | None = None,
+        dirty_limit: int = 128 << 20,
+        cache_limit: int = 128 << 20,
+    ) -> None:
+        self.store = store
+        self.loose = loose
+        self.dirty = Budget(dirty_limit)
+        self.cache = BlockCache(cache_limit)
+        threads = (os.cpu_count() or 2) + 1
+        self.ingest_workers = ThreadPoolExecutor(threads, "ingest")
+        self.fetch_workers = ThreadPoolExecutor(threads, "fetch")
+        self.fetcher = Fetcher(store, self.cache, self.fetch_workers)
+
+    def close(self) -> None:
+        """Waits for work that has begun; every volume is closed before."""
+        self.ingest_workers.shutdown()
+        self.fetch_workers.shutdown(cancel_futures=True)
+
+
+class Volume:
+    """One attached volume. Thread-safe, except for the readers and writers it hands out."""
+
+    def __init__(self, namespace: Namespace, content: Content) -> None:
+        self.namespace = namespace
+        self.store = content.store
+        self.shared = content
+        self.session = Session(namespace)
+        self.ingest = Ingest(
+            self.session,
+            content.store,
+            namespace.format,
+            budget=content.dirty,
+            workers=content.ingest_workers,
+            loose=content.loose,
+        )
+
+    def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:
+        """One user operation: one batch, atomic. Raises the error of the op that failed."""
+        return self.session.submit(ops, durable=durable)
+
+    def submit_for_attr(self, op: Op, *, durable: bool = False) -> Attr:
+        return self.session.submit_for_attr(op, durable=durable)
+
+    def new_ino(self) -> Ino:
+        return self.session.new_ino()
+
+    def reader(self, attr: Attr) -> ContentReader:
+        return ContentReader(self.namespace, self.shared.fetcher, attr)
+
+    def writer(self, attr: Attr) -> FileWriter:
+        return FileWriter(self.ingest, attr, self._tail_of)
+
+    def stage(self, *, mode: int, uid: int, gid: int) -> StagedFile:
+        return StagedFile(self.ingest, mode=mode, uid=uid, gid=gid)
+
+    def commit(self) -> None:
+        """Wait until everything applied so far survives power loss."""
+        self.session.commit()
+
+    def close(self) -> None:
+        """End the session; what it staged and did not publish goes. Idempotent."""
+        self.namespace.detach()
+
+    def _tail_of(self, attr: Attr) -> bytes:
+        return self.reader(attr).tail(self.namespace.format.block_min)
