@@ -23,7 +23,6 @@ class Budget:
     def used(self) -> int:
         return self._used
 
-    @property
     def exceeded(self) -> bool:
         return self._used > self.limit
 

@@ -46,7 +46,7 @@ class StagedFile:
         if not copy:
             return
         self._stream.append(copy, 0)
-        if self._ingest.budget.exceeded:
+        if self._ingest.budget.exceeded():
             self._stream.push()
             if not self._ingest.budget.wait(_WAIT):
                 self._stream.flush()

@@ -1,0 +1,1 @@
+"""The mount: pyfuse3 requests become calls of the VFS. The only package that imports pyfuse3."""

@@ -1,0 +1,65 @@
+"""Attributes in the kernel's shape."""
+
+from __future__ import annotations
+
+import pyfuse3
+
+from gravitonfs.ports.ops import Attr
+
+BLOCK = 512
+PREFERRED_IO = 1 << 20
+"""``st_blksize``: programs that copy with it send requests as large as the kernel allows."""
+
+
+class Times:
+    """How long the kernel may trust what it was told, in seconds."""
+
+    __slots__ = ("attr", "entry", "negative")
+
+    def __init__(self, entry: float, attr: float, negative: float) -> None:
+        self.entry = entry
+        self.attr = attr
+        self.negative = negative
+
+
+class Ownership:
+    """What a mount shows instead of what is stored (options uid, gid, umask)."""
+
+    __slots__ = ("gid", "uid", "umask")
+
+    def __init__(self, uid: int | None = None, gid: int | None = None, umask: int | None = None) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.umask = umask
+
+
+def entry_attributes(attr: Attr, times: Times, shown: Ownership | None = None) -> pyfuse3.EntryAttributes:
+    entry = pyfuse3.EntryAttributes()
+    (
+        ino, mode, nlink, uid, gid, rdev, size,
+        entry.st_atime_ns, entry.st_mtime_ns, entry.st_ctime_ns, _, _, _,
+    ) = attr  # fmt: skip
+    if shown is not None:
+        uid = uid if shown.uid is None else shown.uid
+        gid = gid if shown.gid is None else shown.gid
+        mode = mode if shown.umask is None else mode & ~shown.umask
+    entry.st_ino = pyfuse3.InodeT(ino)
+    entry.st_mode = pyfuse3.ModeT(mode)
+    entry.st_nlink = nlink
+    entry.st_uid = uid
+    entry.st_gid = gid
+    entry.st_rdev = rdev
+    entry.st_size = size
+    entry.st_blksize = PREFERRED_IO
+    entry.st_blocks = -(-size // BLOCK)
+    entry.entry_timeout = times.entry
+    entry.attr_timeout = times.attr
+    return entry
+
+
+def no_entry(times: Times) -> pyfuse3.EntryAttributes:
+    """A name that does not exist, which the kernel may remember."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = pyfuse3.InodeT(0)
+    entry.entry_timeout = times.negative
+    return entry

@@ -1,0 +1,199 @@
+"""Mounting: start, tune, serve, drain, unmount."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from gravitonfs.content.volume import Volume
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
+from gravitonfs.fuse import mountpoint as mountpoints
+from gravitonfs.fuse.attributes import Ownership, Times
+from gravitonfs.fuse.kernel import KernelCaches
+from gravitonfs.fuse.memory import keep_large_buffers
+from gravitonfs.fuse.operations import Operations
+from gravitonfs.ports.namespace import Change, Claims, Listener
+from gravitonfs.ports.target import Space
+from gravitonfs.vfs.vfs import Vfs
+
+log = logging.getLogger("graviton.fuse")
+
+_READ_AHEAD_KIB = 4096
+_BACKGROUND = 64
+_SOLE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class MountOptions:
+    """What a mount can be told. Seconds and bytes; None: as stored, or the default."""
+
+    read_only: bool = False
+    allow_other: bool = False
+    subdir: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    umask: int | None = None
+    timeout: float = 60.0
+    drain_timeout: float = 300.0
+    cache_seconds: float = _SOLE_SECONDS
+    """How long the kernel may keep entries and attributes: long while one process owns the volume."""
+    extra: tuple[str, ...] = field(default=())
+
+
+Attach = Callable[[Claims, Listener], Volume]
+"""Attaches the volume: who mounts must be asked about open inodes and told of others' changes."""
+
+
+class Mount:
+    """One mount in this process. ``run`` blocks in the main thread; ``stop`` from any thread."""
+
+    def __init__(
+        self,
+        attach: Attach,
+        mountpoint: Path,
+        options: MountOptions,
+        *,
+        space: Callable[[], Space] = lambda: Space(0, 0),
+        describe: Callable[[], dict[str, object]] = dict,
+    ) -> None:
+        self.mountpoint = mountpoint
+        self._options = options
+        mountpoints.prepare(mountpoint)
+        self._vfs: Vfs | None = None
+        self._kernel: KernelCaches | None = None
+        self.volume = attach(self._claims, self._changed)
+        self.vfs = self._vfs = Vfs(self.volume, timeout=options.timeout, space=space, describe=describe)
+        self._root = self._find_root()
+        self._kernel = KernelCaches(self._root)
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope: trio.CancelScope | None = None
+
+    def _claims(self, ino: Ino) -> bool:
+        return self._vfs is not None and self._vfs.claims(ino)
+
+    def _changed(self, changes: list[Change] | tuple[Change, ...] | object) -> None:
+        assert isinstance(changes, (list, tuple))
+        if self._vfs is not None:
+            self._vfs.changed(changes)
+        if self._kernel is not None:
+            self._kernel.changed(changes)
+
+    def _find_root(self) -> Ino:
+        namespace = self.volume.namespace
+        parts = [part for part in self._options.subdir.encode(errors="surrogateescape").split(b"/") if part]
+        if not parts:
+            return namespace.root
+        found = namespace.resolve(parts)
+        if len(found) < len(parts):
+            raise NotFound(f"the volume has no directory {self._options.subdir}")
+        if found[-1].mode & 0o170000 != 0o040000:
+            raise NotADirectory(f"{self._options.subdir} is no directory")
+        return found[-1].ino
+
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until the mount is taken away (fusermount3 -u), ``stop``, SIGTERM or SIGINT.
+
+        Everything written is stored and committed before this returns; if that fails, it raises.
+        """
+        keep_large_buffers()
+        sys.setswitchinterval(0.0005)
+        options = set(pyfuse3.default_options) | {
+            "fsname=graviton",
+            "subtype=graviton",
+            "default_permissions",
+        }
+        options |= set(self._options.extra)
+        if self._options.allow_other:
+            options.add("allow_other")
+        if self._options.read_only:
+            options.add("ro")
+        seconds = self._options.cache_seconds
+        shown = Ownership(self._options.uid, self._options.gid, self._options.umask)
+        plain = (shown.uid, shown.gid, shown.umask) == (None, None, None)
+        operations = Operations(
+            self.vfs, Times(seconds, seconds, seconds), root=self._root, shown=None if plain else shown
+        )
+        try:
+            pyfuse3.init(operations, str(self.mountpoint), options)
+        except RuntimeError as error:
+            raise Unavailable(f"{self.mountpoint} cannot be mounted: {error}") from error
+        unmount = True
+        try:
+            trio.run(self._serve, on_ready)
+            unmount = self._stopped
+        finally:
+            if self._kernel is not None:
+                self._kernel.live = False
+            pyfuse3.close(unmount=unmount)
+            self.volume.close()
+
+    _stopped = False
+
+    async def _serve(self, on_ready: Callable[[], None]) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_signals)
+            nursery.start_soon(self._announce, on_ready)
+            await pyfuse3.main(min_tasks=8, max_tasks=64)
+            nursery.cancel_scope.cancel()
+        with trio.CancelScope(
+            shield=True, deadline=trio.current_time() + self._options.drain_timeout
+        ) as scope:
+            await self.vfs.sync_all()
+        if scope.cancelled_caught:
+            raise Unavailable(f"{self.vfs.files.dirty_bytes} bytes could not be stored in time")
+
+    async def _announce(self, on_ready: Callable[[], None]) -> None:
+        """Once the kernel has been answered its first request, the mount answers."""
+        await trio.to_thread.run_sync(self._tune, abandon_on_cancel=True)
+        if self._kernel is not None:
+            self._kernel.live = True
+        await trio.to_thread.run_sync(on_ready, abandon_on_cancel=True)
+
+    def _tune(self) -> None:
+        """As far as this user may: large readahead and enough requests in the background."""
+        self.mountpoint.stat()
+        device = mountpoints.device_of(self.mountpoint)
+        minor = device.partition(":")[2]
+        for path, value in (
+            (f"/sys/class/bdi/{device}/read_ahead_kb", _READ_AHEAD_KIB),
+            (f"/sys/fs/fuse/connections/{minor}/max_background", _BACKGROUND),
+            (f"/sys/fs/fuse/connections/{minor}/congestion_threshold", _BACKGROUND * 3 // 4),
+        ):
+            try:
+                Path(path).write_text(str(value))
+            except OSError as error:
+                log.debug("%s stays as it is: %s", path, error)
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                log.info("received %s: storing what is left", signal.Signals(number).name)
+                self._stopped = True
+                await self._drain()
+
+    async def _drain(self) -> None:
+        """Store what is written while requests are still answered, then end the session."""
+        try:
+            with trio.move_on_after(self._options.drain_timeout):
+                await self.vfs.sync_all()
+        except GravitonError as error:
+            log.error("not everything could be stored: %s", error)
+        pyfuse3.terminate()
+
+    def stop(self) -> None:
+        """Drain and unmount; ``run`` returns then. Any thread; idempotent."""
+        if self._token is not None:
+            self._stopped = True
+            self._token.run_sync_soon(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        trio.lowlevel.spawn_system_task(self._drain)

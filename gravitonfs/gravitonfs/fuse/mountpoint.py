@@ -1,0 +1,71 @@
+"""The directory a volume is mounted on: checks before, clean-up of what a dead mount left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from gravitonfs.errors import Busy, Invalid, NotADirectory, NotFound, Unavailable
+
+
+def prepare(mountpoint: Path) -> None:
+    """Make sure something can be mounted there; a mount whose process died is taken away first."""
+    try:
+        info = os.stat(mountpoint)
+    except FileNotFoundError:
+        raise NotFound(f"{mountpoint} does not exist: create the directory first") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
+            raise Invalid(f"{mountpoint} cannot be used: {error.strerror}") from error
+        detach(mountpoint)
+        info = os.stat(mountpoint)
+    if not os.path.isdir(mountpoint):
+        raise NotADirectory(f"{mountpoint} is no directory")
+    if os.path.ismount(mountpoint) and fs_type(mountpoint).startswith("fuse"):
+        raise Busy(f"something is mounted on {mountpoint} already: 'graviton umount {mountpoint}' first")
+    del info
+
+
+def detach(mountpoint: Path) -> None:
+    """Lazily unmount; open files of a dead mount fail anyway."""
+    tool = shutil.which("fusermount3") or shutil.which("fusermount")
+    if tool is None:
+        raise Unavailable("fusermount3 is not installed: install the package fuse3")
+    done = subprocess.run(
+        [tool, "-u", "-z", "--", str(mountpoint)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Busy(f"{mountpoint} cannot be unmounted: {done.stderr.strip()}")
+
+
+def fs_type(mountpoint: Path) -> str:
+    """The type in the kernel's mount table, or an empty string."""
+    wanted = os.path.realpath(mountpoint)
+    found = ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.split()
+            if _unescape(fields[4]) == wanted:
+                found = fields[fields.index("-") + 1]
+    return found
+
+
+def device_of(mountpoint: Path) -> str:
+    """``major:minor`` of the mount, which names its tunables in /sys; empty when there is none."""
+    wanted = os.path.realpath(mountpoint)
+    found = ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.split()
+            if _unescape(fields[4]) == wanted:
+                found = fields[2]
+    return found
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text

@@ -1,0 +1,84 @@
+"""Reading directories while they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from gravitonfs.core.ids import Ino
+from gravitonfs.ports.namespace import Entry
+
+PAGE = 1000
+PAGE_CHANGING = 64
+_KEPT = 4 * PAGE
+
+
+class Numbered(NamedTuple):
+    """An entry with the position that a later read continues behind."""
+
+    position: int
+    entry: Entry
+
+
+class ListDirectory(Protocol):
+    def __call__(self, directory: Ino, after: bytes | None, limit: int, /) -> Sequence[Entry]: ...
+
+
+class DirectoryHandle:
+    """One open directory. Positions count entries returned; 0 is the start.
+
+    Entries come in byte order of their names, so one that exists all along is returned exactly once
+    whatever comes and goes. Attributes of a page that was read ahead are only used while nothing
+    changed since (``tick``): the kernel would cache stale ones.
+    """
+
+    def __init__(self, ino: Ino, list_directory: ListDirectory) -> None:
+        self.ino = ino
+        self._list = list_directory
+        self._names: list[bytes] = []
+        self._first = 0
+        """Position before ``_names[0]``: older names are dropped."""
+        self._page: dict[int, Entry] = {}
+        self._page_tick = -1
+
+    def read(self, position: int, tick: int) -> Iterator[Numbered]:
+        """Entries behind ``position``, as many as the caller takes. ``tick`` rises with every change."""
+        if position == 0:
+            self._names, self._first, self._page = [], 0, {}
+        if position < self._first:
+            self._rewind(position)
+        while True:
+            entry = self._page.get(position) if self._page_tick == tick else None
+            if entry is None:
+                if not self._load(position, tick):
+                    return
+                entry = self._page[position]
+            position += 1
+            yield Numbered(position, entry)
+
+    def _load(self, position: int, tick: int) -> bool:
+        after = self._names[position - self._first - 1] if position > self._first else None
+        limit = PAGE if self._page_tick in (tick, -1) else PAGE_CHANGING
+        entries = self._list(self.ino, after, limit)
+        del self._names[position - self._first :]
+        self._names += [entry.name for entry in entries]
+        self._page = {position + index: entry for index, entry in enumerate(entries)}
+        self._page_tick = tick
+        excess = len(self._names) - _KEPT
+        if excess > PAGE:
+            # Keep the name before the page: it is where the page starts.
+            excess = min(excess, position - self._first - 1)
+            if excess > 0:
+                del self._names[:excess]
+                self._first += excess
+        return bool(entries)
+
+    def _rewind(self, position: int) -> None:
+        """seekdir to a place whose name is forgotten: count again from the start."""
+        self._names, self._first, self._page = [], 0, {}
+        while len(self._names) < position:
+            entries = self._list(self.ino, self._names[-1] if self._names else None, PAGE)
+            if not entries:
+                return
+            self._names += [entry.name for entry in entries]
+        del self._names[position:]

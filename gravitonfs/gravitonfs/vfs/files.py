@@ -1,0 +1,228 @@
+"""Open files: reads, writes, and when what was written becomes part of the volume."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+from typing_extensions import Buffer
+
+from gravitonfs.content.volume import Volume
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Unavailable
+from gravitonfs.ports.ops import Attr, Disclaim, Truncate
+from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
+
+T = TypeVar("T")
+_AHEAD_FIRST = 1 << 20
+_AHEAD_MAX = 32 << 20
+
+
+class FileHandle:
+    """One open(2). ``next`` is where a sequential reader goes on; ``window`` how far it reads ahead."""
+
+    __slots__ = ("ahead_to", "flags", "inode", "next", "window", "writes")
+
+    def __init__(self, inode: OpenInode, flags: int) -> None:
+        self.inode = inode
+        self.flags = flags
+        self.writes = flags & os.O_ACCMODE != os.O_RDONLY
+        self.next = 0
+        self.window = 0
+        self.ahead_to = 0
+
+
+class Files:
+    """The data side of a mount."""
+
+    def __init__(self, volume: Volume, *, timeout: float, threads: int = 16) -> None:
+        self.volume = volume
+        self.open_inodes = OpenInodes()
+        self._timeout = timeout
+        self._threads = trio.CapacityLimiter(threads)
+        self._max_size = volume.namespace.format.max_file_size
+
+    def open(self, attr: Attr, flags: int) -> tuple[FileHandle, bool]:
+        """A handle, and whether the kernel may keep the pages it has of this file."""
+        writes = flags & os.O_ACCMODE != os.O_RDONLY
+        if writes and self.volume.namespace.read_only:
+            raise ReadOnly("the mount is read-only")
+        inode = self.open_inodes.open(attr, writes=writes)
+        keep = inode.writer is not None or self.open_inodes.pages_are_current(attr)
+        self.open_inodes.remember_pages(attr)
+        return FileHandle(inode, flags), keep
+
+    async def read(self, handle: FileHandle, offset: int, size: int) -> Buffer:
+        inode = handle.inode
+        if inode.stale:
+            self._refresh(inode)
+        writer = inode.writer
+        if writer is not None and writer.overlaps(offset, offset + size):
+            await self.flush(inode)
+        reader = inode.current_reader(self.volume)
+        if offset == handle.next and size:
+            self._read_ahead(handle, offset + size)
+        else:
+            handle.window = handle.ahead_to = 0
+        handle.next = offset + size
+        data = reader.read_quick(offset, size)
+        if data is None:
+            data = await self._thread(partial(reader.read, offset, size))
+        return data
+
+    def _read_ahead(self, handle: FileHandle, end: int) -> None:
+        """Keep a window ahead of a sequential reader that doubles up to 32 MiB."""
+        if handle.window == 0:
+            handle.window = _AHEAD_FIRST
+            handle.ahead_to = end
+        if handle.ahead_to - end <= handle.window // 2:
+            target = end + handle.window
+            reader = handle.inode.current_reader(self.volume)
+            if handle.ahead_to < reader.size:
+                reader.ahead(max(handle.ahead_to, end), target)
+            handle.ahead_to = target
+            handle.window = min(handle.window * 2, _AHEAD_MAX)
+
+    async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
+        size = len(data)
+        if offset + size > self._max_size:
+            raise FileTooLarge(f"files of this volume have at most {self._max_size} bytes")
+        inode = handle.inode
+        if inode.lock.locked():
+            async with inode.lock:
+                await self._write(inode, offset, data)
+        else:
+            inode.lock.acquire_nowait()
+            try:
+                await self._write(inode, offset, data)
+            finally:
+                inode.lock.release()
+        if self.volume.ingest.budget.exceeded():
+            await self._make_room(inode)
+        return size
+
+    async def _write(self, inode: OpenInode, offset: int, data: bytes) -> None:
+        if inode.stale:
+            self._refresh(inode)
+        writer = inode.writer
+        if writer is None:
+            writer = inode.writer = self.volume.writer(inode.attr)
+        if writer.error is None and writer.write_is_quick(offset, len(data)):
+            writer.write(offset, data)
+        else:
+            await self._thread(partial(writer.write, offset, data))
+
+    async def _make_room(self, inode: OpenInode) -> None:
+        """The budget of unstored bytes is used up: this writer waits, and everybody's bytes get going."""
+        budget = self.volume.ingest.budget
+        if inode.writer is not None:
+            inode.writer.push()
+        deadline = time.monotonic() + self._timeout
+        while budget.exceeded():
+            if await self._thread(partial(budget.wait, 0.05)):
+                return
+            for other in self.open_inodes:
+                if not budget.exceeded():
+                    return
+                if other.writer is not None and other.writer.dirty:
+                    await self.flush(other)
+            if time.monotonic() > deadline:
+                raise Unavailable("the store takes no more data; the bytes written so far are kept")
+
+    async def flush(self, inode: OpenInode, *, seal: bool = False, durable: bool = False) -> None:
+        """Everything written so far into the namespace; ``durable`` waits until it survives power loss."""
+        async with inode.exclusive():
+            writer = inode.writer
+            if writer is None:
+                if durable:
+                    await self.commit()
+                return
+            if writer.quick:
+                writer.flush(seal=seal, durable=durable)
+            else:
+                await self._thread(partial(writer.flush, seal=seal, durable=durable))
+            self._adopt(inode, writer.attr)
+
+    def _adopt(self, inode: OpenInode, attr: Attr) -> None:
+        if attr.version >= inode.attr.version:
+            inode.attr = attr
+            self.open_inodes.remember_pages(attr)
+
+    async def commit(self) -> None:
+        namespace = self.volume.namespace
+        if namespace.inline:
+            self.volume.commit()
+        else:
+            await self._thread(self.volume.commit)
+
+    async def close(self, inode: OpenInode) -> None:
+        """close(2) of one descriptor: what was written is visible to others when this returns."""
+        if inode.writer is None:
+            return
+        if inode.sealed:
+            if inode.writer.dirty:
+                await self.flush(inode)
+            return
+        inode.sealed = True
+        await self.flush(inode, seal=True)
+
+    async def release(self, handle: FileHandle) -> None:
+        """The last descriptor of an open(2) is gone."""
+        inode = handle.inode
+        try:
+            if handle.writes and inode.writer is not None and inode.writer.dirty:
+                await self.flush(inode)
+        except GravitonError:
+            if inode.handles == 1 and inode.writer is not None:
+                inode.writer.discard()
+            raise
+        finally:
+            if self.open_inodes.close(handle.inode, writes=handle.writes) and inode.orphan:
+                self.volume.submit(Disclaim((inode.attr.ino,)))
+
+    async def truncate(self, ino: Ino, size: int) -> Attr:
+        if size > self._max_size:
+            raise FileTooLarge(f"files of this volume have at most {self._max_size} bytes")
+        inode = self.open_inodes.get(ino)
+        if inode is None:
+            return self.volume.submit_for_attr(Truncate(ino, size))
+        async with inode.exclusive():
+            writer = inode.writer
+            if writer is not None and writer.dirty:
+                if size == 0:
+                    await self._thread(writer.discard)
+                elif writer.quick:
+                    writer.flush()
+                else:
+                    await self._thread(writer.flush)
+            attr = self.volume.submit_for_attr(Truncate(ino, size))
+            if writer is not None:
+                writer.reset(attr)
+            inode.sealed = False
+            self._adopt(inode, attr)
+            return attr
+
+    async def flush_all(self) -> None:
+        """Everything of every open file into the namespace."""
+        for inode in self.open_inodes:
+            if inode.writer is not None and inode.writer.dirty:
+                await self.flush(inode)
+
+    @property
+    def dirty_bytes(self) -> int:
+        return self.volume.ingest.budget.used
+
+    def _refresh(self, inode: OpenInode) -> None:
+        inode.stale = False
+        attr = self.volume.namespace.attr(inode.attr.ino)
+        inode.attr = attr
+        if inode.writer is not None and not inode.writer.dirty:
+            inode.writer.reset(attr)
+
+    async def _thread(self, call: Callable[[], T]) -> T:
+        """On a worker thread. Not cancellable: bytes are never left half handed over."""
+        return await trio.to_thread.run_sync(call, limiter=self._threads)

@@ -1,0 +1,110 @@
+"""Inodes that somebody has open, and what this process holds for them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from gravitonfs.content.reader import ContentReader
+from gravitonfs.content.volume import Volume
+from gravitonfs.content.writer import FileWriter
+from gravitonfs.core.ids import Ino
+from gravitonfs.ports.ops import Attr
+
+_SEEN_MAX = 100_000
+
+
+class OpenInode:
+    """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
+
+    __slots__ = ("attr", "handles", "lock", "orphan", "reader", "sealed", "stale", "writer", "writers")
+
+    def __init__(self, attr: Attr) -> None:
+        self.attr = attr
+        self.handles = 0
+        self.writers = 0
+        self.writer: FileWriter | None = None
+        self.reader: ContentReader | None = None
+        self.lock = trio.Lock()
+        self.stale = False
+        """Another session changed it: ask for its attributes before the next read or write."""
+        self.orphan = False
+        """It may have lost its last name while open."""
+        self.sealed = False
+        """Its content was sealed once since it was opened; not again at every close of a duplicate."""
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """The lock, without a pass through the scheduler when it is free."""
+        if self.lock.locked():
+            await self.lock.acquire()
+        else:
+            self.lock.acquire_nowait()
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def current_reader(self, volume: Volume) -> ContentReader:
+        attr = self.attr
+        reader = self.reader
+        if reader is None or reader.key != (attr.content, attr.version) or reader.size != attr.size:
+            reader = self.reader = volume.reader(attr)
+        return reader
+
+    def seen(self, attr: Attr) -> Attr:
+        """``attr`` as a caller of stat must see it: with what is written but not stored yet."""
+        writer = self.writer
+        if writer is not None and writer.dirty:
+            return attr._replace(size=writer.size, mtime_ns=writer.mtime_ns, ctime_ns=writer.mtime_ns)
+        return attr
+
+
+class OpenInodes:
+    """All open inodes of a mount. ``__contains__`` may be called from any thread (a dict look-up)."""
+
+    def __init__(self) -> None:
+        self._inodes: dict[Ino, OpenInode] = {}
+        self._cached: OrderedDict[Ino, tuple[int, int]] = OrderedDict()
+
+    def __contains__(self, ino: object) -> bool:
+        return ino in self._inodes
+
+    def __iter__(self) -> Iterator[OpenInode]:
+        return iter(list(self._inodes.values()))
+
+    def get(self, ino: Ino) -> OpenInode | None:
+        return self._inodes.get(ino)
+
+    def open(self, attr: Attr, *, writes: bool) -> OpenInode:
+        inode = self._inodes.get(attr.ino)
+        if inode is None:
+            inode = self._inodes[attr.ino] = OpenInode(attr)
+        elif inode.writer is None:
+            inode.attr = attr
+        inode.handles += 1
+        inode.writers += writes
+        return inode
+
+    def close(self, inode: OpenInode, *, writes: bool) -> bool:
+        """Give a handle up; True when it was the last one."""
+        inode.handles -= 1
+        inode.writers -= writes
+        if inode.handles:
+            return False
+        del self._inodes[inode.attr.ino]
+        return True
+
+    def pages_are_current(self, attr: Attr) -> bool:
+        """The kernel's pages of this inode are those of this content and version."""
+        return self._cached.get(attr.ino) == (attr.content, attr.version)
+
+    def remember_pages(self, attr: Attr) -> None:
+        """From now on the kernel's pages, if any, are those of ``attr``."""
+        self._cached[attr.ino] = (attr.content, attr.version)
+        self._cached.move_to_end(attr.ino)
+        if len(self._cached) > _SEEN_MAX:
+            self._cached.popitem(last=False)
