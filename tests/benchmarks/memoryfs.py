@@ -119,7 +119,7 @@ class MemoryFs(pyfuse3.Operations):
             if node is not None and node.attr.st_nlink == 0:
                 del self.nodes[ino]
 
-    async def rename(self, parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx):  # noqa: PLR0917 (pyfuse3 says so)
+    async def rename(self, parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx):
         ino = self._child(parent_inode_old, name_old).attr.st_ino
         replaced = self.nodes[parent_inode_new].children.get(name_new)
         if replaced is not None:
