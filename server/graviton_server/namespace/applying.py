@@ -1,0 +1,199 @@
+"""Applying one batch: exactly once, whole or not at all, after everything it relies on.
+
+Guarded by the store's lock.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+from graviton_server.namespace.dispatch import APPLY
+from graviton_server.namespace.engine import DatabaseError, DuplicateKey
+from graviton_server.namespace.group import AppliedBatch
+from graviton_server.namespace.sessions import Recorded, Session
+from graviton_server.namespace.txn import Txn
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced, Gap, GravitonError, Internal, Invalid, ReadOnly
+from gravitonfs.ports.namespace import Change
+from gravitonfs.ports.ops import Batch, Failure, Result
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.store import NamespaceStore
+
+
+class Applier:
+    def __init__(self, store: NamespaceStore) -> None:
+        self._store = store
+        self._execute = store.execute
+        self.txn = Txn(store.execute, store.format, self._claimants, self._grant)
+        self._replaying: AppliedBatch | None = None
+        self._rewound = 0
+        self.batches = self.ops = self.failures = self.repeats = 0
+
+    def apply(self, session: Session, batch: Batch, told: list[Change]) -> Recorded:
+        """Apply a batch, or return what was recorded. Raises refusals, which use no number."""
+        store = self._store
+        number = batch.number
+        if number != session.last + 1:
+            return self._not_next(session, number)
+        if not session.alive:
+            raise Fenced(f"session {session.id} has ended")
+        if session.read_only and (batch.ops or batch.loose):
+            raise ReadOnly("the volume is attached read-only")
+        group = store.group
+        group.ensure()
+        clock = store.clock_ns()
+        if batch.packs:
+            store.packs.refused(batch.packs)
+            store.packs.rely(batch.packs, clock)
+        txn = self.txn
+        txn.version += 1
+        entry = AppliedBatch(session, batch, txn.version, txn.content, clock, None)
+        try:
+            results, failure = self._run(txn, session, batch, clock)
+        except DatabaseError as error:
+            txn.content = entry.content
+            raise group.broken_by(error) from error
+        if failure is None:
+            if txn.tape is not None:
+                entry = entry._replace(tape=txn.tape)
+            if batch.ops or batch.loose:
+                group.entries.append(entry)
+            if txn.changes:
+                told.extend(txn.changes)
+            self.ops += len(results)
+        else:
+            self.failures += 1
+        self.batches += 1
+        recorded = (number, results, failure)
+        session.recorded.append(recorded)
+        session.last = number
+        session.dirty = True
+        return recorded
+
+    def _not_next(self, session: Session, number: int) -> Recorded:
+        if number > session.last:
+            raise Gap(session.last)
+        if number < 1:
+            raise Invalid("batches are numbered from 1")
+        self.repeats += 1
+        return session.repeat(number)
+
+    def _run(
+        self, txn: Txn, session: Session, batch: Batch, clock: int
+    ) -> tuple[tuple[Result, ...], Failure | None]:
+        """The ops of a batch in a savepoint; a failed one leaves nothing behind."""
+        execute = self._execute
+        volume = session.volume
+        txn.now = batch.time_ns
+        txn.clock = clock
+        txn.session = session.id
+        txn.volume = volume.id
+        txn.snapshot = volume.snapshot
+        txn.bytes = txn.inodes = 0
+        txn.tape = None
+        txn.changes = [] if session.others else None
+        loose_bytes = loose_count = 0
+        results: list[Result] = []
+        execute("SAVEPOINT batch")
+        try:
+            if batch.loose:
+                add = self._store.loose.add
+                for block in batch.loose:
+                    added = add(block)
+                    if added >= 0:
+                        loose_bytes += added
+                        loose_count += 1
+            for op in batch.ops:
+                results.append(APPLY[type(op)](txn, op))
+        except GravitonError as error:
+            self._undo()
+            return (), Failure(len(results), error.kind.value, str(error))
+        except DuplicateKey as error:
+            self._undo()
+            return (), Failure(
+                len(results), Internal.kind.value, f"the namespace contradicts itself: {error}"
+            )
+        except OverflowError:
+            self._undo()
+            return (), Failure(len(results), Invalid.kind.value, "a number is too large")
+        except BaseException:
+            if self._store.engine.in_transaction:
+                self._undo()
+            raise
+        execute("RELEASE batch")
+        if txn.inodes or txn.bytes:
+            volume.logical_bytes += txn.bytes
+            volume.inodes += txn.inodes
+            volume.dirty = True
+        if loose_count:
+            loose = self._store.loose
+            loose.bytes += loose_bytes
+            loose.count += loose_count
+            self._store.group.bytes += loose_bytes
+        return tuple(results), None
+
+    def _undo(self) -> None:
+        self._execute("ROLLBACK TO batch")
+        self._execute("RELEASE batch")
+        # What the batch had reserved is taken back too.
+        self.txn.content_limit = 0
+        self._store.forget_reservation()
+
+    def replay(self, entry: AppliedBatch) -> None:
+        """Apply again what a failed commit has taken back, with the same outcome."""
+        txn = self.txn
+        after = txn.version, txn.content
+        txn.version, txn.content = entry.version, entry.content
+        self._replaying, self._rewound = entry, 0
+        try:
+            _, failure = self._run(txn, entry.session, entry.batch, entry.clock)
+        finally:
+            self._replaying = None
+            txn.version, txn.content = after
+        if failure is not None:
+            raise Internal(f"a batch that was applied fails when it is applied again: {failure.message}")
+
+    def outside_batch(self, volume: int, snapshot: int) -> Txn:
+        """The state for upkeep's own changes, which belong to no session."""
+        txn = self.txn
+        txn.version += 1
+        txn.volume, txn.snapshot, txn.session = volume, snapshot, 0
+        txn.now = time.time_ns()
+        txn.clock = self._store.clock_ns()
+        txn.tape = txn.changes = None
+        txn.bytes = txn.inodes = 0
+        return txn
+
+    def _claimants(self, txn: Txn, ino: Ino) -> list[int]:
+        """The sessions that have an inode open; asked once, then remembered for a replay."""
+        if self._replaying is not None:
+            return list(cast("list[int]", self._next_decision()))
+        found = self._store.claimants(txn.volume, ino)
+        self._remember(txn, tuple(found))
+        return found
+
+    def _grant(self, txn: Txn, count: int) -> int:
+        """The first of so many fresh inode numbers."""
+        if self._replaying is not None:
+            first = cast("int", self._next_decision())
+            self._store.reserve_inos(first + count)
+            return first
+        first = self._store.take_inos(count)
+        self._remember(txn, first)
+        return first
+
+    def _next_decision(self) -> object:
+        tape = self._replaying.tape if self._replaying is not None else None
+        if tape is None:
+            raise Internal("a batch that is applied again asks what it did not ask the first time")
+        decision = tape[self._rewound]
+        self._rewound += 1
+        return decision
+
+    @staticmethod
+    def _remember(txn: Txn, decision: object) -> None:
+        if txn.tape is None:
+            txn.tape = []
+        txn.tape.append(decision)

@@ -1,0 +1,31 @@
+"""Which function applies which op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from graviton_server.namespace import attributes, data, names, orphans, records, staging, trees
+from graviton_server.namespace.txn import Txn
+from gravitonfs.ports import ops
+
+APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
+    ops.Create: names.create,
+    ops.Link: names.link,
+    ops.Unlink: names.unlink,
+    ops.Rmdir: names.rmdir,
+    ops.Rename: names.rename,
+    ops.SetAttr: attributes.set_attr,
+    ops.SetXattr: attributes.set_xattr,
+    ops.RemoveXattr: attributes.remove_xattr,
+    ops.Truncate: data.truncate,
+    ops.Write: data.write,
+    ops.Append: data.append,
+    ops.Rewrite: data.rewrite,
+    ops.Seal: data.seal,
+    ops.Publish: staging.publish,
+    ops.Clone: trees.clone,
+    ops.RemoveTree: trees.remove_tree,
+    ops.Disclaim: orphans.disclaim,
+    ops.SetRecord: records.set_record,
+}

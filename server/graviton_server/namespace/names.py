@@ -1,0 +1,300 @@
+"""Ops on names: Create, Link, Unlink, Rmdir, Rename."""
+
+from __future__ import annotations
+
+import stat
+from typing import Final
+
+from graviton_server.namespace import orphans
+from graviton_server.namespace.engine import DuplicateKey
+from graviton_server.namespace.history import keep_inode, keep_name
+from graviton_server.namespace.inheritance import inherit
+from graviton_server.namespace.txn import ACL_DEFAULT, ROW, Inode, Txn, check_name
+from gravitonfs.core.ids import NO_CONTENT, NO_INO, Ino
+from gravitonfs.errors import (
+    Exists,
+    Invalid,
+    IsADirectory,
+    NameTooLong,
+    NotADirectory,
+    NotEmpty,
+    NotFound,
+    NotPermitted,
+    TooManyLinks,
+)
+from gravitonfs.ports.namespace import Touched
+from gravitonfs.ports.ops import Attr, Create, Link, Removed, Rename, RenameMode, Rmdir, Unlink
+
+LINK_MAX: Final = 65_000
+TARGET_MAX: Final = 4095
+_KINDS: Final = frozenset(
+    (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+)
+_MODE_BITS: Final = 0o177777
+
+_ADD_NAME: Final = "INSERT INTO names (parent, name, ino, born) VALUES (?, ?, ?, ?)"
+_DELETE_NAME: Final = "DELETE FROM names WHERE parent = ? AND name = ?"
+_POINT_NAME: Final = "UPDATE names SET ino = ?, born = ? WHERE parent = ? AND name = ?"
+_ADD_INODE: Final = (
+    "INSERT INTO inodes (ino, mode, nlink, uid, gid, rdev, size, atime, mtime, ctime, btime, content,"
+    " version, flags, born, volume, target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
+)
+_NAMED: Final = (
+    "SELECT " + ", ".join(f"i.{column.strip()}" for column in ROW.split(",")) + " FROM names n"
+    " JOIN inodes i ON i.ino = n.ino WHERE n.parent = ? AND n.name = ?"
+)
+_ANY_NAME: Final = "SELECT 1 FROM names WHERE parent = ? LIMIT 1"
+_LINKS: Final = "UPDATE inodes SET nlink = ?, ctime = ? WHERE ino = ?"
+_CTIME: Final = "UPDATE inodes SET ctime = ? WHERE ino = ?"
+_IS_BELOW: Final = (
+    "WITH RECURSIVE up (ino) AS (VALUES (?) UNION SELECT n.parent FROM up JOIN names n ON n.ino = up.ino)"
+    " SELECT 1 FROM up WHERE ino = ?"
+)
+
+
+def create(txn: Txn, op: Create) -> Attr:
+    mode, gid, ino, now = op.mode & _MODE_BITS, op.gid, op.ino, txn.now
+    kind = mode & 0o170000
+    if kind not in _KINDS:
+        raise Invalid(f"mode {op.mode:o} has no file type")
+    if not 0 < ino < txn.ino_limit:
+        raise Invalid(f"inode number {ino} was not granted")
+    target = _target(op, kind)
+    flags = 0
+    is_directory = kind == stat.S_IFDIR
+    parent = op.parent
+    if parent:
+        name = op.name
+        check_name(name)
+        above = txn.directory(parent)
+        if above.mode & stat.S_ISGID:
+            gid = above.gid
+            if is_directory:
+                mode |= stat.S_ISGID
+        add_name(txn, parent, name, ino)
+        if above.flags & ACL_DEFAULT and kind != stat.S_IFLNK:
+            mode, flags = inherit(txn, parent, ino, mode)
+        txn.touch_directory(parent, 1 if is_directory else 0)
+        if txn.changes is not None:
+            txn.tell_entry(parent, name, ino)
+        links = 2 if is_directory else 1
+    else:
+        orphans.claim(txn, ino, txn.session)
+        links = 0
+    size = len(op.target) if target is not None else 0
+    rdev = op.rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
+    try:
+        txn.execute(
+            _ADD_INODE,
+            (ino, mode, links, op.uid, gid, rdev, size, now, now, now, now, flags, txn.version, txn.volume,
+             target),
+        )  # fmt: skip
+    except DuplicateKey:
+        raise Invalid(f"inode number {ino} is in use") from None
+    txn.inodes += 1
+    return Attr(ino, mode, links, op.uid, gid, rdev, size, now, now, now, now, NO_CONTENT, 0)
+
+
+def _target(op: Create, kind: int) -> bytes | None:
+    if kind != stat.S_IFLNK:
+        return None
+    if not op.target or b"\0" in op.target:
+        raise Invalid("a symlink needs a target without NUL")
+    if len(op.target) > TARGET_MAX:
+        raise NameTooLong(f"a symlink's target has at most {TARGET_MAX} bytes")
+    return op.target
+
+
+def add_name(txn: Txn, parent: Ino, name: bytes, ino: Ino) -> None:
+    try:
+        txn.execute(_ADD_NAME, (parent, name, ino, txn.version))
+    except DuplicateKey:
+        raise Exists(f"{name!r} exists already") from None
+
+
+def delete_name(txn: Txn, parent: Ino, name: bytes) -> None:
+    if txn.snapshot:
+        keep_name(txn, parent, name)
+    txn.execute(_DELETE_NAME, (parent, name))
+
+
+def point_name(txn: Txn, parent: Ino, name: bytes, ino: Ino) -> None:
+    """Let an existing name stand for another inode."""
+    if txn.snapshot:
+        keep_name(txn, parent, name)
+    txn.execute(_POINT_NAME, (ino, txn.version, parent, name))
+
+
+def find(txn: Txn, parent: Ino, name: bytes) -> Inode | None:
+    row = txn.execute(_NAMED, (parent, name)).fetchone()
+    if row is None or row[14] != txn.volume:
+        txn.directory(parent)
+        return None
+    return Inode._make(row)
+
+
+def must_find(txn: Txn, parent: Ino, name: bytes) -> Inode:
+    inode = find(txn, parent, name)
+    if inode is None:
+        check_name(name)
+        raise NotFound(f"there is no {name!r}")
+    return inode
+
+
+def link(txn: Txn, op: Link) -> Attr:
+    check_name(op.name)
+    txn.directory(op.parent)
+    inode = txn.get(op.ino)
+    if inode.is_directory:
+        raise NotPermitted("a directory cannot have a second name")
+    if inode.nlink >= LINK_MAX:
+        raise TooManyLinks(f"a file has at most {LINK_MAX} names")
+    if inode.nlink == 0:
+        raise NotFound(f"inode {op.ino} has no name any more")
+    add_name(txn, op.parent, op.name, op.ino)
+    txn.touch_directory(op.parent)
+    _set_links(txn, inode, inode.nlink + 1)
+    if txn.changes is not None:
+        txn.tell_entry(op.parent, op.name, op.ino)
+        txn.tell(Touched.ATTR, op.ino)
+    return inode._replace(nlink=inode.nlink + 1, ctime_ns=txn.now).attr()
+
+
+def _set_links(txn: Txn, inode: Inode, links: int) -> None:
+    if txn.snapshot:
+        keep_inode(txn, inode.ino)
+    txn.execute(_LINKS, (links, txn.now, inode.ino))
+
+
+def lose_name(txn: Txn, inode: Inode, claim: bool) -> Removed:
+    """An inode that is no directory has lost one name."""
+    links = inode.nlink - 1
+    if links > 0:
+        _set_links(txn, inode, links)
+        return Removed(inode.ino, links, False)
+    return Removed(inode.ino, 0, orphans.last_link_gone(txn, inode, claim))
+
+
+def unlink(txn: Txn, op: Unlink) -> Removed:
+    inode = must_find(txn, op.parent, op.name)
+    if inode.is_directory:
+        raise IsADirectory(f"{op.name!r} is a directory")
+    delete_name(txn, op.parent, op.name)
+    txn.touch_directory(op.parent)
+    result = lose_name(txn, inode, op.claim)
+    if txn.changes is not None:
+        txn.tell_entry(op.parent, op.name, inode.ino)
+        txn.tell(Touched.ATTR, inode.ino)
+    return result
+
+
+def rmdir(txn: Txn, op: Rmdir) -> Removed:
+    inode = must_find(txn, op.parent, op.name)
+    if not inode.is_directory:
+        raise NotADirectory(f"{op.name!r} is no directory")
+    must_be_empty(txn, inode.ino, op.name)
+    delete_name(txn, op.parent, op.name)
+    txn.touch_directory(op.parent, -1)
+    kept = orphans.last_link_gone(txn, inode, False)
+    if txn.changes is not None:
+        txn.tell_entry(op.parent, op.name, inode.ino)
+        txn.tell(Touched.ATTR, inode.ino)
+    return Removed(inode.ino, 0, kept)
+
+
+def must_be_empty(txn: Txn, ino: Ino, name: bytes) -> None:
+    if txn.execute(_ANY_NAME, (ino,)).fetchone() is not None:
+        raise NotEmpty(f"{name!r} is not empty")
+
+
+def is_below(txn: Txn, ino: Ino, top: Ino) -> bool:
+    """Is ``ino`` the directory ``top`` or inside it?"""
+    return txn.execute(_IS_BELOW, (ino, top)).fetchone() is not None
+
+
+def rename(txn: Txn, op: Rename) -> Removed:
+    check_name(op.new_name)
+    inode = must_find(txn, op.parent, op.name)
+    if op.new_parent != op.parent:
+        txn.directory(op.new_parent)
+        if inode.is_directory and is_below(txn, op.new_parent, inode.ino):
+            raise Invalid(f"{op.name!r} cannot move below itself")
+    there = find(txn, op.new_parent, op.new_name)
+    if op.mode == RenameMode.EXCHANGE:
+        return _exchange(txn, op, inode, there)
+    if there is not None:
+        if op.mode == RenameMode.NOREPLACE:
+            raise Exists(f"{op.new_name!r} exists already")
+        if there.ino == inode.ino:
+            return Removed(NO_INO, 0, False)
+        _may_replace(txn, op, inode, there)
+    return _move(txn, op, inode, there)
+
+
+def _may_replace(txn: Txn, op: Rename, inode: Inode, there: Inode) -> None:
+    if there.is_directory:
+        if not inode.is_directory:
+            raise IsADirectory(f"{op.new_name!r} is a directory")
+        must_be_empty(txn, there.ino, op.new_name)
+    elif inode.is_directory:
+        raise NotADirectory(f"{op.new_name!r} is no directory")
+
+
+def _move(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Removed:
+    delete_name(txn, op.parent, op.name)
+    moved = 1 if inode.is_directory else 0
+    replaced = 1 if there is not None and there.is_directory else 0
+    if there is None:
+        add_name(txn, op.new_parent, op.new_name, inode.ino)
+    else:
+        point_name(txn, op.new_parent, op.new_name, inode.ino)
+    if op.parent == op.new_parent:
+        txn.touch_directory(op.parent, -replaced)
+    else:
+        txn.touch_directory(op.parent, -moved)
+        txn.touch_directory(op.new_parent, moved - replaced)
+    _changed(txn, inode)
+    result = Removed(NO_INO, 0, False)
+    if there is not None:
+        if there.is_directory:
+            result = Removed(there.ino, 0, orphans.last_link_gone(txn, there, op.claim))
+        else:
+            result = lose_name(txn, there, op.claim)
+    if txn.changes is not None:
+        txn.tell_entry(op.parent, op.name, inode.ino)
+        txn.tell_entry(op.new_parent, op.new_name, inode.ino)
+        txn.tell(Touched.ATTR, inode.ino)
+        if there is not None:
+            txn.tell(Touched.ATTR, there.ino)
+    return result
+
+
+def _changed(txn: Txn, inode: Inode) -> None:
+    if txn.snapshot:
+        keep_inode(txn, inode.ino)
+    txn.execute(_CTIME, (txn.now, inode.ino))
+
+
+def _exchange(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Removed:
+    if there is None:
+        raise NotFound(f"there is no {op.new_name!r} to exchange with")
+    if there.ino == inode.ino:
+        return Removed(NO_INO, 0, False)
+    links = 0
+    if op.parent != op.new_parent:
+        if there.is_directory and is_below(txn, op.parent, there.ino):
+            raise Invalid(f"{op.new_name!r} cannot move below itself")
+        links = (1 if there.is_directory else 0) - (1 if inode.is_directory else 0)
+    point_name(txn, op.parent, op.name, there.ino)
+    point_name(txn, op.new_parent, op.new_name, inode.ino)
+    txn.touch_directory(op.parent, links)
+    if op.parent != op.new_parent:
+        txn.touch_directory(op.new_parent, -links)
+    _changed(txn, inode)
+    _changed(txn, there)
+    if txn.changes is not None:
+        txn.tell_entry(op.parent, op.name, there.ino)
+        txn.tell_entry(op.new_parent, op.new_name, inode.ino)
+        txn.tell(Touched.ATTR, inode.ino)
+        txn.tell(Touched.ATTR, there.ino)
+    return Removed(NO_INO, 0, False)

@@ -1,0 +1,229 @@
+"""Pack rows and loose blocks in the namespace's database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.errors import Invalid, MissingBlocks
+from gravitonfs.ports.blocks import Block
+from gravitonfs.ports.ops import LooseBlock
+from gravitonfs.ports.packs import PackRow, PackState
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.store import NamespaceStore
+
+RELIED_STEP_NS: Final = 600 * 10**9
+"""How stale ``relied`` may be: the usual batch then writes no pack row."""
+
+_COLUMNS: Final = "number, uuid, state, owner, length, blocks, created, relied, changed"
+_ADD: Final = f"INSERT INTO packs ({_COLUMNS}) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)"
+_SEALED: Final = "UPDATE packs SET length = ?, blocks = ?, footer = ?, changed = ? WHERE number = ?"
+_STATE: Final = "UPDATE packs SET state = ?, changed = ? WHERE number = ?"
+_RELIED: Final = "UPDATE packs SET relied = ? WHERE number = ?"
+_DELETE: Final = "DELETE FROM packs WHERE number = ?"
+_ROWS: Final = f"SELECT {_COLUMNS} FROM packs WHERE number > ? ORDER BY number LIMIT ?"
+_GET: Final = f"SELECT {_COLUMNS} FROM packs WHERE number = ?"
+_CACHE: Final = "SELECT number, state, relied FROM packs"
+
+_LOOSE_ADD: Final = (
+    "INSERT INTO loose (id, codec, plain_length, payload) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+)
+_LOOSE_PAGE: Final = "SELECT id, codec, plain_length, payload FROM loose ORDER BY n"
+_LOOSE_DROP: Final = "DELETE FROM loose WHERE id = ? RETURNING length(payload)"
+_LOOSE_BYTES: Final = "SELECT coalesce(sum(length(payload)), 0), count(*) FROM loose"
+_LOOSE_IDS: Final = "SELECT id FROM loose ORDER BY n"
+_IN: Final = 64
+_LOOSE_GET: Final = (
+    "SELECT id, codec, plain_length, payload FROM loose WHERE id IN (" + ", ".join("?" * _IN) + ")"
+)
+
+_LIVE: Final = PackState.LIVE.value
+
+
+class SqlPacks:
+    """Implements ``PackRegistry``. States and ``relied`` times are kept in memory too, so that a batch
+    checks its packs without a query; only this process writes them, under the store's lock."""
+
+    def __init__(self, store: NamespaceStore) -> None:
+        self._store = store
+        self._known: dict[int, tuple[str, int]] = {}
+        self._next = 1
+
+    def load(self) -> None:
+        self._known = {
+            number: (state, relied) for number, state, relied in self._store.execute(_CACHE).fetchall()
+        }
+        row = self._store.execute("SELECT seq FROM sqlite_sequence WHERE name = 'packs'").fetchone()
+        self._next = (row[0] if row else 0) + 1
+
+    def refused(self, packs: Sequence[int]) -> None:
+        """Raise MissingBlocks unless every pack is live. Lock held, no query."""
+        known = self._known
+        missing = tuple(number for number in packs if number and known.get(number, _NONE)[0] != _LIVE)
+        if missing:
+            raise MissingBlocks(missing)
+
+    def rely(self, packs: Sequence[int], clock: int) -> None:
+        """Note that a batch that is being applied relies on these packs."""
+        for number in packs:
+            found = self._known.get(number)
+            if found is not None and clock - found[1] >= RELIED_STEP_NS:
+                self._store.change(self._set_relied, number, clock)
+
+    def _set_relied(self, number: int, clock: int) -> None:
+        self._known[number] = (self._known[number][0], clock)
+        self._store.execute(_RELIED, (clock, number))
+
+    def begin(self, uuid: bytes, owner: str, state: PackState) -> PackNumber:
+        if state not in (PackState.STORING, PackState.LIVE):
+            raise Invalid(f"a pack cannot begin as {state.value}")
+        store = self._store
+        with store.lock:
+            number = self._next
+            self._next = number + 1
+            store.change(self._begin, number, uuid, owner, state.value, store.clock_ns())
+        return PackNumber(number)
+
+    def _begin(self, number: int, uuid: bytes, owner: str, state: str, now: int) -> None:
+        self._store.execute(_ADD, (number, uuid, state, owner, now, now, now))
+        self._known[number] = (state, now)
+
+    def sealed(self, number: PackNumber, length: int, blocks: int, footer: bytes) -> None:
+        store = self._store
+        with store.lock:
+            store.change(store.execute, _SEALED, (length, blocks, footer, store.clock_ns(), number))
+
+    def publish(self, number: PackNumber) -> bool:
+        return self._move(number, (PackState.STORING,), PackState.LIVE, durable=True)
+
+    def abandon(self, number: PackNumber) -> None:
+        self._move(number, (PackState.STORING, PackState.LIVE), PackState.ABANDONED, durable=False)
+
+    def deleting(self, number: PackNumber) -> bool:
+        return self._move(
+            number, (PackState.CONDEMNED, PackState.ABANDONED), PackState.DELETING, durable=True
+        )
+
+    def _move(self, number: PackNumber, old: Sequence[PackState], new: PackState, *, durable: bool) -> bool:
+        store = self._store
+        with store.lock:
+            state, _ = self._known.get(number, _NONE)
+            if all(state != allowed.value for allowed in old):
+                return False
+            store.change(self._set_state, number, new.value, store.clock_ns())
+            if durable:
+                store.commit()
+        return True
+
+    def _set_state(self, number: int, state: str, now: int) -> None:
+        self._store.execute(_STATE, (state, now, number))
+        self._known[number] = (state, self._known[number][1])
+
+    def condemn(self, numbers: Sequence[PackNumber], before_ns: int) -> list[PackNumber]:
+        store = self._store
+        done: list[PackNumber] = []
+        with store.lock:
+            for number in numbers:
+                state, relied = self._known.get(number, _NONE)
+                if state == _LIVE and relied < before_ns:
+                    store.change(self._set_state, number, PackState.CONDEMNED.value, store.clock_ns())
+                    done.append(number)
+            if done:
+                store.commit()
+        return done
+
+    def deleted(self, number: PackNumber) -> None:
+        store = self._store
+        with store.lock:
+            if self._known.get(number, _NONE)[0] == PackState.DELETING.value:
+                store.change(self._delete, number)
+
+    def _delete(self, number: int) -> None:
+        self._store.execute(_DELETE, (number,))
+        self._known.pop(number, None)
+
+    def rows(self, after: PackNumber = NO_PACK, limit: int = 1000) -> list[PackRow]:
+        with self._store.reading() as execute:
+            return [_row(row) for row in execute(_ROWS, (after, limit))]
+
+    def get(self, number: PackNumber) -> PackRow | None:
+        with self._store.reading() as execute:
+            row = execute(_GET, (number,)).fetchone()
+        return None if row is None else _row(row)
+
+    def clock_ns(self) -> int:
+        with self._store.lock:
+            return self._store.clock_ns()
+
+
+_NONE: Final = ("", 0)
+
+
+def _row(row: tuple[int, bytes, str, str, int, int, int, int, int]) -> PackRow:
+    number, uuid, state, owner, length, blocks, created, relied, changed = row
+    return PackRow(
+        PackNumber(number), uuid, PackState(state), owner, length, blocks, created, relied, changed
+    )
+
+
+class SqlLoose:
+    """Implements ``LooseBlocks``. The number of bytes is kept in memory, under the store's lock."""
+
+    def __init__(self, store: NamespaceStore) -> None:
+        self._store = store
+        self.bytes = 0
+        self.count = 0
+
+    def load(self) -> None:
+        self.bytes, self.count = self._store.execute(_LOOSE_BYTES).fetchone()
+
+    def add(self, block: LooseBlock) -> int:
+        """Inside a batch: the bytes added, -1 for a block that is here already. The caller counts."""
+        payload = block.payload
+        row = (block.id, block.codec, block.plain_length, payload)
+        return len(payload) if self._store.execute(_LOOSE_ADD, row).rowcount == 1 else -1
+
+    def loose_get(self, ids: Sequence[BlockId]) -> dict[BlockId, Block]:
+        found: dict[BlockId, Block] = {}
+        if not self.count:
+            return found
+        with self._store.reading() as execute:
+            for start in range(0, len(ids), _IN):
+                part = list(ids[start : start + _IN])
+                part.extend(part[:1] * (_IN - len(part)))  # one statement whatever the number of ids
+                for row in execute(_LOOSE_GET, part):
+                    found[row[0]] = Block._make(row)
+        return found
+
+    def loose_page(self, limit_bytes: int) -> list[Block]:
+        page: list[Block] = []
+        size = 0
+        with self._store.reading() as execute:
+            cursor = execute(_LOOSE_PAGE)
+            for row in cursor:
+                size += len(row[3])
+                if page and size > limit_bytes:
+                    break
+                page.append(Block._make(row))
+            cursor.close()
+        return page
+
+    def loose_drop(self, ids: Sequence[BlockId]) -> None:
+        store = self._store
+        with store.lock:
+            store.change(self._drop, tuple(ids))
+
+    def _drop(self, ids: Sequence[BlockId]) -> None:
+        for block in ids:
+            for (length,) in self._store.execute(_LOOSE_DROP, (block,)).fetchall():
+                self.bytes -= length
+                self.count -= 1
+
+    def loose_bytes(self) -> int:
+        return self.bytes
+
+    def ids(self) -> list[BlockId]:
+        with self._store.reading() as execute:
+            return [BlockId(row[0]) for row in execute(_LOOSE_IDS)]

@@ -1,0 +1,211 @@
+"""One session's view of a volume: the ``Namespace`` port on SQL.
+
+Reads use the writing connection under the store's lock, so that what was applied is seen before it is
+committed. They are written flat: an event loop calls them inline, tens of thousands a second.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from graviton_server.namespace import records, regions
+from graviton_server.namespace.engine import DatabaseError, translate
+from graviton_server.namespace.sessions import Recorded, Session
+from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
+from gravitonfs.errors import Invalid, NoAttribute, NotADirectory, NotFound, Stale
+from gravitonfs.ports.namespace import Change, ContentInfo, ContentKind, Entry, RegionMap, VolumeUsage
+from gravitonfs.ports.ops import Attr, Batch, Reply
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.store import NamespaceStore
+
+_ATTRIBUTES: Final = (
+    "i.ino, i.mode, i.nlink, i.uid, i.gid, i.rdev, i.size, i.atime, i.mtime, i.ctime, i.btime, i.content,"
+    " i.version"
+)
+_LOOKUP: Final = (
+    f"SELECT {_ATTRIBUTES} FROM names n JOIN inodes i ON i.ino = n.ino"
+    " WHERE n.parent = ? AND n.name = ? AND i.volume = ?"
+)
+_ATTR: Final = f"SELECT {_ATTRIBUTES} FROM inodes i WHERE i.ino = ? AND i.volume = ?"
+_ENTRIES: Final = (
+    f"SELECT n.name, c.digest, {_ATTRIBUTES} FROM names n JOIN inodes i ON i.ino = n.ino"
+    " LEFT JOIN contents c ON c.id = i.content"
+    " WHERE n.parent = ? AND n.name > ? AND i.volume = ? ORDER BY n.name LIMIT ?"
+)
+_PARENT: Final = "SELECT parent, name FROM names WHERE ino = ? LIMIT 1"
+_MODE: Final = "SELECT mode, nlink FROM inodes WHERE ino = ? AND volume = ?"
+_TARGET: Final = "SELECT target FROM inodes WHERE ino = ? AND volume = ?"
+_XATTR: Final = "SELECT value FROM xattrs WHERE ino = ? AND name = ?"
+_XATTRS: Final = "SELECT name, value FROM xattrs WHERE ino = ? ORDER BY name"
+_CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE id = ?"
+_OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
+
+_make_attr = Attr._make
+_make_entry = Entry._make
+_NO_INFO: Final = ContentInfo(NO_CONTENT, ContentKind.FROZEN, 0, 0, None)
+
+
+class SqlNamespace:
+    """Obtained by attaching to a ``NamespaceStore``."""
+
+    inline = True
+
+    def __init__(self, store: NamespaceStore, session: Session) -> None:
+        self._store = store
+        self._session = session
+        self._execute = store.execute
+        self._lock = store.lock
+        self._volume = session.volume.id
+        self.volume = session.volume.name
+        self.session = session.id
+        self.root = session.volume.root
+        self.format = store.format
+        self.read_only = session.read_only
+
+    # --- changes -------------------------------------------------------------------------------------
+
+    def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+        store, session = self._store, self._session
+        told: list[Change] = []
+        done: list[Recorded] = []
+        try:
+            with self._lock:
+                store.check_readable()
+                apply = store.applier.apply
+                for batch in batches:
+                    done.append(apply(session, batch, told))
+                if batches:
+                    store.applied()
+                listeners = session.others
+            if durable:
+                store.commit_through(session)
+        finally:
+            if told:
+                for listener in listeners:
+                    listener(told)
+        return [session.reply(found) for found in done]
+
+    def grant(self, count: int) -> range:
+        return self._store.grant(count)
+
+    def detach(self) -> None:
+        self._store.detach(self._session)
+
+    # --- reads ---------------------------------------------------------------------------------------
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        with self._lock:
+            self._store.check_readable()
+            try:
+                return self._execute(sql, parameters).fetchall()
+            except DatabaseError as error:
+                raise translate(error) from error
+
+    def lookup(self, parent: Ino, name: bytes) -> Attr | None:
+        rows = self._fetch(_LOOKUP, (parent, name, self._volume))
+        if rows:
+            return _make_attr(rows[0])
+        self._must_be_directory(parent)
+        return None
+
+    def _must_be_directory(self, ino: Ino) -> None:
+        rows = self._fetch(_MODE, (ino, self._volume))
+        if not rows:
+            raise NotFound(f"directory {ino} does not exist any more")
+        mode = rows[0][0]
+        assert isinstance(mode, int)
+        if mode & 0o170000 != stat.S_IFDIR:
+            raise NotADirectory(f"inode {ino} is no directory")
+
+    def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
+        steps: list[Attr] = []
+        ino = self.root if start is None else start
+        with self._lock:
+            for name in path:
+                rows = self._fetch(_LOOKUP, (ino, name, self._volume))
+                if not rows:
+                    break
+                found = _make_attr(rows[0])
+                steps.append(found)
+                ino = found.ino
+        return steps
+
+    def attr(self, ino: Ino) -> Attr:
+        rows = self._fetch(_ATTR, (ino, self._volume))
+        if not rows:
+            self._gone(ino)
+        return _make_attr(rows[0])
+
+    def _gone(self, ino: Ino) -> NoReturn:
+        raise Stale(f"inode {ino} does not exist any more")
+
+    def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
+        rows = self._fetch(_ENTRIES, (parent, after or b"", self._volume, limit))
+        if not rows:
+            self._must_be_directory(parent)
+        return [_make_entry((row[0], _make_attr(row[2:]), row[1])) for row in rows]
+
+    def parent(self, ino: Ino) -> tuple[Ino, bytes] | None:
+        rows = self._fetch(_PARENT, (ino,))
+        if not rows:
+            self.attr(ino)
+            return None
+        parent, name = rows[0]
+        assert isinstance(parent, int)
+        assert isinstance(name, bytes)
+        return Ino(parent), name
+
+    def readlink(self, ino: Ino) -> bytes:
+        rows = self._fetch(_TARGET, (ino, self._volume))
+        if not rows:
+            self._gone(ino)
+        target = rows[0][0]
+        if not isinstance(target, bytes):
+            raise Invalid(f"inode {ino} is no symlink")
+        return target
+
+    def xattr(self, ino: Ino, name: bytes) -> bytes:
+        rows = self._fetch(_XATTR, (ino, name))
+        if not rows:
+            raise NoAttribute(f"inode {ino} has no attribute {name!r}")
+        value = rows[0][0]
+        assert isinstance(value, bytes)
+        return value
+
+    def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
+        with self._store.reading() as execute:
+            return [(name, value) for name, value in execute(_XATTRS, (ino,))]
+
+    def content(self, content: ContentId) -> ContentInfo:
+        if not content:
+            return _NO_INFO
+        with self._store.reading() as execute:
+            row = execute(_CONTENT, (content,)).fetchone()
+            if row is None:
+                raise NotFound(f"content {content} does not exist any more")
+            number, kind, length, version, digest = row
+            if kind == ContentKind.DRAFT:
+                length, version = execute(_OWNER, (content,)).fetchone() or (length, version)
+        return ContentInfo(ContentId(number), ContentKind(kind), length, version, digest)
+
+    def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
+        if not content:
+            return []
+        with self._store.reading() as execute:
+            return regions.read(execute, content, first, last)
+
+    def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        with self._store.reading() as execute:
+            return records.read(execute, self._volume, space, prefix)
+
+    def usage(self) -> VolumeUsage:
+        with self._lock:
+            volume = self._session.volume
+            return VolumeUsage(volume.logical_bytes, volume.inodes)
+
+    def watch(self, since: int) -> Iterator[Change]:
+        """Sessions in one process are told through their listeners: there is nothing left to tell."""
+        return iter(())

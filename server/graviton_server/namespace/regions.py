@@ -1,0 +1,242 @@
+"""Extent maps, region by region: base rows, small delta rows over them, folded now and then.
+
+Rows of a region: ``seq`` below 1024 are base parts of at most 256 extents, disjoint, in any order;
+from 1024 on deltas, each laid over those before it. A region without rows shows the base's, below
+``base_limit``; the first change of such a region copies what shows through, so that every region is
+either wholly here or wholly the base's. A region that has become empty keeps one empty row.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final
+
+from graviton_server.namespace.contents import Content
+from graviton_server.namespace.engine import Execute
+from graviton_server.namespace.history import keep_regions
+from graviton_server.namespace.txn import Txn
+from gravitonfs.core.extents import (
+    BASE_MAX,
+    EXTENT_SIZE,
+    REGION,
+    Extent,
+    hole,
+    overlay,
+    pack_row,
+    split_by_region,
+    trim,
+    unpack_row,
+    without_holes,
+)
+from gravitonfs.core.ids import HOLE, ContentId
+from gravitonfs.errors import NoSpace
+from gravitonfs.ports.namespace import RegionMap
+
+DELTA: Final = 1024
+FOLD: Final = 64
+_END: Final = 1 << 62
+
+_TOP: Final = "SELECT max(seq) FROM regions WHERE content = ? AND region = ?"
+_INSERT: Final = "INSERT INTO regions (content, region, seq, born, data) VALUES (?, ?, ?, ?, ?)"
+_ROWS: Final = "SELECT seq, data FROM regions WHERE content = ? AND region = ? ORDER BY seq"
+_RANGE: Final = (
+    "SELECT region, seq, data FROM regions WHERE content = ? AND region BETWEEN ? AND ? ORDER BY region, seq"
+)
+_CHAIN: Final = "SELECT base, base_limit FROM contents WHERE id = ?"
+_DELETE_FROM: Final = "DELETE FROM regions WHERE content = ? AND region >= ?"
+_DELETE_REGION: Final = "DELETE FROM regions WHERE content = ? AND region = ?"
+_DELETE_DELTAS: Final = "DELETE FROM regions WHERE content = ? AND region = ? AND seq >= 1024"
+_DELETE_ROW: Final = "DELETE FROM regions WHERE content = ? AND region = ? AND seq = ?"
+_FIRST_OFFSET = struct.Struct("<I")
+
+Rows = Sequence[tuple[int, bytes]]
+
+
+def read(execute: Execute, content: ContentId, first: int, last: int) -> list[RegionMap]:
+    """The regions of [first, last] that have extents, bases included."""
+    found: dict[int, list[Extent] | None] = {}
+    while content:
+        rows: dict[int, list[tuple[int, bytes]]] = {}
+        for region, seq, data in execute(_RANGE, (content, first, last)):
+            rows.setdefault(region, []).append((seq, data))
+        for region, parts in rows.items():
+            if region not in found:
+                found[region] = resolve(region, parts)
+        chain = execute(_CHAIN, (content,)).fetchone()
+        if chain is None or not chain[0]:
+            break
+        content, limit = chain
+        last = min(last, limit - 1)
+        if last < first or (len(found) > last - first and all(r in found for r in range(first, last + 1))):
+            break
+    return [RegionMap(region, tuple(extents)) for region, extents in sorted(found.items()) if extents]
+
+
+def resolve(region: int, rows: Rows) -> list[Extent]:
+    """The extents of one region's rows: sorted, disjoint, without holes."""
+    if len(rows) == 1 and rows[0][0] < DELTA:
+        return unpack_row(region, rows[0][1])
+    result: list[Extent] = []
+    deltas: list[Extent] = []
+    for seq, data in rows:
+        (result if seq < DELTA else deltas).extend(unpack_row(region, data))
+    result.sort()
+    if deltas:
+        return without_holes(overlay(result, deltas))
+    return result
+
+
+def fill(txn: Txn, content: ContentId, extents: Iterable[Extent]) -> None:
+    """The whole map of a content that has no rows yet. Extents in any order, disjoint."""
+    for region, part in split_by_region(extents).items():
+        _base_rows(txn, content, region, part)
+
+
+def _base_rows(txn: Txn, content: ContentId, region: int, extents: list[Extent]) -> int:
+    """Write the base rows of a region without rows; returns the last ``seq``, -1 where there is none."""
+    solid = extents if len(extents) == 1 and extents[0].block != HOLE else sorted(without_holes(extents))
+    seq = -1
+    for start in range(0, len(solid), BASE_MAX):
+        seq += 1
+        _check_parts(seq)
+        data = pack_row(region, solid[start : start + BASE_MAX])
+        txn.execute(_INSERT, (content, region, seq, txn.version, data))
+    return seq
+
+
+def _check_parts(count: int) -> None:
+    if count >= DELTA:
+        raise NoSpace("64 MiB of a file are in too many pieces to take another; rewrite or copy the file")
+
+
+def lay(txn: Txn, draft: Content, extents: Iterable[Extent]) -> None:
+    """Lay extents (holes allowed) over a draft's map."""
+    for region, part in split_by_region(extents).items():
+        _lay_region(txn, draft, region, part)
+
+
+def _lay_region(txn: Txn, draft: Content, region: int, extents: list[Extent]) -> None:
+    top = txn.execute(_TOP, (draft.id, region)).fetchone()[0]
+    if top is None:
+        top = _copy_up(txn, draft, region)
+        if top is None:
+            _base_rows(txn, draft.id, region, extents)
+            return
+    seq = max(top + 1, DELTA)
+    if seq - DELTA >= FOLD or len(extents) > BASE_MAX:
+        _fold(txn, draft.id, region, extents)
+        return
+    txn.execute(_INSERT, (draft.id, region, seq, txn.version, pack_row(region, extents)))
+
+
+def _copy_up(txn: Txn, draft: Content, region: int) -> int | None:
+    """Make own base rows of what shows through from the base; None where nothing does."""
+    if not draft.base or region >= draft.base_limit:
+        return None
+    maps = read(txn.execute, draft.base, region, region)
+    if not maps:
+        return None
+    return _base_rows(txn, draft.id, region, list(maps[0].extents))
+
+
+def cut(txn: Txn, draft: Content, size: int) -> None:
+    """Forget what a draft has behind ``size``; its base must already be limited by the caller's row."""
+    region, inside = divmod(size, REGION)
+    beyond = region + 1 if inside else region
+    if txn.snapshot:
+        keep_regions(txn, draft.id, beyond, _END)
+    txn.execute(_DELETE_FROM, (draft.id, beyond))
+    if inside:
+        top = txn.execute(_TOP, (draft.id, region)).fetchone()[0]
+        if top is None:
+            top = _copy_up(txn, draft, region)
+        if top is not None:
+            _lay_region(txn, draft, region, [hole(size, (region + 1) * REGION - size)])
+
+
+def replace(txn: Txn, content: ContentId, extents: Iterable[Extent]) -> None:
+    """Another whole map, for a content that stands on nothing any more."""
+    if txn.snapshot:
+        keep_regions(txn, content, 0, _END)
+    txn.execute(_DELETE_FROM, (content, 0))
+    fill(txn, content, extents)
+
+
+def _fold(txn: Txn, content: ContentId, region: int, extents: list[Extent]) -> None:
+    """Work the deltas, and ``extents`` above them, into the base parts they touch."""
+    if txn.snapshot:
+        keep_regions(txn, content, region, region)
+    parts: list[tuple[int, int, bytes]] = []
+    deltas: list[Extent] = []
+    for seq, data in txn.execute(_ROWS, (content, region)).fetchall():
+        if seq >= DELTA:
+            deltas.extend(unpack_row(region, data))
+        elif data:
+            parts.append((_FIRST_OFFSET.unpack_from(data)[0] + region * REGION, seq, data))
+        else:
+            parts.append((region * REGION, seq, data))
+    deltas.extend(extents)
+    parts.sort()
+    above = overlay([], deltas)
+    txn.execute(_DELETE_DELTAS, (content, region))
+    if len(parts) * BASE_MAX > 2 * sum(len(data) // EXTENT_SIZE for _, _, data in parts) + 16 * BASE_MAX:
+        _fold_whole(txn, content, region, parts, above)
+    else:
+        _fold_parts(txn, content, region, parts, above)
+
+
+def _fold_whole(
+    txn: Txn, content: ContentId, region: int, parts: list[tuple[int, int, bytes]], above: list[Extent]
+) -> None:
+    """Rewrite all base parts, so that they are full again."""
+    below = [extent for _, _, data in parts for extent in unpack_row(region, data)]
+    txn.execute(_DELETE_REGION, (content, region))
+    if _base_rows(txn, content, region, overlay(below, above)) < 0:
+        txn.execute(_INSERT, (content, region, 0, txn.version, b""))
+
+
+def _fold_parts(
+    txn: Txn, content: ContentId, region: int, parts: list[tuple[int, int, bytes]], above: list[Extent]
+) -> None:
+    """Rewrite only the parts that change; a part that outgrows its row is split."""
+    starts = [start for start, _, _ in parts]
+    bounds = [region * REGION, *starts[1:], (region + 1) * REGION]
+    pieces: dict[int, list[Extent]] = {}
+    for extent in above:
+        index = max(bisect_right(bounds, extent.offset, 0, max(len(parts), 1)) - 1, 0)
+        while True:
+            end = bounds[index + 1]
+            pieces.setdefault(index, []).append(trim(extent, bounds[index], end))
+            if extent.end <= end:
+                break
+            index += 1
+    used = {seq for _, seq, _ in parts}
+    free = (seq for seq in range(DELTA + 1) if seq not in used)
+    rows: list[tuple[int, bytes]] = []
+    for index, over in pieces.items():
+        below: list[Extent] = []
+        if parts:
+            _, seq, data = parts[index]
+            txn.execute(_DELETE_ROW, (content, region, seq))
+            used.discard(seq)
+            below = unpack_row(region, data)
+        merged = without_holes(overlay(below, over))
+        # Halves rather than one full row and a rest: the next fold then has room in both.
+        count = -(-len(merged) // BASE_MAX)
+        size = -(-len(merged) // count) if count else 0
+        rows.extend(
+            (0, pack_row(region, merged[begin : begin + size])) for begin in range(0, len(merged), size or 1)
+        )
+    if not rows and not used:
+        rows.append((0, b""))
+    for _, data in rows:
+        seq = next(free)
+        _check_parts(seq)
+        txn.execute(_INSERT, (content, region, seq, txn.version, data))
+
+
+def is_sorted(extents: Sequence[Extent]) -> bool:
+    return all(left.end <= right.offset for left, right in pairwise(extents))

@@ -1,0 +1,213 @@
+"""The tables, and the numbered steps that bring an older database to them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from graviton_server.namespace.engine import DatabaseError, SqliteEngine, connect, translate
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.ids import ROOT_INO
+from gravitonfs.errors import Exists, FormatError, NotFound
+
+APPLICATION_ID: Final = 0x47525654  # "GRVT", in the file's header: `file` and check tools see whose it is
+FIRST_FREE_INO: Final = 16
+
+INODE_COLUMNS: Final = (
+    "ino, mode, nlink, uid, gid, rdev, size, atime, mtime, ctime, btime, content, version,"
+    " flags, born, volume, target"
+)
+CONTENT_COLUMNS: Final = "id, kind, length, version, digest, base, base_limit, depth, refs, changed, born"
+
+_INODE = """
+    ino INTEGER {key}, mode INTEGER NOT NULL, nlink INTEGER NOT NULL, uid INTEGER NOT NULL,
+    gid INTEGER NOT NULL, rdev INTEGER NOT NULL, size INTEGER NOT NULL, atime INTEGER NOT NULL,
+    mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, btime INTEGER NOT NULL, content INTEGER NOT NULL,
+    version INTEGER NOT NULL, flags INTEGER NOT NULL, born INTEGER NOT NULL, volume INTEGER NOT NULL,
+    target BLOB"""
+_NAME = "parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER NOT NULL, born INTEGER NOT NULL"
+_CONTENT = """
+    id INTEGER {key}, kind INTEGER NOT NULL, length INTEGER NOT NULL, version INTEGER NOT NULL,
+    digest BLOB, base INTEGER NOT NULL, base_limit INTEGER NOT NULL, depth INTEGER NOT NULL,
+    refs INTEGER NOT NULL, changed INTEGER NOT NULL, born INTEGER NOT NULL"""
+_REGION = """
+    content INTEGER NOT NULL, region INTEGER NOT NULL, seq INTEGER NOT NULL, born INTEGER NOT NULL,
+    data BLOB NOT NULL"""
+_XATTR = "ino INTEGER NOT NULL, name BLOB NOT NULL, born INTEGER NOT NULL, value BLOB NOT NULL"
+
+VERSION_1: Final = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE volumes (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, root INTEGER NOT NULL,
+    logical_bytes INTEGER NOT NULL, inodes INTEGER NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE snapshots (
+    volume INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, created INTEGER NOT NULL,
+    PRIMARY KEY (volume, name)) WITHOUT ROWID;
+
+CREATE TABLE inodes ({_INODE.format(key="PRIMARY KEY")});
+CREATE INDEX inodes_content ON inodes (content) WHERE content <> 0;
+CREATE TABLE inodes_history ({_INODE.format(key="NOT NULL")}, died INTEGER NOT NULL);
+CREATE INDEX inodes_history_ino ON inodes_history (ino, died);
+CREATE INDEX inodes_history_content ON inodes_history (content) WHERE content <> 0;
+
+CREATE TABLE names ({_NAME}, PRIMARY KEY (parent, name)) WITHOUT ROWID;
+CREATE INDEX names_ino ON names (ino);
+CREATE TABLE names_history ({_NAME}, died INTEGER NOT NULL, PRIMARY KEY (parent, name, died)) WITHOUT ROWID;
+
+CREATE TABLE xattrs ({_XATTR}, PRIMARY KEY (ino, name)) WITHOUT ROWID;
+CREATE TABLE xattrs_history ({_XATTR}, died INTEGER NOT NULL, PRIMARY KEY (ino, name, died)) WITHOUT ROWID;
+
+CREATE TABLE contents ({_CONTENT.format(key="PRIMARY KEY")});
+CREATE INDEX contents_base ON contents (base) WHERE base <> 0;
+CREATE INDEX contents_unused ON contents (id) WHERE refs = 0;
+CREATE TABLE contents_history ({_CONTENT.format(key="NOT NULL")}, died INTEGER NOT NULL);
+CREATE INDEX contents_history_id ON contents_history (id, died);
+CREATE INDEX contents_history_base ON contents_history (base) WHERE base <> 0;
+
+CREATE TABLE regions ({_REGION}, PRIMARY KEY (content, region, seq)) WITHOUT ROWID;
+CREATE TABLE regions_history ({_REGION}, died INTEGER NOT NULL,
+    PRIMARY KEY (content, region, seq, died)) WITHOUT ROWID;
+
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, volume INTEGER NOT NULL, label TEXT NOT NULL, incarnation INTEGER NOT NULL,
+    last INTEGER NOT NULL, version INTEGER NOT NULL, replies BLOB NOT NULL);
+CREATE TABLE claims (
+    ino INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (ino, session)) WITHOUT ROWID;
+CREATE INDEX claims_session ON claims (session);
+CREATE TABLE doomed (ino INTEGER PRIMARY KEY);
+
+CREATE TABLE packs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, uuid BLOB NOT NULL UNIQUE, state TEXT NOT NULL,
+    owner TEXT NOT NULL, length INTEGER NOT NULL, blocks INTEGER NOT NULL, created INTEGER NOT NULL,
+    relied INTEGER NOT NULL, changed INTEGER NOT NULL, footer BLOB);
+CREATE TABLE loose (
+    n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, codec INTEGER NOT NULL,
+    plain_length INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE blob_refs (
+    volume INTEGER NOT NULL, digest BLOB NOT NULL, length INTEGER NOT NULL, content INTEGER NOT NULL,
+    created INTEGER NOT NULL, PRIMARY KEY (volume, digest, length)) WITHOUT ROWID;
+CREATE TABLE records (
+    volume INTEGER NOT NULL, space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (volume, space, key)) WITHOUT ROWID;
+"""
+
+Step = Callable[[SqliteEngine], None]
+
+
+def _version_1(engine: SqliteEngine) -> None:
+    engine.script(VERSION_1)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1,)
+"""Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
+SCHEMA_VERSION: Final = len(STEPS)
+
+
+def migrate(engine: SqliteEngine, steps: tuple[Step, ...] = STEPS) -> int:
+    """Bring the database to the newest schema; each step commits by itself. Returns the old version."""
+    found: int = engine.execute("PRAGMA user_version").fetchone()[0]
+    if found > len(steps):
+        raise FormatError(
+            f"the namespace database has schema {found}, and this version knows up to {len(steps)}:"
+            f" use a graviton that reads schema {found}"
+        )
+    for number in range(found + 1, len(steps) + 1):
+        engine.begin()
+        try:
+            steps[number - 1](engine)
+            engine.execute(f"PRAGMA user_version={number}")
+            engine.commit()
+        except BaseException:
+            engine.rollback()
+            raise
+    return found
+
+
+def create_file(path: Path) -> SqliteEngine:
+    """An empty database of the newest schema; its name is not yet durable."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        raise Exists(f"{path} exists already") from None
+    except FileNotFoundError:
+        raise NotFound(f"{path.parent} does not exist") from None
+    connection = connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}").fetchall()
+    finally:
+        connection.close()
+    engine = SqliteEngine(path)
+    try:
+        migrate(engine)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def first_rows(engine: SqliteEngine, fmt: VolumeFormat, store_uuid: bytes) -> None:
+    """What an empty store holds: its identity, and the volume ``main`` with its root."""
+    now = time.time_ns()
+    for key, value in (
+        ("store_uuid", store_uuid),
+        ("format", fmt.to_json()),
+        ("incarnation", 0),
+        ("next_ino", FIRST_FREE_INO),
+        ("next_content", 1),
+        ("version", 1),
+    ):
+        engine.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value))
+    engine.execute("INSERT INTO volumes VALUES (1, 'main', ?, 0, 1, ?)", (ROOT_INO, now))
+    engine.execute(
+        f"INSERT INTO inodes ({INODE_COLUMNS}) VALUES (?, ?, 2, ?, ?, 0, 0, ?, ?, ?, ?, 0, 0, 0, 1, 1, NULL)",
+        (ROOT_INO, stat.S_IFDIR | 0o755, os.getuid(), os.getgid(), now, now, now, now),
+    )
+
+
+def create(path: Path, fmt: VolumeFormat, store_uuid: bytes) -> None:
+    """A new store; durable, its directory entry included, when this returns."""
+    fmt.check()
+    try:
+        engine = create_file(path)
+        try:
+            engine.begin()
+            first_rows(engine, fmt, store_uuid)
+            engine.commit()
+            engine.checkpoint("TRUNCATE")
+        finally:
+            engine.close()
+    except DatabaseError as error:
+        raise translate(error) from error
+    sync_directory(path.parent)
+
+
+def open_file(path: Path) -> SqliteEngine:
+    """An existing database, brought to the newest schema."""
+    if not path.exists():
+        raise NotFound(f"there is no namespace database at {path}")
+    try:
+        engine = SqliteEngine(path)
+        try:
+            if engine.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise FormatError(f"{path} is no namespace database")
+            engine.execute("PRAGMA journal_mode=WAL").fetchall()
+            migrate(engine)
+        except BaseException:
+            engine.close()
+            raise
+    except DatabaseError as error:
+        raise translate(error) from error
+    return engine

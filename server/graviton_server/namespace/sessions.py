@@ -1,0 +1,118 @@
+"""Sessions as the store keeps them: numbering, recorded answers, claims, listeners.
+
+Guarded by the store's lock. Recorded answers are written to the session's row in one go with each
+commit, so that an answer is durable exactly when its batch is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from graviton_server.namespace.engine import Execute
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced
+from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.ops import Attr, Failure, Removed, Reply, Result
+
+KEEP: Final = 8
+"""Answers kept although their batches are durable: a client may ask again before it has heard so."""
+KEEP_AT_MOST: Final = 1024
+
+_ADD: Final = (
+    "INSERT INTO sessions (id, volume, label, incarnation, last, version, replies) VALUES (?,?,?,?,?,?,?)"
+)
+_SAVE: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
+_GET: Final = "SELECT volume, last, replies FROM sessions WHERE id = ?"
+_DELETE: Final = "DELETE FROM sessions WHERE id = ?"
+_encode = msgspec.msgpack.Encoder().encode
+_ATTRIBUTES: Final = len(Attr._fields)
+
+Recorded = tuple[int, tuple[Result, ...], Failure | None]
+
+
+@dataclass(eq=False, slots=True)
+class Volume:
+    """A volume's counters in memory; written to its row with each commit."""
+
+    id: int
+    name: str
+    root: Ino
+    logical_bytes: int
+    inodes: int
+    snapshot: int = 0
+    dirty: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    id: int
+    volume: Volume
+    label: str
+    read_only: bool
+    claims: Claims | None
+    listener: Listener | None
+    alive: bool = True
+    last: int = 0
+    durable: int = 0
+    previous: int = 0
+    dirty: bool = False
+    recorded: deque[Recorded] = field(default_factory=deque)
+    others: tuple[Listener, ...] = ()
+    """Who is told of what this session changes."""
+
+    def repeat(self, number: int) -> Recorded:
+        """The recorded answer of a batch that was applied before."""
+        for found in reversed(self.recorded):
+            if found[0] == number:
+                return found
+        raise Fenced(
+            f"the answer of batch {number} is no longer kept: the session has moved on to {self.last}"
+        )
+
+    def reply(self, found: Recorded) -> Reply:
+        return Reply(found[0], found[1], found[2], self.durable)
+
+    def save(self, execute: Execute, version: int) -> None:
+        recorded = self.recorded
+        while recorded and len(recorded) > KEEP and recorded[0][0] <= self.previous:
+            recorded.popleft()
+        while len(recorded) > KEEP_AT_MOST:
+            recorded.popleft()
+        execute(_SAVE, (self.last, version, _encode(list(recorded)), self.id))
+
+    def committed(self) -> None:
+        self.previous, self.durable = self.durable, self.last
+        self.dirty = False
+
+
+def add(execute: Execute, session: Session, incarnation: int, version: int) -> None:
+    execute(_ADD, (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([])))
+
+
+def delete(execute: Execute, session: int) -> None:
+    execute(_DELETE, (session,))
+
+
+def resume(execute: Execute, session: Session) -> bool:
+    """Take up where an earlier attachment of the session left off; False where there is none."""
+    row = execute(_GET, (session.id,)).fetchone()
+    if row is None or row[0] != session.volume.id:
+        return False
+    session.last = session.durable = row[1]
+    session.recorded.extend(_recorded(fields) for fields in msgspec.msgpack.decode(row[2]))
+    return True
+
+
+def _recorded(fields: list[Any]) -> Recorded:
+    number, results, failure = fields
+    return number, tuple(map(_result, results)), None if failure is None else Failure(*failure)
+
+
+def _result(fields: list[Any] | None) -> Result:
+    if fields is None:
+        return None
+    return Attr(*fields) if len(fields) == _ATTRIBUTES else Removed(*fields)

@@ -1,0 +1,413 @@
+"""The namespace of one store: its database, its sessions, its group commit.
+
+One lock guards the writing connection, the open group and all counters in memory. Order of durable
+steps of a commit: what batches rely on (the barrier), then the sessions' rows and counters, then
+COMMIT, which flushes the log.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from graviton_server.namespace import orphans, schema, sessions
+from graviton_server.namespace.applying import Applier
+from graviton_server.namespace.committer import Committer
+from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
+from graviton_server.namespace.group import Called, Group
+from graviton_server.namespace.packs import SqlLoose, SqlPacks
+from graviton_server.namespace.reading import SqlNamespace
+from graviton_server.namespace.sessions import Session, Volume
+from graviton_server.namespace.upkeep import SqlUpkeep
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced, NotFound, Unavailable
+from gravitonfs.ports.namespace import Claims, Listener
+
+INO_STEP: Final = 1 << 20
+GROUP_ENTRIES: Final = 20_000
+GROUP_BYTES: Final = 64 << 20
+"""An open group of this size is committed before its time."""
+
+_META: Final = "SELECT value FROM meta WHERE key = ?"
+_SET_META: Final = "UPDATE meta SET value = ? WHERE key = ?"
+_VOLUMES: Final = (
+    "SELECT v.id, v.name, v.root, v.logical_bytes, v.inodes, coalesce(max(s.version), 0)"
+    " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id"
+)
+_SAVE_VOLUME: Final = "UPDATE volumes SET logical_bytes = ?, inodes = ? WHERE id = ?"
+_SAVE_CHANGED: Final = "UPDATE contents SET changed = ? WHERE id = ?"
+_ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
+
+
+def _nothing() -> None:
+    pass
+
+
+class NamespaceStore:
+    """See the module. ``packs``, ``loose`` and ``upkeep`` are the other ports on the same database."""
+
+    def __init__(
+        self, engine: SqliteEngine, barrier: Callable[[], None] | None, group_seconds: float
+    ) -> None:
+        self.lock = threading.RLock()
+        self.engine = engine
+        self.execute: Execute = engine.execute
+        self.path = engine.path
+        self.store_uuid: bytes = self._meta("store_uuid")
+        self.format = VolumeFormat.from_json(self._meta("format"))
+        self.incarnation: int = self._meta("incarnation") + 1
+        self._barrier = barrier or _nothing
+        self._presync: Callable[[], None] = _nothing
+        self._volumes: dict[int, Volume] = {}
+        self._sessions: dict[int, Session] = {}
+        self._next_session: int = self._max("SELECT max(id) FROM sessions") + 1
+        self._clock = 0
+        self._commits = 0
+        self._closed = False
+        self._in_barrier = False
+        self.applier = Applier(self)
+        self.packs = SqlPacks(self)
+        self.loose = SqlLoose(self)
+        self.upkeep = SqlUpkeep(self)
+        self.group = Group(engine, self._load, self.applier.replay)
+        self._ino_next: int = self._meta("next_ino")
+        self._ino_reserved = self._ino_durable = self._ino_next
+        txn = self.applier.txn
+        txn.content = self._meta("next_content")
+        txn.version = max(self._meta("version"), self._max("SELECT max(version) FROM sessions"))
+        txn.ino_limit = self._ino_next
+        self._load()
+        self._start()
+        self._committer = Committer(self, group_seconds)
+
+    @classmethod
+    def create(cls, path: Path, format: VolumeFormat, store_uuid: bytes) -> None:
+        """A new database; fails where something is already. Durable, its name included."""
+        schema.create(path.absolute(), format, store_uuid)
+
+    @classmethod
+    def open(
+        cls, path: Path, *, barrier: Callable[[], None] | None = None, group_seconds: float = 1.0
+    ) -> NamespaceStore:
+        """Sessions of a process that died are over: what they alone kept goes."""
+        engine = schema.open_file(path.absolute())
+        try:
+            return cls(engine, barrier, group_seconds)
+        except DatabaseError as error:
+            engine.close()
+            raise translate(error) from error
+        except BaseException:
+            engine.close()
+            raise
+
+    def _meta(self, key: str) -> Any:
+        row = self.execute(_META, (key,)).fetchone()
+        if row is None:
+            raise NotFound(f"the namespace database lacks {key}: restore it from a dump")
+        return row[0]
+
+    def _max(self, sql: str) -> int:
+        return self.execute(sql).fetchone()[0] or 0
+
+    def _load(self) -> None:
+        """What memory keeps of the database: at the start, and before a failed group is applied again."""
+        for number, name, root, logical, inodes, snapshot in self.execute(_VOLUMES).fetchall():
+            volume = self._volumes.get(number)
+            if volume is None:
+                self._volumes[number] = Volume(number, name, Ino(root), logical, inodes, snapshot)
+            else:
+                volume.logical_bytes, volume.inodes, volume.snapshot = logical, inodes, snapshot
+        self.packs.load()
+        self.loose.load()
+        self.applier.txn.content_limit = self._meta("next_content")
+        self._ino_reserved = self._ino_durable
+
+    def _start(self) -> None:
+        """A new incarnation: claims of dead sessions are void, and numbers start on fresh ranges."""
+        self.engine.begin()
+        try:
+            self.execute(_SET_META, (self.incarnation, "incarnation"))
+            self.execute(_SET_META, (self.applier.txn.version, "version"))
+            self.execute("DELETE FROM sessions WHERE incarnation < ?", (self.incarnation - 1,))
+            orphaned = self.execute(
+                "SELECT DISTINCT c.ino, i.volume FROM claims c JOIN inodes i ON i.ino = c.ino"
+                " WHERE i.nlink = 0"
+            ).fetchall()
+            self.execute("DELETE FROM claims")
+            for ino, number in orphaned:
+                volume = self._volumes[number]
+                txn = self.applier.outside_batch(number, volume.snapshot)
+                orphans.free(txn, txn.get(Ino(ino)))
+                volume.logical_bytes += txn.bytes
+                volume.inodes += txn.inodes
+                self.execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, number))
+            self.engine.commit()
+        except BaseException:
+            self.engine.rollback()
+            raise
+
+    # --- the group -----------------------------------------------------------------------------------
+
+    def set_barrier(self, barrier: Callable[[], None]) -> None:
+        """Called with the gate closed before each commit: what batches rely on becomes durable there."""
+        self._barrier = barrier
+
+    def set_presync(self, presync: Callable[[], None]) -> None:
+        """Called before the gate closes for the group's own commit, so that little is left to the barrier."""
+        self._presync = presync
+
+    def presync(self) -> None:
+        self._presync()
+
+    @contextmanager
+    def reading(self) -> Iterator[Execute]:
+        """The lock, and statements that see everything applied."""
+        with self.lock:
+            self.check_readable()
+            try:
+                yield self.execute
+            except DatabaseError as error:
+                raise translate(error) from error
+
+    def check_readable(self) -> None:
+        if self._closed:
+            raise Unavailable("the namespace is closed")
+        if self.group.lost is not None:
+            self.group.restart()
+
+    def change(self, call: Callable[..., object], *args: Any) -> None:
+        """Let ``call(*args)`` change the database, in the open group; it may be called again later with
+        the same arguments, should a commit fail. Lock held."""
+        self.check_readable()
+        group = self.group
+        group.ensure()
+        try:
+            call(*args)
+        except DatabaseError as error:
+            raise group.broken_by(error) from error
+        group.entries.append(Called(call, args))
+        self._committer.work()
+
+    def commit(self) -> None:
+        """Everything applied is durable when this returns."""
+        with self.lock:
+            self._commit()
+
+    def commit_through(self, session: Session) -> None:
+        """Everything this session has applied is durable; a commit by another thread counts too."""
+        with self.lock:
+            if session.dirty or self.group.open:
+                self._commit()
+
+    def finish_checkpoint(self) -> None:
+        """Move the last of the log into the database, so that the next change starts it over."""
+        with self.lock:
+            self.check_readable()
+            self._commit()
+            self.engine.checkpoint("PASSIVE")
+
+    def _commit(self) -> None:
+        group = self.group
+        if group.lost is not None:
+            group.restart()
+        if not (group.open or any(session.dirty for session in self._sessions.values())):
+            return
+        if self._in_barrier:
+            return  # the pack store's own calls during the barrier are part of the commit that waits for it
+        group.ensure()
+        self._in_barrier = True
+        try:
+            self._barrier()
+        finally:
+            self._in_barrier = False
+        try:
+            self._save()
+        except DatabaseError as error:
+            raise group.broken_by(error) from error
+        group.commit()
+        self._commits += 1
+        self._ino_durable = self._ino_reserved
+        self.applier.txn.touched.clear()
+        for session in self._sessions.values():
+            if session.dirty or session.durable != session.last:
+                session.committed()
+        for volume in self._volumes.values():
+            volume.dirty = False
+
+    def _save(self) -> None:
+        """What memory has gathered since the last commit."""
+        execute, version = self.execute, self.applier.txn.version
+        for session in self._sessions.values():
+            if session.dirty:
+                session.save(execute, version)
+        for volume in self._volumes.values():
+            if volume.dirty:
+                execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, volume.id))
+        for content, changed in self.applier.txn.touched.items():
+            execute(_SAVE_CHANGED, (changed, content))
+
+    def applied(self) -> None:
+        """After batches: see that the group is committed in time."""
+        group = self.group
+        self._committer.work()
+        if len(group.entries) >= GROUP_ENTRIES or group.bytes >= GROUP_BYTES:
+            self._committer.hurry()
+
+    def clock_ns(self) -> int:
+        """The database's clock, which never goes back. Lock held."""
+        now = time.time_ns()
+        self._clock = max(self._clock, now)
+        return self._clock
+
+    # --- inode numbers -------------------------------------------------------------------------------
+
+    def grant(self, count: int) -> range:
+        with self.lock:
+            self.check_readable()
+            first = self.take_inos(count)
+            if self._ino_next > self._ino_durable:
+                self._commit()
+            return range(first, first + count)
+
+    def take_inos(self, count: int) -> int:
+        """The first of so many fresh numbers; their range is durable with the next commit. Lock held."""
+        first = self._ino_next
+        if first + count > self._ino_reserved:
+            self.change(self.reserve_inos, first + count + INO_STEP)
+        self._ino_next = self.applier.txn.ino_limit = first + count
+        return first
+
+    def reserve_inos(self, limit: int) -> None:
+        if limit > self._ino_reserved:
+            self._ino_reserved = limit
+            self.execute(_SET_META, (limit, "next_ino"))
+
+    def forget_reservation(self) -> None:
+        """A range reserved since the last commit may have been rolled back: reserve anew when needed."""
+        self._ino_reserved = self._ino_durable
+
+    # --- sessions ------------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        volume: str = "main",
+        *,
+        label: str,
+        claims: Claims | None = None,
+        listener: Listener | None = None,
+        read_only: bool = False,
+        resume: int | None = None,
+    ) -> SqlNamespace:
+        """A new session, or with ``resume`` one that an earlier process has left, with its numbering
+        and its answers (its claims are void). NotFound, Fenced."""
+        with self.lock:
+            self.check_readable()
+            found = next((v for v in self._volumes.values() if v.name == volume), None)
+            if found is None:
+                raise NotFound(f"there is no volume {volume!r}")
+            if resume is None:
+                number, self._next_session = self._next_session, self._next_session + 1
+                session = Session(number, found, label, read_only, claims, listener)
+                self.change(sessions.add, self.execute, session, self.incarnation, self.applier.txn.version)
+            else:
+                session = Session(resume, found, label, read_only, claims, listener)
+                if resume in self._sessions or not sessions.resume(self.execute, session):
+                    raise Fenced(f"session {resume} cannot be resumed")
+            self._sessions[session.id] = session
+            self._introduce()
+        return SqlNamespace(self, session)
+
+    def _introduce(self) -> None:
+        """Sessions of a volume know each other's listeners."""
+        for session in self._sessions.values():
+            session.others = tuple(
+                other.listener
+                for other in self._sessions.values()
+                if other is not session and other.volume is session.volume and other.listener is not None
+            )
+
+    def detach(self, session: Session) -> None:
+        with self.lock:
+            if not session.alive or self._closed:
+                return
+            self.check_readable()
+            session.alive = False
+            del self._sessions[session.id]
+            self._introduce()
+            self.change(self._end, session.id, session.volume.id)
+
+    def _end(self, session: int, volume: int) -> None:
+        txn = self.applier.outside_batch(volume, self._volumes[volume].snapshot)
+        txn.session = session
+        for (ino,) in self.execute("SELECT ino FROM claims WHERE session = ?", (session,)).fetchall():
+            orphans.drop_claim(txn, ino, session)
+        self.add_usage(volume, txn.bytes, txn.inodes)
+        sessions.delete(self.execute, session)
+        self.execute(_SET_META, (txn.version, "version"))
+
+    def add_usage(self, number: int, logical: int, inodes: int) -> None:
+        volume = self._volumes[number]
+        volume.logical_bytes += logical
+        volume.inodes += inodes
+        volume.dirty = True
+
+    def claimants(self, volume: int, ino: Ino) -> list[int]:
+        return [
+            session.id
+            for session in self._sessions.values()
+            if session.volume.id == volume and session.claims is not None and session.claims(ino)
+        ]
+
+    def volumes(self) -> list[Volume]:
+        with self.lock:
+            return list(self._volumes.values())
+
+    def keep_snapshot(self, volume: str, name: str) -> int:
+        """Retain the volume as it is now, under a name; returns the version to read it at."""
+        with self.lock:
+            found = next(v for v in self._volumes.values() if v.name == volume)
+            version = self.applier.txn.version
+            self.change(self.execute, _ADD_SNAPSHOT, (found.id, name, version, self.clock_ns()))
+            found.snapshot = version
+            return version
+
+    # --- end -----------------------------------------------------------------------------------------
+
+    def counters(self) -> dict[str, int]:
+        """Since the store was opened."""
+        applier = self.applier
+        return {
+            "batches": applier.batches,
+            "ops": applier.ops,
+            "failures": applier.failures,
+            "repeats": applier.repeats,
+            "commits": self._commits,
+            "restarts": self.group.restarts,
+            "sessions": len(self._sessions),
+            "loose_bytes": self.loose.bytes,
+            "log_bytes": self.engine.log_bytes(),
+        }
+
+    def close(self) -> None:
+        """Commit, fold the log into the database, stop the threads. Idempotent."""
+        self._committer.stop()
+        with self.lock:
+            if self._closed:
+                return
+            try:
+                self.check_readable()
+                self.change(self.execute, _SET_META, (self._ino_next, "next_ino"))
+                self.change(self.execute, _SET_META, (self.applier.txn.version, "version"))
+                self.change(self.execute, _SET_META, (self.applier.txn.content, "next_content"))
+                self._commit()
+                self.engine.checkpoint("TRUNCATE")
+            except DatabaseError as error:
+                raise translate(error) from error
+            finally:
+                self._closed = True
+                self.engine.close()
