@@ -126,6 +126,9 @@ class Namespace(Protocol):
     def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
         """All of an inode, names with values."""
 
+    def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
+        """Those of up to 1,000 inodes whose names start with ``prefix``, in one query: inode, name, value."""
+
     def content(self, content: ContentId) -> ContentInfo: ...
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:

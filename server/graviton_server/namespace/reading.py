@@ -40,6 +40,9 @@ _MODE: Final = "SELECT mode, nlink FROM inodes WHERE ino = ? AND volume = ?"
 _TARGET: Final = "SELECT target FROM inodes WHERE ino = ? AND volume = ?"
 _XATTR: Final = "SELECT value FROM xattrs WHERE ino = ? AND name = ?"
 _XATTRS: Final = "SELECT name, value FROM xattrs WHERE ino = ? ORDER BY name"
+_XATTRS_OF: Final = (
+    "SELECT ino, name, value FROM xattrs WHERE ino IN ({}) AND substr(name, 1, ?) = ? ORDER BY ino, name"
+)
 _CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
 
@@ -178,6 +181,13 @@ class SqlNamespace:
     def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
         with self._store.reading() as execute:
             return [(name, value) for name, value in execute(_XATTRS, (ino,))]
+
+    def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
+        if not inos:
+            return []
+        sql = _XATTRS_OF.format(",".join("?" * len(inos)))
+        with self._store.reading() as execute:
+            return list(execute(sql, (*inos, len(prefix), prefix)))
 
     def content(self, content: ContentId) -> ContentInfo:
         if not content:

@@ -1,0 +1,109 @@
+"""The WebDAV server: what ``graviton up`` and ``graviton webdav`` start."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+from graviton_webdav.auth import guard_for
+from graviton_webdav.gateway import Counters, Gateway
+from graviton_webdav.http_server import DavHTTPServer, bind_problem
+from graviton_webdav.live_properties import Quota
+from graviton_webdav.upload import Owner
+from gravitonfs.content.volume import Volume
+from gravitonfs.errors import Busy, Invalid
+
+DEFAULT_PORT = 8081
+_STOP_TIMEOUT = 10.0
+
+
+class WebDavServer:
+    """One volume's root at ``/``. ``start`` and ``stop`` are for one thread; ``_state`` guards them.
+
+    ``space`` tells the bytes that are still free, where somebody knows. Files that come in belong to
+    ``owner``, by default to the user who runs this process.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        *,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        users_file: Path | None = None,
+        realm: str = "Graviton",
+        owner: Owner | None = None,
+        space: Callable[[], int | None] | None = None,
+        certificate: Path | None = None,
+        private_key: Path | None = None,
+    ) -> None:
+        """Raises Invalid for an address open to others without a users file, NotFound without that file."""
+        if not 0 <= port <= 65535:
+            raise Invalid(f"{port} is no port; expected 0 to 65535")
+        if (certificate is None) != (private_key is None):
+            raise Invalid("TLS needs a certificate and a private key")
+        self._volume = volume
+        self._host = host
+        self._port = port
+        self._space = space
+        guard = guard_for(host, users_file, realm)
+        self._gateway = Gateway(volume, guard, owner or Owner(os.getuid(), os.getgid()), self._quota)
+        self._tls = (certificate, private_key) if certificate is not None else None
+        self._state = threading.Lock()
+        self._server: DavHTTPServer | None = None
+        self._bound: tuple[str, int] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port as bound; only between start and stop."""
+        if self._bound is None:
+            raise Invalid("the WebDAV server is not running")
+        return self._bound
+
+    @property
+    def url(self) -> str:
+        host, port = self.address
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+
+    def start(self) -> None:
+        """Bind and serve from threads of its own. Raises Busy for a port in use, Invalid otherwise."""
+        with self._state:
+            if self._server is not None:
+                raise Invalid("the WebDAV server is already running")
+            server = DavHTTPServer((self._host, self._port), self._gateway)
+            if self._tls is not None:
+                try:
+                    server.ssl_adapter = BuiltinSSLAdapter(*map(str, self._tls))
+                except OSError as error:
+                    raise Invalid(f"the certificate or its key cannot be used: {error}") from None
+            try:
+                self._bound = server.open()
+            except OSError as error:
+                raise Busy(bind_problem(error, self._host, self._port)) from None
+            self._server = server
+
+    def stop(self, timeout: float = _STOP_TIMEOUT) -> None:
+        """Answer what has begun, for at most ``timeout`` seconds, and close. Idempotent."""
+        with self._state:
+            server, self._server, self._bound = self._server, None, None
+        if server is not None:
+            server.shut(timeout)
+
+    def counters(self) -> Counters:
+        return self._gateway.counters()
+
+    def _quota(self) -> Quota:
+        used = self._volume.namespace.usage().logical_bytes
+        return Quota(self._space() if self._space is not None else None, used)
+
+    def __enter__(self) -> WebDavServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,45 @@
+"""What a request is refused with. Everything the store raises is mapped by its one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from gravitonfs.errors import GravitonError, Kind
+
+# What RFC 4918 names that http.HTTPStatus lacks or words otherwise is not used here, so the library's
+# table is enough.
+REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Refused(Exception):
+    """An answer other than success: a status, a sentence, and a WebDAV condition where there is one.
+
+    ``condition`` is the local name of a ``DAV:`` pre- or postcondition element (RFC 4918, section 16)
+    and ``hrefs`` the resources it names. ``close``: the connection cannot be used any further.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        *,
+        condition: str | None = None,
+        hrefs: Sequence[str] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        close: bool = False,
+    ) -> None:
+        super().__init__(message or REASONS.get(status, ""))
+        self.status = status
+        self.condition = condition
+        self.hrefs = tuple(hrefs)
+        self.headers = tuple(headers)
+        self.close = close
+
+
+def refusal_of(error: GravitonError) -> Refused:
+    """The answer to an error of the store. What is broken inside is logged, not told."""
+    if error.kind in (Kind.DAMAGED, Kind.INTERNAL, Kind.FORMAT):
+        return Refused(error.http_status, "the volume could not answer; its log says why")
+    headers = [("Retry-After", "5")] if error.http_status == 503 else []
+    return Refused(error.http_status, str(error), headers=headers)

@@ -1,0 +1,119 @@
+"""From an HTTP request to a method and its answer: authentication, dispatch, errors."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from graviton_webdav.auth import Guard
+from graviton_webdav.bodies import Body
+from graviton_webdav.conditions import Conditions
+from graviton_webdav.download import Download
+from graviton_webdav.faults import Refused, refusal_of
+from graviton_webdav.http_server import DavHTTPRequest
+from graviton_webdav.live_properties import Quota
+from graviton_webdav.lock_methods import LockMethods
+from graviton_webdav.locks import Locks
+from graviton_webdav.messages import Request, Response, refused_response
+from graviton_webdav.paths import parse_target
+from graviton_webdav.propfind import Propfind
+from graviton_webdav.proppatch import Proppatch
+from graviton_webdav.resources import Resources, is_collection
+from graviton_webdav.tree_methods import TreeMethods
+from graviton_webdav.upload import Owner, Upload
+from gravitonfs.content.volume import Volume
+from gravitonfs.errors import GravitonError
+
+log = logging.getLogger("graviton.webdav")
+
+_WRITING = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK"))
+
+
+class Counters(NamedTuple):
+    """Since the start; ``errors`` without clients' own mistakes, ``seconds`` until the answer began."""
+
+    requests: int
+    errors: int
+    seconds: float
+
+
+class Gateway:
+    """Answers requests for one volume. Thread-safe; ``_lock`` guards the counters."""
+
+    def __init__(self, volume: Volume, guard: Guard, owner: Owner, quota: Callable[[], Quota]) -> None:
+        self._guard = guard
+        self._read_only = volume.namespace.read_only
+        self._resources = Resources(volume)
+        locks = Locks(volume)
+        conditions = Conditions(self._resources, locks)
+        tree = TreeMethods(self._resources, locks, conditions, owner)
+        locking = LockMethods(self._resources, locks, conditions, owner)
+        download = Download(self._resources, conditions)
+        self._methods: dict[str, Callable[[Request], Response]] = {
+            "OPTIONS": self._options,
+            "GET": download,
+            "HEAD": download,
+            "PROPFIND": Propfind(self._resources, locks, conditions, quota),
+            "PUT": Upload(self._resources, locks, conditions, owner),
+            "DELETE": tree.delete,
+            "MKCOL": tree.mkcol,
+            "COPY": tree.copy,
+            "MOVE": tree.move,
+            "PROPPATCH": Proppatch(self._resources, locks, conditions),
+            "LOCK": locking.lock,
+            "UNLOCK": locking.unlock,
+        }
+        self._allowed = ", ".join(m for m in self._methods if not (self._read_only and m in _WRITING))
+        self._lock = threading.Lock()
+        self._counters = Counters(0, 0, 0.0)
+
+    def counters(self) -> Counters:
+        return self._counters
+
+    def __call__(self, http: DavHTTPRequest, body: Body) -> Response:
+        """The answer to one request; every error becomes one."""
+        started = time.perf_counter()
+        try:
+            response = self._answer(http, body)
+        except Refused as refused:
+            if refused.close:
+                http.close_connection = True
+            response = refused_response(refused)
+        except GravitonError as error:
+            if error.http_status >= 500:
+                log.error("%s %s: %s", http.method.decode("latin-1"), http.uri.decode("latin-1"), error)
+            response = refused_response(refusal_of(error))
+        with self._lock:
+            requests, errors, seconds = self._counters
+            failed = response.status >= 500
+            self._counters = Counters(requests + 1, errors + failed, seconds + time.perf_counter() - started)
+        return response
+
+    def _answer(self, http: DavHTTPRequest, body: Body) -> Response:
+        name = http.method.decode("latin-1")
+        request = Request(name, (), False, http.inheaders, body, http.scheme.decode("latin-1"))
+        request.principal = self._guard.principal(request)
+        if http.uri == b"*" and name == "OPTIONS":
+            return self._capabilities()
+        request.path, request.slash = parse_target(http.uri)
+        method = self._methods.get(name)
+        if method is None:
+            raise Refused(405, f"{name[:20]} is not known here", headers=[("Allow", self._allowed)])
+        if self._read_only and name in _WRITING:
+            raise Refused(403, "the volume is read-only")
+        return method(request)
+
+    def _capabilities(self) -> Response:
+        # MS-Author-Via makes Windows and Office use WebDAV instead of the FrontPage protocol.
+        classes = "1" if self._read_only else "1, 2"
+        return Response(200, [("DAV", classes), ("MS-Author-Via", "DAV"), ("Allow", self._allowed)])
+
+    def _options(self, request: Request) -> Response:
+        response = self._capabilities()
+        attr = self._resources.find(request.path).attr
+        if attr is not None and not is_collection(attr):
+            response.headers.append(("Accept-Ranges", "bytes"))
+        return response
