@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
 from typing_extensions import Buffer
@@ -59,14 +59,15 @@ class AppendFile(Protocol):
 
         Buffers may be reused as soon as this returns. Not durable. The bytes can be read at once,
         through ``read`` and through the target. After an error the object's tail is undefined: give
-        the object up.
+        the object up. After ``NoSpace`` alone nothing was added.
         """
 
     def sync(self) -> int:
         """Make everything appended before this call durable; return the length that is durable.
 
-        Callers at the same time share one flush. After an error the object must be given up:
-        a second sync that succeeds proves nothing.
+        Callers at the same time share one flush. After an error the object must be given up: a
+        second sync that succeeds proves nothing. What was not durable can still be read, until
+        ``close``. After ``NoSpace`` alone nothing is lost, and syncing may be tried again.
         """
 
     def read(self, start: int, length: int) -> Buffer: ...
@@ -78,8 +79,12 @@ class AppendFile(Protocol):
 class AppendTarget(Target, Protocol):
     """A target on a local file system, where a pack is written in place."""
 
-    def create(self, key: str) -> AppendFile:
-        """A new, empty object; its name is durable once its first ``sync`` has returned."""
+    def create(self, key: str, tap: Callable[[memoryview], object] | None = None) -> AppendFile:
+        """A new, empty object; its name is durable once its first ``sync`` has returned.
+
+        ``tap`` sees every byte once, in order, never on two threads at a time, and off the thread
+        that appends where possible: all that a ``sync`` covers before that returns.
+        """
 
     def read_cached(self, key: str, start: int, length: int) -> Buffer | None:
         """As ``get``, but ``None`` where answering would wait for the disk. Never blocks for long."""

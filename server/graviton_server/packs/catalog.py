@@ -1,0 +1,126 @@
+"""Which pack has which block: the tail in memory, the index, and footers behind them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from graviton_server.index import BlockIndex, Entry, Location, PackMark
+from graviton_server.packs.footers import FooterCache
+from graviton_server.packs.format import Records, pack_key
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.errors import Damaged, NotFound
+from gravitonfs.ports.packs import PackRegistry
+from gravitonfs.ports.target import Target
+
+_log = logging.getLogger(__name__)
+_KEYS = 65536
+
+
+class Catalog:
+    """``_lock`` guards ``_tail`` (blocks whose entries are not in the index yet) and ``_keys``."""
+
+    def __init__(self, index: BlockIndex, registry: PackRegistry, target: Target, footer_bytes: int) -> None:
+        self.index = index
+        self.footers = FooterCache(target, footer_bytes)
+        self._registry = registry
+        self._lock = threading.Lock()
+        self._tail: dict[BlockId, Location] = {}
+        self._keys: OrderedDict[PackNumber, str] = OrderedDict()
+
+    # --- packs ---
+
+    def key(self, number: PackNumber) -> str:
+        """The key of a pack in the target. Raises ``NotFound`` when there is no such pack."""
+        with self._lock:
+            found = self._keys.get(number)
+        if found is None:
+            row = self._registry.get(number)
+            if row is None:
+                raise NotFound(f"there is no pack {number}")
+            found = pack_key(row.uuid)
+            self.name(number, found)
+        return found
+
+    def name(self, number: PackNumber, key: str) -> None:
+        with self._lock:
+            self._keys[number] = key
+            if len(self._keys) > _KEYS:
+                self._keys.popitem(last=False)
+
+    def expect(self, number: PackNumber, uuid: bytes) -> None:
+        """A pack begins. The mark tells a start after a crash that there was one."""
+        self.index.write(number, PackMark(uuid, 0), ())
+
+    # --- look-ups ---
+
+    def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:
+        """By the tail and the index; no I/O to a target."""
+        tail = self._tail
+        if not tail:
+            return self.index.get(ids)
+        found = [tail.get(block) for block in ids]
+        if None in found:
+            # The index after the tail: entries move from this to that, and so none is missed.
+            rest = [at for at, location in enumerate(found) if location is None]
+            for at, location in zip(rest, self.index.get([ids[at] for at in rest]), strict=True):
+                found[at] = location
+        return found
+
+    def hinted(self, block: BlockId, hint: PackNumber, *, cached: bool = False) -> Location | None:
+        """By the footer of the pack that a hint names; with ``cached`` only if that is in memory."""
+        if hint == NO_PACK:
+            return None
+        try:
+            key = self.key(hint)
+            records = self.footers.peek(key) if cached else self.footers.get(key)
+        except (NotFound, Damaged):
+            return None
+        if records is None:
+            return None
+        at = records.find(block)
+        if at < 0:
+            return None
+        return Location(hint, records.offsets[at], records.stored[at], records.plain[at], records.codecs[at])
+
+    # --- changes ---
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Blocks that were appended just now."""
+        with self._lock:
+            self._tail.update(entries)
+
+    def settle(self, number: PackNumber, mark: PackMark, entries: Sequence[Entry]) -> None:
+        """Write entries that are durable in their pack, with its mark, to the index."""
+        with self._lock:
+            # Where the block was put elsewhere meanwhile, the newer place counts.
+            current = [(block, place) for block, place in entries if self._tail.get(block, place) == place]
+        self.index.write(number, mark, current)
+        with self._lock:
+            for block, place in current:
+                if self._tail.get(block) == place:
+                    del self._tail[block]
+
+    def forget(self, number: PackNumber, records: Records | None = None) -> None:
+        """Look-ups no longer lead to this pack."""
+        with self._lock:
+            for block in [block for block, place in self._tail.items() if place.pack == number]:
+                del self._tail[block]
+        if records is None:
+            try:
+                records = self.footers.get(self.key(number))
+            except (NotFound, Damaged):
+                self.index.sweep({number})
+                return
+        self.index.forget(number, map(records.id, range(len(records))))
+
+    def drop(self, block: BlockId, place: Location) -> None:
+        """A block is not readable where it was said to be: a later put may store it again."""
+        with self._lock:
+            if self._tail.get(block) == place:
+                del self._tail[block]
+        if self.index.get([block])[0] == place:
+            _log.error("block %s is damaged in pack %d at offset %d", block.hex(), place.pack, place.offset)
+            self.index.remove([block])

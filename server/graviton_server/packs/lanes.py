@@ -1,0 +1,71 @@
+"""A lane: the place where puts of one sort go, one open pack after another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from graviton_server.index import Location
+from graviton_server.packs.open_pack import OpenPack
+from gravitonfs.core.ids import NO_PACK
+from gravitonfs.ports.blocks import Block
+
+
+class Lane:
+    """``_turn`` is held while the next pack is opened, which talks to the database; a sync never takes
+    it, so that the database may wait for a sync. ``_pack`` changes under it only."""
+
+    def __init__(
+        self,
+        pack_size: int,
+        open_pack: Callable[[], OpenPack],
+        retire: Callable[[OpenPack], None],
+        worker: Executor,
+    ) -> None:
+        self._pack_size = pack_size
+        self._open_pack = open_pack
+        self._retire = retire
+        self._worker = worker
+        self._turn = threading.Lock()
+        self._pack: OpenPack | None = None
+        self._spare: OpenPack | None = None
+        self._spare_for = NO_PACK
+
+    def append(self, blocks: Sequence[Block]) -> list[Location]:
+        while True:
+            pack = self._pack
+            if pack is not None:
+                locations = pack.append(blocks, self._pack_size)
+                if locations is not None:
+                    if pack.length > self._pack_size * 3 // 4 and self._spare_for != pack.number:
+                        self._spare_for = pack.number
+                        self._worker.submit(self._prepare)
+                    return locations
+            self._advance(pack)
+
+    def _advance(self, worn: OpenPack | None) -> None:
+        with self._turn:
+            if self._pack is not worn:
+                return
+            self._pack, self._spare = self._spare or self._open_pack(), None
+        if worn is not None:
+            self._retire(worn)
+
+    def _prepare(self) -> None:
+        """On the worker: have the next pack ready, so that nobody waits for it."""
+        with self._turn:
+            if self._spare is None and self._pack is not None:
+                self._spare = self._open_pack()
+
+    def current(self) -> list[OpenPack]:
+        return [pack for pack in (self._pack, self._spare) if pack is not None]
+
+    def close(self) -> list[OpenPack]:
+        """Stop; return the packs that are still open."""
+        with self._turn:
+            left = self.current()
+            self._pack = self._spare = None
+        for pack in left:
+            pack.close()
+        return left

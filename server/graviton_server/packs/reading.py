@@ -1,0 +1,213 @@
+"""Reading blocks: neighbouring records in one read, every block verified, wrong places passed by."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from typing_extensions import Buffer
+
+from graviton_server.index import Location
+from graviton_server.packs.catalog import Catalog
+from graviton_server.packs.format import PADDING, RECORD_HEADER, decode_record
+from gravitonfs.core.codec import RAW, decode
+from gravitonfs.core.hashing import block_id
+from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.errors import Damaged, NotFound
+from gravitonfs.ports.blocks import Block
+from gravitonfs.ports.packs import LooseBlocks
+from gravitonfs.ports.target import AppendTarget
+
+GAP: Final = 64 << 10
+SPAN: Final = 8 << 20
+
+Wanted = tuple[BlockId, PackNumber]
+
+
+class PackReading:
+    """``_lock`` guards the counters."""
+
+    def __init__(
+        self, target: AppendTarget, catalog: Catalog, loose: LooseBlocks, block_key: bytes = b""
+    ) -> None:
+        self._target = target
+        self._catalog = catalog
+        self._loose = loose
+        self._block_key = block_key
+        self._lock = threading.Lock()
+        self.blocks = 0
+        self.bytes = 0
+
+    def get(self, wanted: Sequence[Wanted]) -> Iterator[Buffer]:
+        places = self._locate(wanted)
+        at = 0
+        while at < len(wanted):
+            place = places[at]
+            if not isinstance(place, Location):
+                plain = self._plain(wanted[at][0], place)
+                yield self._search(wanted[at], None) if plain is None else plain
+                at += 1
+                continue
+            stop = _run(places, at)
+            yield from self._read_run(
+                wanted[at:stop], [p for p in places[at:stop] if isinstance(p, Location)]
+            )
+            at = stop
+
+    def _locate(self, wanted: Sequence[Wanted]) -> list[Location | Block | None]:
+        """Tail and index, then the hint's footer, then the loose blocks, in one query."""
+        result: list[Location | Block | None] = list(self._catalog.locate([block for block, _ in wanted]))
+        lost = [at for at, place in enumerate(result) if place is None]
+        for at in lost:
+            result[at] = self._catalog.hinted(*wanted[at])
+        lost = [at for at in lost if result[at] is None]
+        if lost:
+            loose = self._loose.loose_get([wanted[at][0] for at in lost])
+            for at in lost:
+                result[at] = loose.get(wanted[at][0])
+        return result
+
+    def _read_run(self, wanted: Sequence[Wanted], places: Sequence[Location]) -> Iterator[Buffer]:
+        start = places[0].offset
+        end = places[-1].offset + RECORD_HEADER + places[-1].stored
+        try:
+            data = memoryview(self._target.get(self._catalog.key(places[0].pack), start, end - start))
+        except (NotFound, Damaged):
+            data = memoryview(b"")
+        read = 0
+        for want, place in zip(wanted, places, strict=True):
+            plain = self._open_record(data, place.offset - start, want[0], place)
+            if plain is None:
+                plain = self._search(want, place)
+            else:
+                read += place.stored
+            yield plain
+        self._count(len(places), read)
+
+    def _open_record(self, data: memoryview, at: int, block: BlockId, place: Location) -> Buffer | None:
+        """The plain bytes of the record at ``at``, or None when they are not the block's."""
+        payload = data[at + RECORD_HEADER : at + RECORD_HEADER + place.stored]
+        return self._verified(block, place.codec, payload, place.plain)
+
+    def _verified(self, block: BlockId, codec: int, payload: Buffer, plain_length: int) -> Buffer | None:
+        try:
+            plain = decode(codec, payload, plain_length)
+        except Damaged:
+            return None
+        return plain if block_id(plain, self._block_key) == block else None
+
+    def _plain(self, block: BlockId, loose: Block | None) -> Buffer | None:
+        if loose is None:
+            return None
+        self._count(1, memoryview(loose.payload).nbytes)
+        return self._verified(block, loose.codec, loose.payload, loose.plain_length)
+
+    def _search(self, wanted: Wanted, bad: Location | None) -> Buffer:
+        """The block was not where it should be: whatever other place there is, then ``Damaged``."""
+        block, hint = wanted
+        tried = set()
+        if bad is not None:
+            tried.add(bad)
+            if self._present(bad):  # else compaction has moved it meanwhile
+                self._catalog.drop(block, bad)
+        for attempt in range(2):
+            for place in (self._catalog.locate([block])[0], self._catalog.hinted(block, hint)):
+                if place is None or place in tried:
+                    continue
+                tried.add(place)
+                plain = self._read_one(block, place)
+                if plain is not None:
+                    return plain
+            if attempt == 0:  # it may have been drained into a pack since the first look-up
+                plain = self._plain(block, self._loose.loose_get([block]).get(block))
+                if plain is not None:
+                    return plain
+        where = f"pack {bad.pack} at offset {bad.offset}" if bad else f"pack {hint}" if hint else "any pack"
+        raise Damaged(f"block {block.hex()} cannot be read from {where}: run graviton fsck")
+
+    def _present(self, place: Location) -> bool:
+        try:
+            self._target.head(self._catalog.key(place.pack))
+        except NotFound:
+            return False
+        return True
+
+    def _read_one(self, block: BlockId, place: Location) -> Buffer | None:
+        try:
+            data = self._target.get(self._catalog.key(place.pack), place.offset, RECORD_HEADER + place.stored)
+        except (NotFound, Damaged):
+            return None
+        plain = self._open_record(memoryview(data), 0, block, place)
+        if plain is not None:
+            self._count(1, place.stored)
+        return plain
+
+    def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
+        place = self._catalog.locate([block])[0] or self._catalog.hinted(block, hint, cached=True)
+        if place is None:
+            return self._plain(block, self._loose.loose_get([block]).get(block))
+        try:
+            key = self._catalog.key(place.pack)
+            payload = self._target.read_cached(key, place.offset + RECORD_HEADER, place.stored)
+        except (NotFound, Damaged):
+            return None
+        if payload is None:
+            return None
+        self._count(1, place.stored)
+        return self._verified(block, place.codec, memoryview(payload), place.plain)
+
+    def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
+        place = self._locate([(block, hint)])[0]
+        if not isinstance(place, Location):
+            return [(block, next(self.get([(block, hint)])))]
+        length = max(RECORD_HEADER + place.stored, span)
+        try:
+            data = memoryview(self._target.get(self._catalog.key(place.pack), place.offset, length))
+        except (NotFound, Damaged):
+            data = memoryview(b"")
+        first = self._open_record(data, 0, block, place)
+        if first is None:
+            return [(block, self._search((block, hint), place))]
+        result = [(block, _own(first, place.codec))]
+        at = RECORD_HEADER + place.stored
+        while (head := decode_record(data, at)) is not None:
+            at += RECORD_HEADER
+            payload = data[at : at + head.stored]
+            at += head.stored
+            if head.codec == PADDING or at > len(data):
+                continue
+            plain = self._verified(head.id, head.codec, payload, head.plain)
+            if plain is not None:
+                result.append((head.id, _own(plain, head.codec)))
+        self._count(len(result), min(at, len(data)))
+        return result
+
+    def _count(self, blocks: int, size: int) -> None:
+        with self._lock:
+            self.blocks += blocks
+            self.bytes += size
+
+
+def _own(plain: Buffer, codec: int) -> Buffer:
+    """A copy, where ``plain`` would keep the whole span that it was read with in memory."""
+    return bytes(plain) if codec == RAW else plain
+
+
+def _run(places: Sequence[Location | Block | None], start: int) -> int:
+    """The end of the run of neighbours that begins at ``start``."""
+    first = places[start]
+    assert isinstance(first, Location)
+    end = first.offset + RECORD_HEADER + first.stored
+    at = start + 1
+    while at < len(places):
+        place = places[at]
+        if not isinstance(place, Location) or place.pack != first.pack:
+            break
+        if not 0 <= place.offset - end <= GAP:
+            break
+        end = place.offset + RECORD_HEADER + place.stored
+        if end - first.offset > SPAN:
+            break
+        at += 1
+    return at

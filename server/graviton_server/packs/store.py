@@ -1,0 +1,158 @@
+"""The block store of an engine that has its packs on a local target."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from typing_extensions import Buffer
+
+from graviton_server.index import BlockIndex
+from graviton_server.packs.catalog import Catalog
+from graviton_server.packs.reading import PackReading
+from graviton_server.packs.recovery import Recovery, RecoveryReport, rebuild
+from graviton_server.packs.writing import PackWriting
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.ports.blocks import Block, StoreCounters
+from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.target import AppendTarget
+
+PACK_SIZE: Final = 32 << 20
+FOOTER_BYTES: Final = 16 << 20
+
+
+class PackStore:
+    """A ``BlockStore``. Its parts lock for themselves; ``_lock`` guards the counters.
+
+    One process at a time: whoever opens the store holds the engine's lock file.
+    """
+
+    def __init__(
+        self,
+        target: AppendTarget,
+        index: BlockIndex,
+        registry: PackRegistry,
+        loose: LooseBlocks,
+        *,
+        store_uuid: bytes,
+        owner: str,
+        pack_size: int = PACK_SIZE,
+        min_free: int | None = None,
+        block_key: bytes = b"",
+        footer_bytes: int = FOOTER_BYTES,
+    ) -> None:
+        """``min_free``: bytes of the target that stay free; by default 64 MiB or a twentieth of it."""
+        self._target = target
+        self._index = index
+        self._registry = registry
+        self._loose = loose
+        self._owner = owner
+        self._store_uuid = store_uuid
+        self._block_key = block_key
+        self._catalog = Catalog(index, registry, target, footer_bytes)
+        self._writing = PackWriting(
+            target,
+            registry,
+            self._catalog,
+            store_uuid=store_uuid,
+            owner=owner,
+            pack_size=pack_size,
+            reserve=min_free,
+        )
+        self._reading = PackReading(target, self._catalog, loose, block_key)
+        self._lock = threading.Lock()
+        self._put = self._put_bytes = self._found = 0
+
+    # --- BlockStore ---
+
+    def missing(self, ids: Sequence[BlockId]) -> list[PackNumber]:
+        result = [NO_PACK if place is None else place.pack for place in self._catalog.locate(ids)]
+        with self._lock:
+            self._found += len(result) - result.count(NO_PACK)
+        return result
+
+    def put(self, blocks: Sequence[Block]) -> list[PackNumber]:
+        packs = [
+            None if place is None else place.pack for place in self._catalog.locate([b.id for b in blocks])
+        ]
+        fresh = {block.id: block for block, pack in zip(blocks, packs, strict=True) if pack is None}
+        if fresh:
+            new = list(fresh.values())
+            placed = {
+                block.id: place.pack for block, place in zip(new, self._writing.append(new), strict=True)
+            }
+            packs = [
+                placed[block.id] if pack is None else pack for block, pack in zip(blocks, packs, strict=True)
+            ]
+            with self._lock:
+                self._put += len(new)
+                self._put_bytes += sum(memoryview(block.payload).nbytes for block in new)
+        return [pack for pack in packs if pack is not None]
+
+    def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
+        return self._reading.get(wanted)
+
+    def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
+        return self._reading.get_cached(block, hint)
+
+    def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
+        return self._reading.near(block, hint, span)
+
+    def sync(self, packs: Sequence[PackNumber]) -> None:
+        self._writing.sync(packs)
+
+    def forget_packs(self, packs: Sequence[PackNumber]) -> None:
+        for number in packs:
+            self._writing.withdraw(number)
+            self._catalog.forget(number)
+
+    def counters(self) -> StoreCounters:
+        with self._lock:
+            return StoreCounters(
+                self._put,
+                self._put_bytes,
+                self._found,
+                self._reading.blocks,
+                self._reading.bytes,
+                self._writing.syncs,
+            )
+
+    # --- the namespace's group commit ---
+
+    def presync(self) -> None:
+        """Make everything put so far durable, so that ``barrier`` has little left to do."""
+        self._writing.sync_all()
+
+    def barrier(self) -> None:
+        """Make everything put so far durable. Takes no lock that a call into the registry is made
+        under, so it may be called with the database's gate closed. When it raises, the group must
+        not be committed."""
+        self._writing.sync_all()
+
+    # --- starting and stopping ---
+
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            self._target,
+            self._index,
+            self._registry,
+            self._catalog,
+            owner=self._owner,
+            block_key=self._block_key,
+        )
+
+    def recover(self) -> RecoveryReport:
+        """At the start, before anything else: finish what a dead process left, complete the index."""
+        return self._recovery().run()
+
+    def rebuild_index(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Empty the index and fill it from the packs; how many records. ``progress(done, of)``: packs."""
+        self._index.clear()
+        count = rebuild(self._recovery(), progress)
+        return count + self._writing.reindex()
+
+    def close(self) -> None:
+        """Seal what is open, finish the index. The target, the registry and the index stay open."""
+        self._writing.close()
+        self._index.flush()

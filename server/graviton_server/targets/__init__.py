@@ -1,0 +1,1 @@
+"""Targets: where packs are kept."""
