@@ -57,7 +57,11 @@ class PackRegistry(Protocol):
     def get(self, number: PackNumber) -> PackRow | None: ...
 
     def condemn(self, numbers: Sequence[PackNumber], before_ns: int) -> list[PackNumber]:
-        """Condemn those still live and last relied on before ``before_ns``; return which. Durable."""
+        """Condemn those still live and last relied on before ``before_ns``; return which. Durable.
+
+        Where one process owns the store the time of the last reliance is exact, whatever the rows
+        say; elsewhere rows lag by up to 10 minutes, and callers subtract a margin.
+        """
 
     def deleting(self, number: PackNumber) -> bool:
         """``condemned`` or ``abandoned`` to ``deleting``; False otherwise. Durable."""
@@ -78,8 +82,12 @@ class LooseBlocks(Protocol):
     def loose_page(self, limit_bytes: int) -> list[Block]:
         """The oldest loose blocks, up to so many stored bytes, at least one if there is any."""
 
-    def loose_drop(self, ids: Sequence[BlockId]) -> None:
-        """Remove blocks that are durable in live packs now. Durable with the next commit."""
+    def loose_drop(self, ids: Sequence[BlockId], packs: Sequence[PackNumber] = ()) -> None:
+        """Remove blocks that are durable in ``packs`` now. Durable with the next commit.
+
+        Relies on the packs as a batch does: ``MissingBlocks``, and nothing removed, unless all are
+        live. (A block may be loose and in an old pack at once; that pack may be condemned meanwhile.)
+        """
 
     def loose_bytes(self) -> int:
         """Stored bytes of all loose blocks; answered without a query."""

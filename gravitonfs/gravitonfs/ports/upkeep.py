@@ -46,8 +46,13 @@ class Upkeep(Protocol):
     def extent_rows(self) -> Iterator[list[ExtentRow]]:
         """Every row that keeps blocks alive, live and history, in pages; the roots of a mark.
 
-        A row written after the call began may or may not come; rows that are there all along do.
+        A row written after the call began may or may not come; rows that are there all along do. All
+        rows of one (content, region) are read at one moment, and live rows before history, so that a
+        fold or a row that moves into history between two pages hides no block.
         """
+
+    def version(self) -> int:
+        """Rises with every change; costs nothing. Whoever looks for work asks whether there can be any."""
 
     def loose_ids(self) -> list[BlockId]: ...
 

@@ -49,6 +49,7 @@ class SqlPacks:
     def __init__(self, store: NamespaceStore) -> None:
         self._store = store
         self._known: dict[int, tuple[str, int]] = {}
+        self._relied: dict[int, int] = {}  # exact, where the rows lag; collection depends on it
         self._next = 1
 
     def load(self) -> None:
@@ -68,6 +69,7 @@ class SqlPacks:
     def rely(self, packs: Sequence[int], clock: int) -> None:
         """Note that a batch that is being applied relies on these packs."""
         for number in packs:
+            self._relied[number] = clock
             found = self._known.get(number)
             if found is not None and clock - found[1] >= RELIED_STEP_NS:
                 self._store.change(self._set_relied, number, clock)
@@ -127,7 +129,7 @@ class SqlPacks:
         with store.lock:
             for number in numbers:
                 state, relied = self._known.get(number, _NONE)
-                if state == _LIVE and relied < before_ns:
+                if state == _LIVE and max(relied, self._relied.get(number, 0)) < before_ns:
                     store.change(self._set_state, number, PackState.CONDEMNED.value, store.clock_ns())
                     done.append(number)
             if done:
@@ -143,6 +145,7 @@ class SqlPacks:
     def _delete(self, number: int) -> None:
         self._store.execute(_DELETE, (number,))
         self._known.pop(number, None)
+        self._relied.pop(number, None)
 
     def rows(self, after: PackNumber = NO_PACK, limit: int = 1000) -> list[PackRow]:
         with self._store.reading() as execute:
@@ -210,9 +213,12 @@ class SqlLoose:
             cursor.close()
         return page
 
-    def loose_drop(self, ids: Sequence[BlockId]) -> None:
+    def loose_drop(self, ids: Sequence[BlockId], packs: Sequence[PackNumber] = ()) -> None:
         store = self._store
         with store.lock:
+            if packs:
+                store.packs.refused(packs)
+                store.packs.rely(packs, store.clock_ns())
             store.change(self._drop, tuple(ids))
 
     def _drop(self, ids: Sequence[BlockId]) -> None:

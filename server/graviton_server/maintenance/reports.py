@@ -1,0 +1,125 @@
+"""What the work answers. ``msgspec.to_builtins`` makes JSON of any of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """``condemned``: packs that nothing needs any more (with ``dry_run`` those that would go).
+
+    ``freed_bytes`` were given back to the targets (with ``dry_run``: would be), by deleting those
+    packs and what an interrupted run had left. ``missing``: blocks that files name and no pack has.
+    """
+
+    dry_run: bool
+    packs: int
+    condemned: int
+    deleted: int
+    freed_bytes: int
+    live_blocks: int
+    live_bytes: int
+    missing: int
+    compacted: int = 0
+    moved_bytes: int = 0
+    kept: int = 0
+    """Packs that were to go and that somebody came to rely on meanwhile."""
+    seconds: float = 0.0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong.
+
+    ``kind``: ``namespace``, ``pack-missing``, ``pack-damaged``, ``block-damaged``, ``block-missing``,
+    ``file-damaged``, ``index``, ``database`` or ``unclaimed`` (an object that no row names: told, not
+    damage). ``ranges``: (start, end) of the file's bytes that cannot be read.
+    """
+
+    kind: str
+    what: str
+    path: str = ""
+    ino: int = 0
+    ranges: tuple[tuple[int, int], ...] = ()
+    pack: int = 0
+    key: str = ""
+    block: str = ""
+
+    @property
+    def is_damage(self) -> bool:
+        return self.kind != "unclaimed"
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``fsck``. ``repaired``: sentences on what was put right."""
+
+    findings: tuple[Finding, ...]
+    more_findings: int
+    """Beyond those listed."""
+    contents: int
+    extents: int
+    blocks: int
+    packs: int
+    bytes_read: int
+    repaired: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        return not self.more_findings and not any(finding.is_damage for finding in self.findings)
+
+
+class Scrubbed(msgspec.Struct, frozen=True, kw_only=True):
+    """``complete``: every pack there was has been read, else the next run goes on behind ``position``."""
+
+    findings: tuple[Finding, ...]
+    packs: int
+    blocks: int
+    bytes_read: int
+    complete: bool
+    position: int
+    seconds: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        return not any(finding.is_damage for finding in self.findings)
+
+
+class Dumped(msgspec.Struct, frozen=True, kw_only=True):
+    lines: int
+    plain_bytes: int
+    bytes: int
+    digest: str
+    seconds: float = 0.0
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """``unique_bytes``: plain bytes of the distinct blocks that files name. ``stored_bytes``: what the
+    target holds in packs, and loose blocks. The ratios are 1.0 where there is nothing to compare.
+    """
+
+    logical_bytes: int
+    unique_bytes: int
+    stored_bytes: int
+    live_stored_bytes: int
+    inodes: int
+    blocks: int
+    packs: int
+    loose_bytes: int
+    dedupe_ratio: float
+    compression_ratio: float
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of background work, for ``graviton status``. Times in seconds since the epoch, 0: never."""
+
+    name: str
+    state: str
+    """``waiting``, ``running`` or ``failed`` (it is tried again)."""
+    runs: int = 0
+    last_start: float = 0.0
+    last_end: float = 0.0
+    last_result: str = ""
+    error: str = ""
+    done: int = 0
+    total: int = 0
+    what: str = ""
