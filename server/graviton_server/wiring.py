@@ -1,0 +1,192 @@
+"""Puts an engine together: the only place that knows the concrete adapters."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from graviton_server.index.rocks import RocksIndex
+from graviton_server.lock import DataLock
+from graviton_server.namespace.store import NamespaceStore
+from graviton_server.packs.store import PackStore
+from graviton_server.targets.directory import DirectoryTarget
+from gravitonfs.content.volume import Content, Volume
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.errors import Exists, FormatError, GravitonError, NotADirectory, NotFound
+from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.target import Space
+
+log = logging.getLogger("graviton.engine")
+
+MIB = 1 << 20
+NAMESPACE = "namespace.db"
+STORE = "store"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Budgets in bytes. ``memory`` is the sum of all of them; parts are shares of it unless given."""
+
+    memory: int = 384 * MIB
+    cache: int | None = None
+    background: bool = True
+    """Run collection, compaction and the rest by itself."""
+    extra: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def cache_limit(self) -> int:
+        return self.cache if self.cache is not None else self.memory // 3
+
+    @property
+    def dirty_limit(self) -> int:
+        return self.memory // 3
+
+
+def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:
+    """Make ``path`` a volume. Durable, names included, when this returns.
+
+    The database comes last and makes the volume: what a crash before it left is used up by the next
+    try. Raises Exists when there is a volume, NotADirectory or Exists when something else is there.
+    """
+    fmt = fmt or VolumeFormat()
+    fmt.check()
+    if path.exists() and not path.is_dir():
+        raise NotADirectory(f"{path} is no directory")
+    path.mkdir(parents=True, exist_ok=True)
+    if (path / NAMESPACE).exists():
+        raise Exists(f"{path} is a volume already")
+    foreign = {entry.name for entry in path.iterdir()} - {STORE, "packs", "lock", NAMESPACE + ".new"}
+    if foreign:
+        raise Exists(f"{path} is not empty (it has {min(foreign)}): choose an empty or a new directory")
+    lock = DataLock(path / "lock")
+    try:
+        store_uuid = uuid.uuid4().bytes
+        (path / STORE).unlink(missing_ok=True)
+        DirectoryTarget.make(path, store_uuid)
+        fresh = path / (NAMESPACE + ".new")
+        fresh.unlink(missing_ok=True)
+        NamespaceStore.create(fresh, fmt, store_uuid)
+        os.rename(fresh, path / NAMESPACE)
+        for directory in (path, path.parent):
+            _sync_directory(directory)
+    finally:
+        lock.release()
+
+
+def is_volume(path: Path) -> bool:
+    return (path / NAMESPACE).exists()
+
+
+def open_embedded(path: Path, *, create: bool = False, options: EngineOptions | None = None) -> Engine:
+    """Open the volume in a directory. Raises Locked (naming the pid), NotFound, FormatError."""
+    if not is_volume(path):
+        if not create:
+            raise NotFound(f"{path} is no volume: make one with 'graviton init {path}'")
+        create_embedded(path)
+    return Engine(path, options or EngineOptions())
+
+
+class Engine:
+    """An open store: namespace, packs, caches, background work. A context manager."""
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        self.path = path
+        self.options = options
+        self._lock = DataLock(path / "lock")
+        self._closers = [self._lock.release]
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self) -> None:
+        self.namespace_store = NamespaceStore.open(self.path / NAMESPACE)
+        self._closers.append(self.namespace_store.close)
+        fmt = self.namespace_store.format
+        self.target = DirectoryTarget(self.path, "local", store_uuid=self.namespace_store.store_uuid)
+        engine = self.path / "engine-0"
+        engine.mkdir(exist_ok=True)
+        self.index = RocksIndex(engine / "index")
+        self._closers.append(self.index.close)
+        self.store = PackStore(
+            self.target,
+            self.index,
+            self.namespace_store.packs,
+            self.namespace_store.loose,
+            store_uuid=self.namespace_store.store_uuid,
+            owner="engine-0",
+            block_key=fmt.block_key,
+        )
+        self._closers.append(self.store.close)
+        self.recovery = self.store.recover()
+        self.namespace_store.set_barrier(self.store.barrier)
+        self.namespace_store.set_presync(self.store.presync)
+        self._closers.append(self.namespace_store.commit)
+        self.content = Content(
+            self.store,
+            loose=self.namespace_store.loose,
+            dirty_limit=self.options.dirty_limit,
+            cache_limit=self.options.cache_limit,
+        )
+        self._closers.append(self.content.close)
+
+    @property
+    def upkeep(self) -> object:
+        return self.namespace_store.upkeep
+
+    def volume(
+        self,
+        label: str,
+        claims: Claims | None = None,
+        listener: Listener | None = None,
+        *,
+        read_only: bool = False,
+    ) -> Volume:
+        """Attach a front end to the volume; it closes the volume itself."""
+        namespace = self.namespace_store.attach(
+            label=label, claims=claims, listener=listener, read_only=read_only
+        )
+        return Volume(namespace, self.content)
+
+    def space(self) -> Space:
+        return self.target.space()
+
+    def close(self) -> None:
+        """Commit everything and let go. Raises when something could not be stored. Idempotent."""
+        self._close()
+
+    def _close(self) -> None:
+        first: GravitonError | None = None
+        while self._closers:
+            closer = self._closers.pop()
+            try:
+                closer()
+            except GravitonError as error:
+                log.error("closing: %s", error)
+                first = first or error
+        if first is not None:
+            raise first
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+__all__ = ["Engine", "EngineOptions", "FormatError", "create_embedded", "is_volume", "open_embedded"]
