@@ -52,8 +52,12 @@ def decode(codec: int, payload: Buffer, plain_length: int) -> Buffer:
     if codec == RAW:
         plain: Buffer = payload
     elif codec == ZSTD:
+        view = memoryview(payload)
         try:
-            plain = _decompressor().decompress(memoryview(payload), max_output_size=plain_length)
+            # The frame's own claim decides what is allocated: believe it only when it is right.
+            if zstandard.frame_content_size(view) != plain_length:
+                raise Damaged("a block's frame does not have the length that was stored")
+            plain = _decompressor().decompress(view, max_output_size=plain_length)
         except zstandard.ZstdError as error:
             raise Damaged(f"a block does not decompress: {error}") from error
     else:

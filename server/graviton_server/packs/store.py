@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 
 from typing_extensions import Buffer
@@ -12,6 +12,7 @@ from graviton_server.index import BlockIndex
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.reading import PackReading
 from graviton_server.packs.recovery import Recovery, RecoveryReport, rebuild
+from graviton_server.packs.upkeep import PackProblem, PackUpkeep, Record, Relocation
 from graviton_server.packs.writing import PackWriting
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.ports.blocks import Block, StoreCounters
@@ -61,6 +62,7 @@ class PackStore:
             reserve=min_free,
         )
         self._reading = PackReading(target, self._catalog, loose, block_key)
+        self._upkeep = PackUpkeep(target, registry, loose, self._catalog, self._writing, block_key)
         self._lock = threading.Lock()
         self._put = self._put_bytes = self._found = 0
 
@@ -129,6 +131,30 @@ class PackStore:
         under, so it may be called with the database's gate closed. When it raises, the group must
         not be committed."""
         self._writing.sync_all()
+
+    # --- work on whole packs: see PackUpkeep ---
+
+    def drain_loose(self) -> int:
+        return self._upkeep.drain_loose()
+
+    def records(self, number: PackNumber) -> list[Record]:
+        return self._upkeep.records(number)
+
+    def pack_path(self, number: PackNumber) -> str:
+        return self._upkeep.pack_path(number)
+
+    def verify_pack(self, number: PackNumber) -> Iterator[PackProblem]:
+        return self._upkeep.verify(number)
+
+    def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
+        return self._upkeep.relocate(number, keep)
+
+    def delete_pack(self, number: PackNumber) -> None:
+        """Remove the object of a pack whose row is ``deleting``, and what look-ups still know of it."""
+        key = self._catalog.key(number)
+        self.forget_packs([number])
+        self._target.delete(key)
+        self._catalog.footers.drop(key)
 
     # --- starting and stopping ---
 

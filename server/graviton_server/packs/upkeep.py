@@ -1,0 +1,201 @@
+"""Work on whole packs: draining loose blocks into them, checking them, moving what is alive out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from graviton_server.index import Entry, Location
+from graviton_server.packs.catalog import Catalog
+from graviton_server.packs.footers import read_trailer
+from graviton_server.packs.format import RECORD_HEADER, decode_header, decode_record
+from graviton_server.packs.recovery import entries
+from graviton_server.packs.scan import good_payload
+from graviton_server.packs.writing import PackWriting
+from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.errors import Damaged, NotFound
+from gravitonfs.ports.blocks import Block
+from gravitonfs.ports.packs import LooseBlocks, PackRegistry, PackState
+from gravitonfs.ports.target import AppendTarget
+
+DRAIN_PAGE: Final = 8 << 20
+_PIECE: Final = 4 << 20
+
+
+class Record(NamedTuple):
+    """One record of a pack; ``offset`` is that of its header."""
+
+    id: BlockId
+    offset: int
+    stored: int
+    plain: int
+    codec: int
+
+
+class PackProblem(NamedTuple):
+    """What is wrong with a pack, as a sentence; ``block``: the block that cannot be read, or None."""
+
+    pack: PackNumber
+    what: str
+    block: BlockId | None
+
+
+class Relocation(NamedTuple):
+    """The packs that the blocks are in now, durable; and those that could not be read."""
+
+    packs: tuple[PackNumber, ...]
+    blocks: int
+    bytes: int
+    damaged: tuple[BlockId, ...]
+
+
+class PackUpkeep:
+    """No state of its own: its parts lock for themselves."""
+
+    def __init__(
+        self,
+        target: AppendTarget,
+        registry: PackRegistry,
+        loose: LooseBlocks,
+        catalog: Catalog,
+        writing: PackWriting,
+        block_key: bytes,
+    ) -> None:
+        self._target = target
+        self._registry = registry
+        self._loose = loose
+        self._catalog = catalog
+        self._writing = writing
+        self._block_key = block_key
+
+    # --- loose blocks ---
+
+    def drain_loose(self) -> int:
+        """Put the loose blocks that are there now into packs. They are stored even where the index
+        knows them: what it names may be a pack that is about to go.
+
+        Order: append, sync, and only then drop, in a transaction behind the one that has the pack's row.
+        """
+        left = self._loose.loose_bytes()
+        drained = 0
+        while left > 0 and (page := self._loose.loose_page(DRAIN_PAGE)):
+            self._writing.sync({place.pack for place in self._writing.append(page)})
+            self._loose.loose_drop([block.id for block in page])
+            left -= sum(memoryview(block.payload).nbytes for block in page)
+            drained += len(page)
+        return drained
+
+    # --- records ---
+
+    def records(self, number: PackNumber) -> list[Record]:
+        """What is in a pack, in its order; of an open one, what is durable. Raises ``NotFound``,
+        ``Damaged`` when its footer is."""
+        return [Record(block, *place[1:]) for block, place in self._entries(number)]
+
+    def _entries(self, number: PackNumber) -> list[Entry]:
+        pack = self._writing.find(number)
+        if pack is not None:
+            return pack.entries(0, pack.durable_records())
+        return list(entries(number, self._catalog.footers.get(self._catalog.key(number))))
+
+    def pack_path(self, number: PackNumber) -> str:
+        """The key of a pack in its target. Raises ``NotFound``."""
+        return self._catalog.key(number)
+
+    # --- checking ---
+
+    def verify(self, number: PackNumber) -> Iterator[PackProblem]:
+        """Read a pack whole and compare it with everything that is known of it. A block that turns out
+        damaged is dropped from the index, so that writing it again stores it again."""
+        try:
+            key = self._catalog.key(number)
+            if self._writing.find(number) is None:
+                self._catalog.footers.drop(key)  # what the medium has, not what memory remembers
+                yield from self._verify_frame(number, key)
+            places = self._entries(number)
+        except (NotFound, Damaged) as error:
+            yield PackProblem(number, str(error), None)
+            return
+        for block, place in places:
+            try:
+                data = memoryview(self._target.get(key, place.offset, RECORD_HEADER + place.stored))
+            except (NotFound, Damaged) as error:
+                yield self._bad(number, block, place, str(error))
+                continue
+            head = decode_record(data)
+            if head is None or head.id != block:
+                yield self._bad(number, block, place, "its record's header is damaged")
+            elif not good_payload(block, place.codec, data[RECORD_HEADER:], place.plain, self._block_key):
+                yield self._bad(number, block, place, "its bytes are not those of its id")
+
+    def _bad(self, number: PackNumber, block: BlockId, place: Location, why: str) -> PackProblem:
+        self._catalog.drop(block, place)
+        return PackProblem(number, f"block {block.hex()} at offset {place.offset}: {why}", block)
+
+    def _verify_frame(self, number: PackNumber, key: str) -> Iterator[PackProblem]:
+        length, trailer = read_trailer(self._target, key)
+        row = self._registry.get(number)
+        if row is not None and row.length not in (0, length):
+            yield PackProblem(number, f"{key} has {length} bytes where {row.length} were stored", None)
+        try:
+            header = decode_header(self._target.get(key, 0, _PIECE))
+            if row is not None and header.uuid != row.uuid:
+                yield PackProblem(number, f"{key} has the header of another pack", None)
+        except Damaged as error:
+            yield PackProblem(number, f"{key}: {error}", None)
+        if trailer is None:
+            yield PackProblem(number, f"{key} has no good trailer", None)
+            return
+        hasher = blake3()
+        end = trailer.footer_offset + trailer.footer_length
+        for start in range(0, end, _PIECE):
+            hasher.update(self._target.get(key, start, min(_PIECE, end - start)))
+        if hasher.digest() != trailer.digest:
+            yield PackProblem(number, f"{key} does not have the bytes that were written", None)
+
+    # --- compaction ---
+
+    def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
+        """Copy the records of ``keep`` into packs of their own; durable when this returns, and look-ups
+        lead there from then on. The old pack stays: condemn it next. Blocks that another live pack
+        already serves are not copied."""
+        wanted = [entry for entry in self._entries(number) if entry[0] in keep]
+        served = self._served_elsewhere(number, [block for block, _ in wanted])
+        key = self._catalog.key(number)
+        page: list[Block] = []
+        packs: set[PackNumber] = set()
+        damaged: list[BlockId] = []
+        size = total = moved = 0
+        for block, place in wanted:
+            if block in served:
+                continue
+            data = memoryview(self._target.get(key, place.offset + RECORD_HEADER, place.stored))
+            if not good_payload(block, place.codec, data, place.plain, self._block_key):
+                damaged.append(block)
+                continue
+            page.append(Block(block, place.codec, place.plain, data))
+            size += place.stored
+            if size >= _PIECE:
+                packs.update(place.pack for place in self._writing.append(page, moved=True))
+                moved += len(page)
+                total += size
+                page, size = [], 0
+        if page:
+            packs.update(place.pack for place in self._writing.append(page, moved=True))
+        self._writing.sync(packs)
+        return Relocation(tuple(sorted(packs)), moved + len(page), total + size, tuple(damaged))
+
+    def _served_elsewhere(self, number: PackNumber, ids: list[BlockId]) -> set[BlockId]:
+        live: dict[PackNumber, bool] = {number: False}
+        result = set()
+        for block, place in zip(ids, self._catalog.locate(ids), strict=True):
+            if place is None:
+                continue
+            if place.pack not in live:
+                row = self._registry.get(place.pack)
+                live[place.pack] = row is not None and row.state is PackState.LIVE
+            if live[place.pack]:
+                result.add(block)
+        return result
