@@ -5,13 +5,13 @@ Guarded by the store's lock.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from graviton_server.namespace.dispatch import APPLY
 from graviton_server.namespace.engine import DatabaseError, DuplicateKey
 from graviton_server.namespace.group import AppliedBatch
-from graviton_server.namespace.sessions import Recorded, Session
+from graviton_server.namespace.sessions import Recorded, Session, Volume
+from graviton_server.namespace.tape import Tape
 from graviton_server.namespace.txn import Txn
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, Gap, GravitonError, Internal, Invalid, ReadOnly
@@ -22,13 +22,22 @@ if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
 
 
+class Moment(NamedTuple):
+    """When a change outside of batches happens, what it decides, what it has to tell."""
+
+    version: int
+    clock: int
+    tape: Tape
+    changes: list[Change]
+
+
 class Applier:
     def __init__(self, store: NamespaceStore) -> None:
         self._store = store
         self._execute = store.execute
         self.txn = Txn(store.execute, store.format, self._claimants, self._grant)
-        self._replaying: AppliedBatch | None = None
-        self._rewound = 0
+        self.version = 1
+        """Of the newest change; it rises with each batch, in the order they are applied."""
         self.batches = self.ops = self.failures = self.repeats = 0
 
     def apply(self, session: Session, batch: Batch, told: list[Change]) -> Recorded:
@@ -48,10 +57,11 @@ class Applier:
             store.packs.refused(batch.packs)
             store.packs.rely(batch.packs, clock)
         txn = self.txn
-        txn.version += 1
+        self.version += 1
+        txn.version = self.version
         entry = AppliedBatch(session, batch, txn.version, txn.content, clock, None)
         try:
-            results, failure = self._run(txn, session, batch, clock)
+            results, failure = self._run(txn, session, batch, clock, None)
         except DatabaseError as error:
             txn.content = entry.content
             raise group.broken_by(error) from error
@@ -81,7 +91,7 @@ class Applier:
         return session.repeat(number)
 
     def _run(
-        self, txn: Txn, session: Session, batch: Batch, clock: int
+        self, txn: Txn, session: Session, batch: Batch, clock: int, tape: Tape | None
     ) -> tuple[tuple[Result, ...], Failure | None]:
         """The ops of a batch in a savepoint; a failed one leaves nothing behind."""
         execute = self._execute
@@ -92,7 +102,7 @@ class Applier:
         txn.volume = volume.id
         txn.snapshot = volume.snapshot
         txn.bytes = txn.inodes = 0
-        txn.tape = None
+        txn.tape = tape
         txn.changes = [] if session.others else None
         loose_bytes = loose_count = 0
         results: list[Result] = []
@@ -124,9 +134,7 @@ class Applier:
             raise
         execute("RELEASE batch")
         if txn.inodes or txn.bytes:
-            volume.logical_bytes += txn.bytes
-            volume.inodes += txn.inodes
-            volume.dirty = True
+            volume.add(txn.bytes, txn.inodes)
         if loose_count:
             loose = self._store.loose
             loose.bytes += loose_bytes
@@ -144,56 +152,45 @@ class Applier:
     def replay(self, entry: AppliedBatch) -> None:
         """Apply again what a failed commit has taken back, with the same outcome."""
         txn = self.txn
-        after = txn.version, txn.content
+        content = txn.content
         txn.version, txn.content = entry.version, entry.content
-        self._replaying, self._rewound = entry, 0
+        if entry.tape is not None:
+            entry.tape.rewind()
         try:
-            _, failure = self._run(txn, entry.session, entry.batch, entry.clock)
+            _, failure = self._run(txn, entry.session, entry.batch, entry.clock, entry.tape)
         finally:
-            self._replaying = None
-            txn.version, txn.content = after
+            txn.content = content
         if failure is not None:
             raise Internal(f"a batch that was applied fails when it is applied again: {failure.message}")
 
-    def outside_batch(self, volume: int, snapshot: int) -> Txn:
-        """The state for upkeep's own changes, which belong to no session."""
+    def outside_batch(self, volume: Volume, moment: Moment) -> Txn:
+        """The state for changes that belong to no batch (a session's end, upkeep)."""
         txn = self.txn
-        txn.version += 1
-        txn.volume, txn.snapshot, txn.session = volume, snapshot, 0
-        txn.now = time.time_ns()
-        txn.clock = self._store.clock_ns()
-        txn.tape = txn.changes = None
+        txn.version, txn.now, txn.tape = moment.version, moment.clock, moment.tape
+        txn.clock = moment.clock
+        txn.volume, txn.snapshot, txn.session = volume.id, volume.snapshot, 0
+        txn.changes = moment.changes
         txn.bytes = txn.inodes = 0
+        moment.tape.rewind()
         return txn
 
+    def moment(self) -> Moment:
+        """A new version for such a change. Passed along, so that a replay happens at the same one."""
+        self.version += 1
+        return Moment(self.version, self._store.clock_ns(), Tape(), [])
+
     def _claimants(self, txn: Txn, ino: Ino) -> list[int]:
-        """The sessions that have an inode open; asked once, then remembered for a replay."""
-        if self._replaying is not None:
-            return list(cast("list[int]", self._next_decision()))
-        found = self._store.claimants(txn.volume, ino)
-        self._remember(txn, tuple(found))
-        return found
+        """The sessions that have an inode open."""
+        return list(self._tape(txn).decide(self._store.claimants, txn.volume, ino))
 
     def _grant(self, txn: Txn, count: int) -> int:
         """The first of so many fresh inode numbers."""
-        if self._replaying is not None:
-            first = cast("int", self._next_decision())
-            self._store.reserve_inos(first + count)
-            return first
-        first = self._store.take_inos(count)
-        self._remember(txn, first)
+        first = self._tape(txn).decide(self._store.take_inos, count)
+        self._store.reserve_inos(first + count)
         return first
 
-    def _next_decision(self) -> object:
-        tape = self._replaying.tape if self._replaying is not None else None
-        if tape is None:
-            raise Internal("a batch that is applied again asks what it did not ask the first time")
-        decision = tape[self._rewound]
-        self._rewound += 1
-        return decision
-
     @staticmethod
-    def _remember(txn: Txn, decision: object) -> None:
+    def _tape(txn: Txn) -> Tape:
         if txn.tape is None:
-            txn.tape = []
-        txn.tape.append(decision)
+            txn.tape = Tape()
+        return txn.tape

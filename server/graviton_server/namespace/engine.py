@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +67,20 @@ class SqliteEngine:
 
     def checkpoint(self, mode: str) -> None:
         self.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Execute]:
+        """Statements that all see the database as it was last committed, on a connection of their own.
+
+        Thread-safe; does not hold up the writer, only the log's reuse.
+        """
+        connection = connect(self.path, read_only=True)
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM meta").fetchall()
+            yield connection.execute
+        finally:
+            connection.close()
 
     def log_bytes(self) -> int:
         try:

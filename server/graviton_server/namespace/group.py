@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from graviton_server.namespace.engine import DatabaseError, SqliteEngine, translate
 from graviton_server.namespace.sessions import Session
+from graviton_server.namespace.tape import Tape
 from gravitonfs.errors import GravitonError, NoSpace
 from gravitonfs.ports.ops import Batch
 
@@ -31,7 +32,7 @@ class AppliedBatch(NamedTuple):
     version: int
     content: int
     clock: int
-    tape: list[object] | None
+    tape: Tape | None
 
 
 class Called(NamedTuple):

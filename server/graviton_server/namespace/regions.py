@@ -37,8 +37,11 @@ from gravitonfs.ports.namespace import RegionMap
 
 DELTA: Final = 1024
 FOLD: Final = 64
+RAGGED: Final = DELTA + 4
+"""So many deltas in a region make its content worth a look by the re-chunker."""
 _END: Final = 1 << 62
 
+_RAGGED: Final = "INSERT INTO ragged (content) VALUES (?) ON CONFLICT DO NOTHING"
 _TOP: Final = "SELECT max(seq) FROM regions WHERE content = ? AND region = ?"
 _INSERT: Final = "INSERT INTO regions (content, region, seq, born, data) VALUES (?, ?, ?, ?, ?)"
 _ROWS: Final = "SELECT seq, data FROM regions WHERE content = ? AND region = ? ORDER BY seq"
@@ -129,6 +132,8 @@ def _lay_region(txn: Txn, draft: Content, region: int, extents: list[Extent]) ->
     if seq - DELTA >= FOLD or len(extents) > BASE_MAX:
         _fold(txn, draft.id, region, extents)
         return
+    if seq == RAGGED:
+        txn.execute(_RAGGED, (draft.id,))
     txn.execute(_INSERT, (draft.id, region, seq, txn.version, pack_row(region, extents)))
 
 

@@ -64,6 +64,7 @@ CREATE TABLE xattrs_history ({_XATTR}, died INTEGER NOT NULL, PRIMARY KEY (ino, 
 CREATE TABLE contents ({_CONTENT.format(key="PRIMARY KEY")});
 CREATE INDEX contents_base ON contents (base) WHERE base <> 0;
 CREATE INDEX contents_unused ON contents (id) WHERE refs = 0;
+CREATE INDEX contents_undigested ON contents (changed) WHERE digest IS NULL;
 CREATE TABLE contents_history ({_CONTENT.format(key="NOT NULL")}, died INTEGER NOT NULL);
 CREATE INDEX contents_history_id ON contents_history (id, died);
 CREATE INDEX contents_history_base ON contents_history (base) WHERE base <> 0;
@@ -79,6 +80,7 @@ CREATE TABLE claims (
     ino INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (ino, session)) WITHOUT ROWID;
 CREATE INDEX claims_session ON claims (session);
 CREATE TABLE doomed (ino INTEGER PRIMARY KEY);
+CREATE TABLE ragged (content INTEGER PRIMARY KEY);
 
 CREATE TABLE packs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, uuid BLOB NOT NULL UNIQUE, state TEXT NOT NULL,

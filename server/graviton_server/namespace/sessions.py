@@ -46,6 +46,11 @@ class Volume:
     snapshot: int = 0
     dirty: bool = False
 
+    def add(self, logical_bytes: int, inodes: int) -> None:
+        self.logical_bytes += logical_bytes
+        self.inodes += inodes
+        self.dirty = True
+
 
 @dataclass(eq=False, slots=True)
 class Session:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from graviton_server.namespace import orphans, schema, sessions
-from graviton_server.namespace.applying import Applier
+from graviton_server.namespace import dumping, orphans, schema, sessions
+from graviton_server.namespace.applying import Applier, Moment
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from graviton_server.namespace.group import Called, Group
@@ -26,7 +26,7 @@ from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound, Unavailable
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Change, Claims, Listener
 
 INO_STEP: Final = 1 << 20
 GROUP_ENTRIES: Final = 20_000
@@ -41,6 +41,7 @@ _VOLUMES: Final = (
 )
 _SAVE_VOLUME: Final = "UPDATE volumes SET logical_bytes = ?, inodes = ? WHERE id = ?"
 _SAVE_CHANGED: Final = "UPDATE contents SET changed = ? WHERE id = ?"
+_VOLUME_OF_CONTENT: Final = "SELECT volume FROM inodes WHERE content = ? AND content <> 0 LIMIT 1"
 _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
 
 
@@ -79,7 +80,7 @@ class NamespaceStore:
         self._ino_reserved = self._ino_durable = self._ino_next
         txn = self.applier.txn
         txn.content = self._meta("next_content")
-        txn.version = max(self._meta("version"), self._max("SELECT max(version) FROM sessions"))
+        self.applier.version = max(self._meta("version"), self._max("SELECT max(version) FROM sessions"))
         txn.ino_limit = self._ino_next
         self._load()
         self._start()
@@ -104,6 +105,11 @@ class NamespaceStore:
         except BaseException:
             engine.close()
             raise
+
+    @classmethod
+    def load(cls, path: Path, pieces: Iterable[bytes]) -> None:
+        """A new database from what ``upkeep.dump`` wrote; fails where something is already. Durable."""
+        dumping.load(path, pieces)
 
     def _meta(self, key: str) -> Any:
         row = self.execute(_META, (key,)).fetchone()
@@ -132,7 +138,7 @@ class NamespaceStore:
         self.engine.begin()
         try:
             self.execute(_SET_META, (self.incarnation, "incarnation"))
-            self.execute(_SET_META, (self.applier.txn.version, "version"))
+            self.execute(_SET_META, (self.applier.version, "version"))
             self.execute("DELETE FROM sessions WHERE incarnation < ?", (self.incarnation - 1,))
             orphaned = self.execute(
                 "SELECT DISTINCT c.ino, i.volume FROM claims c JOIN inodes i ON i.ino = c.ino"
@@ -141,10 +147,9 @@ class NamespaceStore:
             self.execute("DELETE FROM claims")
             for ino, number in orphaned:
                 volume = self._volumes[number]
-                txn = self.applier.outside_batch(number, volume.snapshot)
+                txn = self.applier.outside_batch(volume, self.applier.moment())
                 orphans.free(txn, txn.get(Ino(ino)))
-                volume.logical_bytes += txn.bytes
-                volume.inodes += txn.inodes
+                volume.add(txn.bytes, txn.inodes)
                 self.execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, number))
             self.engine.commit()
         except BaseException:
@@ -241,7 +246,7 @@ class NamespaceStore:
 
     def _save(self) -> None:
         """What memory has gathered since the last commit."""
-        execute, version = self.execute, self.applier.txn.version
+        execute, version = self.execute, self.applier.version
         for session in self._sessions.values():
             if session.dirty:
                 session.save(execute, version)
@@ -313,7 +318,7 @@ class NamespaceStore:
             if resume is None:
                 number, self._next_session = self._next_session, self._next_session + 1
                 session = Session(number, found, label, read_only, claims, listener)
-                self.change(sessions.add, self.execute, session, self.incarnation, self.applier.txn.version)
+                self.change(sessions.add, self.execute, session, self.incarnation, self.applier.version)
             else:
                 session = Session(resume, found, label, read_only, claims, listener)
                 if resume in self._sessions or not sessions.resume(self.execute, session):
@@ -339,22 +344,15 @@ class NamespaceStore:
             session.alive = False
             del self._sessions[session.id]
             self._introduce()
-            self.change(self._end, session.id, session.volume.id)
+            self.change(self._end, session.id, session.volume, self.applier.moment())
 
-    def _end(self, session: int, volume: int) -> None:
-        txn = self.applier.outside_batch(volume, self._volumes[volume].snapshot)
-        txn.session = session
+    def _end(self, session: int, volume: Volume, moment: Moment) -> None:
+        txn = self.applier.outside_batch(volume, moment)
         for (ino,) in self.execute("SELECT ino FROM claims WHERE session = ?", (session,)).fetchall():
             orphans.drop_claim(txn, ino, session)
-        self.add_usage(volume, txn.bytes, txn.inodes)
+        volume.add(txn.bytes, txn.inodes)
         sessions.delete(self.execute, session)
         self.execute(_SET_META, (txn.version, "version"))
-
-    def add_usage(self, number: int, logical: int, inodes: int) -> None:
-        volume = self._volumes[number]
-        volume.logical_bytes += logical
-        volume.inodes += inodes
-        volume.dirty = True
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         return [
@@ -363,15 +361,37 @@ class NamespaceStore:
             if session.volume.id == volume and session.claims is not None and session.claims(ino)
         ]
 
+    def note_version(self) -> None:
+        """Bring the version on disk up to date: else sessions' rows tell it."""
+        with self.lock:
+            self.change(self.execute, _SET_META, (self.applier.version, "version"))
+
     def volumes(self) -> list[Volume]:
         with self.lock:
             return list(self._volumes.values())
+
+    def volume(self, number: int) -> Volume:
+        """By number; that of an inode without one is any."""
+        return self._volumes.get(number) or next(iter(self._volumes.values()))
+
+    def volume_of_content(self, content: int) -> Volume:
+        row = self.execute(_VOLUME_OF_CONTENT, (content,)).fetchone()
+        return self.volume(row[0] if row else 0)
+
+    def tell_all(self, changes: list[Change]) -> None:
+        """Tell every session what upkeep has changed. Lock not held."""
+        if not changes:
+            return
+        with self.lock:
+            listeners = [s.listener for s in self._sessions.values() if s.listener is not None]
+        for listener in listeners:
+            listener(changes)
 
     def keep_snapshot(self, volume: str, name: str) -> int:
         """Retain the volume as it is now, under a name; returns the version to read it at."""
         with self.lock:
             found = next(v for v in self._volumes.values() if v.name == volume)
-            version = self.applier.txn.version
+            version = self.applier.version
             self.change(self.execute, _ADD_SNAPSHOT, (found.id, name, version, self.clock_ns()))
             found.snapshot = version
             return version
@@ -402,7 +422,7 @@ class NamespaceStore:
             try:
                 self.check_readable()
                 self.change(self.execute, _SET_META, (self._ino_next, "next_ino"))
-                self.change(self.execute, _SET_META, (self.applier.txn.version, "version"))
+                self.change(self.execute, _SET_META, (self.applier.version, "version"))
                 self.change(self.execute, _SET_META, (self.applier.txn.content, "next_content"))
                 self._commit()
                 self.engine.checkpoint("TRUNCATE")

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.history import keep_inode
+from graviton_server.namespace.tape import Tape
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import NAME_MAX, ContentId, Ino
 from gravitonfs.errors import Invalid, IsADirectory, NameTooLong, NotADirectory, NotFound, Stale
@@ -98,8 +99,8 @@ class Txn:
         self.touched: dict[int, int] = {}
         """Drafts changed since the last commit, with the time."""
         self.changes: list[Change] | None = None
-        self.tape: list[object] | None = None
-        """Decisions of the batch that a replay after a failed commit must repeat."""
+        self.tape: Tape | None = None
+        """Made when the batch has something to decide."""
 
     def get(self, ino: Ino) -> Inode:
         row = self.execute(_GET, (ino,)).fetchone()

@@ -1,0 +1,256 @@
+"""The namespace's own consistency, checked set by set on one unchanging view of the database."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+from typing import Final
+
+from graviton_server.namespace.contents import MAX_DEPTH
+from graviton_server.namespace.engine import Execute
+from graviton_server.namespace.regions import DELTA
+from graviton_server.namespace.txn import ACL_ACCESS, ACL_DEFAULT, XATTRS
+from gravitonfs.core import acl
+from gravitonfs.core.extents import BASE_MAX, EXTENT_SIZE, REGION, Extent, unpack_row
+from gravitonfs.core.ids import ContentId, Ino
+from gravitonfs.errors import GravitonError
+from gravitonfs.ports.upkeep import Problem
+
+_DIRECTORY: Final = "(mode & 61440) = 16384"
+
+# Each query returns (inode, content, what else the sentence needs).
+_SETS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "a name stands for inode {0}, which does not exist",
+        "SELECT n.ino, 0 FROM names n LEFT JOIN inodes i ON i.ino = n.ino WHERE i.ino IS NULL",
+    ),
+    (
+        "names lie in directory {0}, which does not exist or is no directory",
+        (
+            "SELECT DISTINCT n.parent, 0 FROM names n LEFT JOIN inodes i ON i.ino = n.parent"
+            " AND (i.mode & 61440) = 16384 WHERE i.ino IS NULL"
+        ),
+    ),
+    (
+        "inode {0} has {2} names and says {3}",
+        (
+            "SELECT i.ino, 0, count(n.ino), i.nlink FROM inodes i LEFT JOIN names n ON n.ino = i.ino"
+            " WHERE (i.mode & 61440) <> 16384 GROUP BY i.ino HAVING count(n.ino) <> i.nlink"
+        ),
+    ),
+    (
+        "directory {0} has {2} directories in it and says {3} links",
+        (
+            "SELECT d.ino, 0, (SELECT count(*) FROM names n JOIN inodes i ON i.ino = n.ino"
+            " WHERE n.parent = d.ino AND (i.mode & 61440) = 16384) AS below, d.nlink FROM inodes d"
+            " WHERE (d.mode & 61440) = 16384"
+            " AND d.nlink <> 0 AND d.nlink <> below + 2"
+        ),
+    ),
+    (
+        "directory {0} has {2} names",
+        (
+            "SELECT d.ino, 0, count(n.ino) FROM inodes d LEFT JOIN names n ON n.ino = d.ino"
+            " WHERE (d.mode & 61440) = 16384 AND d.nlink <> 0 AND d.ino NOT IN (SELECT root FROM volumes)"
+            " GROUP BY d.ino HAVING count(n.ino) <> 1"
+        ),
+    ),
+    (
+        "inode {0} has no name and nobody keeps it",
+        (
+            "SELECT ino, 0 FROM inodes WHERE nlink = 0 AND ino NOT IN (SELECT ino FROM claims)"
+            " AND ino NOT IN (SELECT ino FROM doomed)"
+        ),
+    ),
+    (
+        "inode {0} is on no list of free ones but above all that were granted",
+        "SELECT ino, 0 FROM inodes WHERE ino >= (SELECT value FROM meta WHERE key = 'next_ino')",
+    ),
+    (
+        "inode {0} belongs to volume {2}, which does not exist",
+        "SELECT ino, 0, volume FROM inodes WHERE volume NOT IN (SELECT id FROM volumes)",
+    ),
+    (
+        "inode {0} has content {1}, which does not exist",
+        (
+            "SELECT i.ino, i.content FROM inodes i LEFT JOIN contents c ON c.id = i.content"
+            " WHERE i.content <> 0 AND c.id IS NULL"
+        ),
+    ),
+    (
+        "inode {0} is no file and has content {1}",
+        "SELECT ino, content FROM inodes WHERE content <> 0 AND (mode & 61440) <> 32768",
+    ),
+    (
+        "inode {0} has {2} bytes and no content",
+        "SELECT ino, 0, size FROM inodes WHERE content = 0 AND size <> 0 AND (mode & 61440) = 32768",
+    ),
+    (
+        "inode {0} is a symlink and has no target",
+        (
+            "SELECT ino, 0 FROM inodes WHERE (mode & 61440) = 40960 "
+            "AND (target IS NULL OR length(target) <> size)"
+        ),
+    ),
+    (
+        "inode {0} has {2} bytes and version {3}, its content {1} has {4} and {5}",
+        (
+            "SELECT i.ino, c.id, i.size, i.version, c.length, c.version FROM inodes i"
+            " JOIN contents c ON c.id = i.content"
+            " WHERE c.kind <> 0 AND (c.length <> i.size OR c.version <> i.version)"
+        ),
+    ),
+    (
+        "draft {1} belongs to {2} inodes",
+        (
+            "SELECT 0, c.id, count(i.ino) FROM contents c JOIN inodes i ON i.content = c.id"
+            " AND i.content <> 0 WHERE c.kind = 0 GROUP BY c.id HAVING count(i.ino) > 1"
+        ),
+    ),
+    (
+        "content {1} is used {2} times and says {3}",
+        (
+            "SELECT 0, c.id, coalesce(u.uses, 0), c.refs FROM contents c LEFT JOIN"
+            " (SELECT id, count(*) AS uses FROM (SELECT content AS id FROM inodes WHERE content <> 0"
+            " UNION ALL SELECT content FROM inodes_history WHERE content <> 0"
+            " UNION ALL SELECT base FROM contents WHERE base <> 0"
+            " UNION ALL SELECT base FROM contents_history WHERE base <> 0) x GROUP BY id) u ON u.id = c.id"
+            " WHERE coalesce(u.uses, 0) <> c.refs"
+        ),
+    ),
+    (
+        "content {1} is sealed without a digest, or has one without being sealed",
+        (
+            "SELECT 0, id FROM contents WHERE (kind = 2) <> (digest IS NOT NULL)"
+            " OR length(coalesce(digest, zeroblob(32))) <> 32"
+        ),
+    ),
+    (
+        "content {1} stands on content {2}, which does not exist or can still change",
+        (
+            "SELECT 0, c.id, c.base FROM contents c LEFT JOIN contents b ON b.id = c.base"
+            " WHERE c.base <> 0 AND (b.id IS NULL OR b.kind = 0)"
+        ),
+    ),
+    (
+        "content {1} stands on {2} others, one upon the other",
+        f"SELECT 0, id, depth FROM contents WHERE depth > {MAX_DEPTH} OR (base <> 0) <> (depth > 0)",
+    ),
+    (
+        "content {1} is above all that were given out",
+        "SELECT 0, id FROM contents WHERE id >= (SELECT value FROM meta WHERE key = 'next_content')",
+    ),
+    (
+        "rows of extents belong to content {1}, which does not exist",
+        (
+            "SELECT DISTINCT 0, r.content FROM regions r LEFT JOIN contents c ON c.id = r.content"
+            " WHERE c.id IS NULL"
+        ),
+    ),
+    (
+        "attributes belong to inode {0}, which does not exist",
+        "SELECT DISTINCT x.ino, 0 FROM xattrs x LEFT JOIN inodes i ON i.ino = x.ino WHERE i.ino IS NULL",
+    ),
+    (
+        "claims belong to inode {0}, which does not exist",
+        "SELECT DISTINCT c.ino, 0 FROM claims c LEFT JOIN inodes i ON i.ino = c.ino WHERE i.ino IS NULL",
+    ),
+    (
+        "volume {2} counts {3} inodes with {4} bytes, there are {5} with {6}",
+        (
+            "SELECT root, 0, name, inodes, logical_bytes, n, bytes FROM (SELECT v.root, v.name, v.inodes,"
+            " v.logical_bytes, (SELECT count(*) FROM inodes i WHERE i.volume = v.id) AS n,"
+            " (SELECT coalesce(sum(i.size), 0) FROM inodes i WHERE i.volume = v.id"
+            " AND (i.mode & 61440) = 32768) AS bytes FROM volumes v) x"
+            " WHERE inodes <> n OR logical_bytes <> bytes"
+        ),
+    ),
+    (
+        "volume {2} has no root directory",
+        (
+            "SELECT v.root, 0, v.name FROM volumes v LEFT JOIN inodes i ON i.ino = v.root"
+            " AND (i.mode & 61440) = 16384 WHERE i.ino IS NULL"
+        ),
+    ),
+)
+_ROWS: Final = (
+    "SELECT r.content, r.region, r.seq, r.data, coalesce(i.size, c.length) FROM regions r"
+    " JOIN contents c ON c.id = r.content"
+    " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0"
+    " ORDER BY r.content, r.region, r.seq"
+)
+_XATTRS: Final = (
+    "SELECT x.ino, x.name, x.value, i.flags, i.mode FROM xattrs x JOIN inodes i ON i.ino = x.ino"
+    " ORDER BY x.ino, x.name"
+)
+_FLAGGED: Final = (
+    "SELECT ino FROM inodes WHERE flags & 3 <> 0 AND ino NOT IN (SELECT ino FROM xattrs WHERE name IN (?, ?))"
+)
+
+
+def problems(execute: Execute) -> Iterator[Problem]:
+    for sentence, sql in _SETS:
+        for row in execute(sql):
+            yield Problem(sentence.format(*row), Ino(row[0]), ContentId(row[1]))
+    yield from _unreachable(execute)
+    yield from _extents(execute)
+    yield from _attributes(execute)
+
+
+def _unreachable(execute: Execute) -> Iterator[Problem]:
+    """Directories in a circle of their own, which no root leads to."""
+    sql = (
+        "WITH RECURSIVE down (ino) AS (SELECT root FROM volumes UNION SELECT ino FROM doomed UNION"
+        " SELECT n.ino FROM down JOIN names n ON n.parent = down.ino)"
+        f" SELECT ino FROM inodes WHERE {_DIRECTORY} AND nlink <> 0 AND ino NOT IN (SELECT ino FROM down)"
+    )
+    for (ino,) in execute(sql):
+        yield Problem(f"directory {ino} cannot be reached from any root", Ino(ino), ContentId(0))
+
+
+def _extents(execute: Execute) -> Iterator[Problem]:
+    for (content, region), rows in groupby(execute(_ROWS), key=lambda row: (row[0], row[1])):
+        base: list[Extent] = []
+        for _, _, seq, data, length in rows:
+            what = _row_problem(region, seq, data, length, base)
+            if what:
+                yield Problem(f"content {content}, region {region}, row {seq}: {what}", Ino(0), content)
+        base.sort()
+        if any(left.end > right.offset for left, right in pairwise(base)):
+            yield Problem(f"content {content}, region {region}: extents overlap", Ino(0), content)
+
+
+def _row_problem(region: int, seq: int, data: bytes, length: int, base: list[Extent]) -> str:
+    if len(data) % EXTENT_SIZE:
+        return "the row's length is wrong"
+    extents = unpack_row(region, data)
+    if len(extents) > BASE_MAX:
+        return f"{len(extents)} extents"
+    for extent in extents:
+        if extent.length == 0 or extent.end > (region + 1) * REGION:
+            return f"an extent at {extent.offset} leaves its region"
+        # A delta may be hidden by a later one, so that it may reach behind the end; a base may not.
+        if seq < DELTA and extent.end > length:
+            return f"an extent ends at {extent.end}, behind the end of the content at {length}"
+    if seq < DELTA:
+        base.extend(extents)
+    return ""
+
+
+def _attributes(execute: Execute) -> Iterator[Problem]:
+    for ino, name, value, flags, mode in execute(_XATTRS):
+        needed = {acl.ACCESS: ACL_ACCESS, acl.DEFAULT: ACL_DEFAULT}.get(name, XATTRS)
+        if not flags & needed:
+            yield Problem(f"inode {ino} does not know of its attribute {name!r}", ino, ContentId(0))
+        if needed == XATTRS:
+            continue
+        try:
+            entries = acl.parse(value)
+        except GravitonError as error:
+            yield Problem(f"the ACL of inode {ino} cannot be read: {error}", ino, ContentId(0))
+            continue
+        if needed == ACL_ACCESS and acl.mode_bits(entries) != stat.S_IMODE(mode) & 0o777:
+            yield Problem(f"the ACL and the mode of inode {ino} differ", ino, ContentId(0))
+    for (ino,) in execute(_FLAGGED, (acl.ACCESS, acl.DEFAULT)):
+        yield Problem(f"inode {ino} says that it has an ACL and has none", ino, ContentId(0))

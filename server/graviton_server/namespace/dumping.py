@@ -1,0 +1,206 @@
+"""The namespace as lines of text, and back. The format is in docs/format/namespace.md, "Dump"."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import msgspec
+from blake3 import blake3
+
+from graviton_server.namespace import schema
+from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
+from gravitonfs.errors import Damaged, Exists, FormatError
+
+VERSION: Final = 1
+PAGE: Final = 1000
+PIECE: Final = 1 << 18
+
+TABLES: Final[dict[str, str]] = {
+    "meta": "key, value",
+    "volumes": "id, name, root, logical_bytes, inodes, created",
+    "snapshots": "volume, name, version, created",
+    "inodes": schema.INODE_COLUMNS,
+    "inodes_history": f"{schema.INODE_COLUMNS}, died",
+    "names": "parent, name%, ino, born",
+    "names_history": "parent, name%, ino, born, died",
+    "xattrs": "ino, name%, born, value",
+    "xattrs_history": "ino, name%, born, value, died",
+    "contents": schema.CONTENT_COLUMNS,
+    "contents_history": f"{schema.CONTENT_COLUMNS}, died",
+    "regions": "content, region, seq, born, data",
+    "regions_history": "content, region, seq, born, data, died",
+    "doomed": "ino",
+    "ragged": "content",
+    "packs": "number, uuid, state, owner, length, blocks, created, relied, changed, footer",
+    "loose": "n, id, codec, plain_length, payload",
+    "blob_refs": "volume, digest, length, content, created",
+    "records": "volume, space, key, value",
+}
+"""What is dumped, in this order. Sessions and their claims are not: they end with the process. ``%``
+marks bytes that are written so that a person can read them."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_SAFE: Final = "".join(map(chr, range(0x20, 0x7F))).translate(
+    {ord("%"): None, ord('"'): None, ord("\\"): None}
+)
+
+
+def dump(execute: Execute) -> Iterator[bytes]:
+    """Pieces of whole lines, from a view of the database that does not change meanwhile."""
+    digest = blake3()
+    count = 0
+    pending: list[bytes] = []
+    size = 0
+    for line in _lines(execute):
+        count += 1
+        pending.append(line)
+        size += len(line)
+        if size >= PIECE:
+            piece = b"".join(pending)
+            digest.update(piece)
+            yield piece
+            pending, size = [], 0
+    piece = b"".join(pending)
+    digest.update(piece)
+    yield piece
+    yield _encode({"end": count, "blake3": digest.hexdigest()}) + b"\n"
+
+
+def _lines(execute: Execute) -> Iterator[bytes]:
+    yield _encode({"graviton-dump": VERSION, "schema": schema.SCHEMA_VERSION}) + b"\n"
+    for table, columns in TABLES.items():
+        listed = [column.strip() for column in columns.split(",")]
+        yield _encode({"table": table, "columns": [column.rstrip("%") for column in listed]}) + b"\n"
+        readable = {index for index, column in enumerate(listed) if column.endswith("%")}
+        cursor = execute(f"SELECT {columns.replace('%', '')} FROM {table}")
+        while rows := cursor.fetchmany(PAGE):
+            for row in rows:
+                yield _encode([_outward(value, index in readable) for index, value in enumerate(row)]) + b"\n"
+
+
+def _outward(value: Any, readable: bool) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    if readable:
+        return {"%": quote_from_bytes(value, safe=_SAFE)}
+    return {"b": b64encode(value).decode("ascii")}
+
+
+def _inward(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "b" in value:
+        return b64decode(value["b"], validate=True)
+    return unquote_to_bytes(value["%"])
+
+
+def load(path: Path, pieces: Iterable[bytes]) -> None:
+    """A fresh database at ``path`` from a dump; nothing is there unless the dump is whole. Durable."""
+    path = path.absolute()
+    if path.exists():
+        raise Exists(f"{path} exists already")
+    draft = path.with_name(path.name + ".loading")
+    _discard(draft)
+    try:
+        engine = schema.create_file(draft)
+        try:
+            engine.begin()
+            _fill(engine, _split(pieces))
+            _settle(engine)
+            engine.commit()
+            engine.checkpoint("TRUNCATE")
+        finally:
+            engine.close()
+        fd = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(draft, path)
+    except DatabaseError as error:
+        raise translate(error) from error
+    finally:
+        _discard(draft)
+    schema.sync_directory(path.parent)
+
+
+def _discard(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        lines = (rest + piece).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            yield line + b"\n"
+    if rest:
+        raise Damaged("the dump is cut off in the middle of a line")
+
+
+def _fill(engine: SqliteEngine, lines: Iterator[bytes]) -> None:
+    digest = blake3()
+    insert = ""
+    width = 0
+    for count, line in enumerate(lines):
+        try:
+            value = _decode(line)
+        except msgspec.DecodeError as error:
+            raise Damaged(f"line {count + 1} of the dump cannot be read: {error}") from error
+        if isinstance(value, dict):
+            if "end" in value:
+                _check_end(value, count, digest.hexdigest(), lines)
+                return
+            if count == 0:
+                _check_header(value)
+            else:
+                insert, width = _insertion(value)
+        elif not isinstance(value, list) or not insert or len(value) != width:
+            raise Damaged(f"line {count + 1} of the dump does not belong there")
+        else:
+            engine.execute(insert, [_inward(field) for field in value])
+        digest.update(line)
+    raise Damaged("the dump is cut off: its last line is missing")
+
+
+def _check_header(value: dict[str, Any]) -> None:
+    if value.get("graviton-dump") != VERSION:
+        raise FormatError(
+            f"the dump has format {value.get('graviton-dump')}, and this version reads {VERSION}:"
+            " use the graviton that made it"
+        )
+    if value.get("schema") != schema.SCHEMA_VERSION:
+        raise FormatError(f"the dump has schema {value.get('schema')}, this version {schema.SCHEMA_VERSION}")
+
+
+def _check_end(value: dict[str, Any], count: int, digest: str, lines: Iterator[bytes]) -> None:
+    if value.get("end") != count or value.get("blake3") != digest:
+        raise Damaged("the dump is damaged: its lines do not match the digest in the last one")
+    if next(lines, None) is not None:
+        raise Damaged("the dump goes on behind its last line")
+
+
+def _insertion(value: dict[str, Any]) -> tuple[str, int]:
+    table, columns = value.get("table"), value.get("columns")
+    known = [column.strip().rstrip("%") for column in TABLES.get(str(table), "").split(",")]
+    if columns != known:
+        raise FormatError(f"the dump has a table {table!r} with columns that this version does not know")
+    marks = ", ".join("?" * len(known))
+    return f"INSERT INTO {table} ({', '.join(known)}) VALUES ({marks})", len(known)
+
+
+def _settle(engine: SqliteEngine) -> None:
+    """A new incarnation; inodes without names were kept by sessions, which are over."""
+    engine.execute("UPDATE meta SET value = value + 1 WHERE key = 'incarnation'")
+    engine.execute(
+        "INSERT INTO claims (ino, session) SELECT ino, 0 FROM inodes WHERE nlink = 0"
+        " AND ino NOT IN (SELECT ino FROM doomed)"
+    )
