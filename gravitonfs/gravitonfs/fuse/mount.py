@@ -189,6 +189,11 @@ class Mount:
             log.error("not everything could be stored: %s", error)
         pyfuse3.terminate()
 
+    @property
+    def stopping(self) -> bool:
+        """A signal or ``stop`` came: it stores what is left."""
+        return self._stopped
+
     def stop(self) -> None:
         """Drain and unmount; ``run`` returns then. Any thread; idempotent."""
         if self._token is not None:

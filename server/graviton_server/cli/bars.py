@@ -1,0 +1,45 @@
+"""Progress bars on a terminal (rich is imported here only)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from graviton_server.control.wire import Event
+
+
+@contextmanager
+def bar(title: str, unit: str) -> Iterator[Callable[[Event], None]]:
+    """Events move the bar; it goes away at the end, the command's result says what was done."""
+    amounts: list[ProgressColumn]
+    if unit == "bytes":
+        amounts = [DownloadColumn(binary_units=True), TransferSpeedColumn()]
+    else:
+        amounts = [MofNCompleteColumn(), TextColumn(unit)]
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *amounts, TimeRemainingColumn()
+    ]  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task(title, total=None)
+
+        def on_event(event: Event) -> None:
+            if event.note:
+                console.print(event.note, markup=False, highlight=False)
+            else:
+                shown.update(task, completed=event.done, total=event.total or None)
+
+        yield on_event

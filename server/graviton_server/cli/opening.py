@@ -1,0 +1,71 @@
+"""Reaching a volume: through the process that has it open, else by opening it here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graviton_server.control.client import NobodyThere, RemoteCaller
+from graviton_server.control.wire import SOCKET_NAME
+from gravitonfs.errors import Locked
+
+if TYPE_CHECKING:
+    from graviton_server.control.calls import Caller
+
+_OWNER_ANSWERS_WITHIN = 10.0
+_AGAIN_AFTER = 0.05
+
+
+@contextmanager
+def reach(data: Path, role: str) -> Iterator[Caller]:
+    """A caller for the volume, closed at the end: what was done is stored then."""
+    caller = _reach(data, role)
+    try:
+        yield caller
+    finally:
+        caller.close()
+
+
+def _reach(data: Path, role: str) -> Caller:
+    """Neither side is asked to wait: between two owners it is tried again for a while."""
+    give_up = time.monotonic() + _OWNER_ANSWERS_WITHIN
+    while True:
+        if (data / SOCKET_NAME).exists():
+            try:
+                return RemoteCaller(data)
+            except NobodyThere:
+                pass
+        try:
+            return _open_here(data, role)
+        except Locked as locked:
+            if time.monotonic() > give_up:
+                raise Locked(f"{locked}; it does not answer commands: wait until it has ended") from None
+            time.sleep(_AGAIN_AFTER)
+
+
+def _open_here(data: Path, role: str) -> Caller:
+    from graviton_server.control.calls import LocalCaller
+    from graviton_server.control.service import Service
+    from graviton_server.wiring import EngineOptions, open_embedded
+
+    service = Service(open_embedded(data, options=EngineOptions(background=False)), role)
+    service.listen()
+    return LocalCaller(service, _waiting)
+
+
+def _waiting(count: int) -> None:
+    """Shown when this command is done, and others still work through this process."""
+    if sys.stderr.isatty():
+        print(f"waiting for {count} other command(s) that use the volume through this one", file=sys.stderr)
+
+
+def owner(data: Path) -> RemoteCaller | None:
+    """The process that has the volume open, if there is one."""
+    try:
+        return RemoteCaller(data)
+    except NobodyThere:
+        return None

@@ -1,0 +1,99 @@
+"""The options of ``mount -o``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import click
+
+from gravitonfs.core.units import parse_duration, parse_size
+from gravitonfs.errors import Invalid
+
+
+class Choices(NamedTuple):
+    """What was asked for; None: the default. Sizes in bytes, limits in bytes a second."""
+
+    ro: bool = False
+    allow_other: bool = False
+    subdir: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    umask: int | None = None
+    cache_size: int | None = None
+    memory: int | None = None
+    timeout: float = 60.0
+    upload_limit: int | None = None
+    download_limit: int | None = None
+    metrics: tuple[str, int] | None = None
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no number")
+    return int(text)
+
+
+def _octal(text: str) -> int:
+    try:
+        value = int(text, 8)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o777:
+        raise ValueError(f"{text!r} is no octal mask such as 022")
+    return value
+
+
+def _positive_size(text: str) -> int:
+    size = parse_size(text.removesuffix("/s"))
+    if size <= 0:
+        raise ValueError(f"{text!r} is not more than nothing")
+    return size
+
+
+def _address(text: str) -> tuple[str, int]:
+    from graviton_server.cli.params import ADDRESS
+
+    host, port = ADDRESS.convert(text, None, None)
+    return host, port
+
+
+_FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
+_VALUES: dict[str, Callable[[str], Any]] = {
+    "subdir": str,
+    "uid": _whole,
+    "gid": _whole,
+    "umask": _octal,
+    "cache-size": _positive_size,
+    "memory": _positive_size,
+    "timeout": parse_duration,
+    "upload-limit": _positive_size,
+    "download-limit": _positive_size,
+    "metrics": _address,
+}
+NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
+
+
+def parse(texts: Iterable[str]) -> Choices:
+    """``-o a,b=c -o d``; raises a usage error that names the option."""
+    fields: dict[str, Any] = {}
+    for option in (part for text in texts for part in text.split(",") if part):
+        name, equals, value = option.partition("=")
+        if name in _FLAGS and not equals:
+            fields |= _FLAGS[name]
+        elif name in _VALUES and equals and value:
+            fields[name.replace("-", "_")] = _value(name, value)
+        elif name in _VALUES:
+            raise click.UsageError(f"the mount option {name} needs a value: {name}=...")
+        elif name in _FLAGS:
+            raise click.UsageError(f"the mount option {name} takes no value")
+        else:
+            raise click.UsageError(f"unknown mount option {name!r}; there are: {', '.join(NAMES)}")
+    return Choices(**fields)
+
+
+def _value(name: str, value: str) -> Any:
+    try:
+        return _VALUES[name](value)
+    except (Invalid, ValueError, click.BadParameter) as error:
+        raise click.UsageError(f"mount option {name}: {error}") from error

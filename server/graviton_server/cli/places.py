@@ -1,0 +1,114 @@
+"""What a user means by SOURCE and PATH."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from gravitonfs.errors import Invalid, Unavailable
+
+MOUNT_XATTR = "user.graviton.mount"
+_STDIO = "-"
+
+
+class Place(NamedTuple):
+    """A path in a volume. ``shown`` is how the user wrote it."""
+
+    data: Path
+    path: bytes
+    shown: str
+
+    def child(self, name: bytes) -> Place:
+        return Place(
+            self.data, join(self.path, name), join(os.fsencode(self.shown), name).decode(errors="replace")
+        )
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    return directory.rstrip(b"/") + b"/" + name
+
+
+def source(text: str) -> Path:
+    """A data directory; it is looked into only when it is opened."""
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        raise click.BadParameter(f"{scheme}:// is not known: a SOURCE is the data directory of a volume")
+    return Path(os.path.abspath(text))
+
+
+def source_of(text: str) -> Path:
+    """A data directory, or that of the mount which a path is in."""
+    source(text)
+    inside = _in_mount(text)
+    return source(text) if inside is None else inside.data
+
+
+def place(text: str) -> Place:
+    """``DATA:/path`` or a path inside a mount; Invalid when it is neither."""
+    found = parse(text)
+    if found is None:
+        raise Invalid(f"{text} is not in a volume: write DATA:/path, or a path inside a mount")
+    return found
+
+
+def parse(text: str) -> Place | None:
+    """None: an ordinary local path."""
+    if "://" in text:
+        source(text)
+    data, separator, path = text.partition(":/")
+    if separator and data:
+        return Place(source(data), b"/" + os.fsencode(path), text)
+    if text == _STDIO:
+        return None
+    return _in_mount(text)
+
+
+def _in_mount(text: str) -> Place | None:
+    """The mount says which volume it shows, through an extended attribute of its root."""
+    path = _resolved(text)
+    mountpoint = path
+    _refuse_dead(path)
+    while not os.path.ismount(mountpoint):
+        mountpoint = os.path.dirname(mountpoint)
+    told = mount_of(mountpoint)
+    if told is None:
+        return None
+    below = os.path.relpath(path, mountpoint)
+    inner = os.path.join("/", str(told.get("subdir", "")), "" if below == "." else below)
+    if text.endswith("/"):
+        inner += "/"
+    return Place(Path(told["data"]), os.fsencode(inner), text)
+
+
+def _refuse_dead(path: str) -> None:
+    """What a mount leaves whose process died can neither be used nor recognized as a mount."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise Unavailable(
+                f"the process that served {path} is gone: mount it again, or 'graviton umount' the directory"
+            ) from error
+
+
+def _resolved(text: str) -> str:
+    """Absolute, with symlinks followed except a last one, and mount points kept as they are."""
+    path = os.path.abspath(text)
+    if os.path.ismount(path):
+        return os.path.realpath(path)
+    directory, name = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), name)
+
+
+def mount_of(mountpoint: str) -> dict[str, Any] | None:
+    """What the process behind a mount says of it; None where it is no mount of ours."""
+    try:
+        told = json.loads(os.getxattr(mountpoint, MOUNT_XATTR))
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and "data" in told else None

@@ -1,0 +1,196 @@
+"""The process behind ``up``, ``mount`` and ``webdav``: an engine, its front ends, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from graviton_server.cli import output
+from graviton_server.cli.options import Choices
+from graviton_server.control.client import NobodyThere, RemoteCaller
+from graviton_server.control.requests import MountPoint
+from graviton_server.control.service import Service
+from gravitonfs.core.units import format_size
+from gravitonfs.errors import Locked
+
+if TYPE_CHECKING:
+    from graviton_server.wiring import EngineOptions
+    from graviton_webdav.app import WebDavServer
+    from gravitonfs.content.volume import Volume
+    from gravitonfs.fuse.mount import Mount
+    from gravitonfs.ports.namespace import Claims, Listener
+
+_COMMANDS_FINISH_WITHIN = 10.0
+_TELL_EVERY = 1.0
+
+
+class Serving:
+    """One open volume and what serves it. A context manager: leaving it stores everything."""
+
+    def __init__(self, data: Path, role: str, choices: Choices, *, create: bool = False) -> None:
+        from graviton_server.wiring import open_embedded
+
+        try:
+            engine = open_embedded(data, create=create, options=_engine_options(choices))
+        except Locked as locked:
+            raise Locked(_who_has(data, locked)) from None
+        self.service = Service(engine, role)
+        self._choices = choices
+        self._ends = ExitStack()
+        self._ends.callback(self.service.close, wait=_COMMANDS_FINISH_WITHIN)
+        try:
+            self.service.listen()
+            if choices.metrics is not None:
+                self._export_metrics(*choices.metrics)
+        except BaseException:
+            self._ends.close()
+            raise
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def serve_webdav(self, host: str, port: int, users: Path | None) -> str:
+        """Start the gateway; returns its address."""
+        from graviton_webdav.app import WebDavServer
+
+        engine = self.service.engine
+        volume = engine.volume("webdav")
+        self._ends.callback(volume.close)
+        server = WebDavServer(
+            volume, host=host, port=port, users_file=users, space=lambda: engine.space().free
+        )
+        server.start()
+        self._ends.callback(self._stop_webdav, server)
+        self.service.webdav_server = server
+        return server.url
+
+    def _stop_webdav(self, server: WebDavServer) -> None:
+        self.service.webdav_server = None
+        server.stop()
+
+    def run_mount(self, mountpoint: Path, ready: Callable[[], None]) -> None:
+        """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
+        from gravitonfs.fuse.mount import Mount, MountOptions
+
+        choices = self._choices
+        where = MountPoint(str(mountpoint), "/" + choices.subdir.strip("/"), choices.ro)
+        mount = Mount(
+            self._attach,
+            mountpoint,
+            MountOptions(
+                read_only=choices.ro,
+                allow_other=choices.allow_other,
+                subdir=choices.subdir,
+                uid=choices.uid,
+                gid=choices.gid,
+                umask=choices.umask,
+                timeout=choices.timeout,
+            ),
+            space=self.service.engine.space,
+            describe=lambda: self._describe(where),
+        )
+
+        def answering() -> None:
+            self.service.mounted(where)
+            ready()
+
+        try:
+            with self._telling(mount):
+                mount.run(answering)
+        finally:
+            self.service.unmounted(where.path)
+
+    def wait(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        stop = threading.Event()
+
+        def stopping(number: int, _: FrameType | None) -> None:
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, stopping)
+        while not stop.wait(3600):
+            pass
+
+    def _attach(self, claims: Claims, listener: Listener) -> Volume:
+        return self.service.engine.volume("mount", claims, listener, read_only=self._choices.ro)
+
+    def _describe(self, where: MountPoint) -> dict[str, object]:
+        """What ``graviton`` needs to find from a path in the mount to the volume behind it."""
+        return {
+            "data": str(self.service.data.resolve()),
+            "mountpoint": where.path,
+            "subdir": where.subdir,
+            "pid": os.getpid(),
+        }
+
+    @contextmanager
+    def _telling(self, mount: Mount) -> Iterator[None]:
+        """While a stopping mount stores what it holds, say how much is left."""
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(_TELL_EVERY):
+                left = self.service.pending_bytes()
+                if mount.stopping and left:
+                    output.say(f"storing what is left: {format_size(left)}")
+
+        thread = threading.Thread(target=tell, name="telling", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _export_metrics(self, host: str, port: int) -> None:
+        from graviton_server.metrics import export
+
+        self._ends.callback(export(self.service, host, port))
+
+
+def terminate_like_interrupt() -> None:
+    """Until a front end takes the signals over, SIGTERM unwinds as Ctrl-C does."""
+
+    def unwind(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, unwind)
+
+
+def announce(text: str) -> None:
+    """The line that scripts wait for."""
+    sys.stdout.write(f"ready {text}\n")
+    sys.stdout.flush()
+
+
+def _engine_options(choices: Choices) -> EngineOptions:
+    from graviton_server.wiring import EngineOptions
+
+    if choices.memory is None:
+        return EngineOptions(cache=choices.cache_size)
+    return EngineOptions(memory=choices.memory, cache=choices.cache_size)
+
+
+def _who_has(data: Path, locked: Locked) -> str:
+    """Which process, and what it was started as."""
+    try:
+        caller = RemoteCaller(data)
+    except NobodyThere:
+        return f"{locked}: wait until it has ended, or stop it"
+    role, pid = caller.owner.role, caller.owner.pid
+    caller.close()
+    return (
+        f"{data} is open in process {pid} ('graviton {role}'), and one process at a time can serve it:"
+        f" stop that one first, or use its mount"
+    )

@@ -1,0 +1,130 @@
+"""graviton umount."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graviton_server.cli import output
+from graviton_server.cli.params import DIRECTORY
+from graviton_server.cli.places import mount_of
+from graviton_server.control.client import NobodyThere, RemoteCaller
+from graviton_server.control.requests import Drain
+from gravitonfs.errors import Busy, GravitonError, Invalid, Unavailable
+
+_ENDS_WITHIN = 600.0
+
+
+@click.command()
+@click.argument("directory", type=DIRECTORY)
+@click.option("--lazy", "-l", is_flag=True, help="Although it is in use: it goes when the last user does.")
+@click.option("--force", "-f", is_flag=True, help="Although its process does not answer.")
+def umount(directory: str, lazy: bool, force: bool) -> None:
+    """Unmount DIRECTORY; returns when everything written to it is stored.
+
+    When 'graviton up' serves it, that process ends too.
+    """
+    mountpoint = os.path.abspath(directory)
+    told = _ask(mountpoint, force)
+    if told is None:
+        _take_away(mountpoint, lazy=True)
+        return
+    owner = _owner(told)
+    gone = os.pidfd_open(told["pid"]) if _lives(told["pid"]) else None
+    _take_away(mountpoint, lazy=lazy)
+    if owner is not None and not lazy:
+        _watch(owner, told["mountpoint"])
+    if gone is not None and not lazy:
+        _wait_for_end(gone, told)
+
+
+def _ask(mountpoint: str, force: bool) -> dict[str, Any] | None:
+    """What the mount's process says of it; None when there is nobody behind the mount."""
+    if force:
+        if not _is_mount(mountpoint):
+            raise Invalid(f"nothing is mounted on {mountpoint}")
+        return None
+    told = mount_of(mountpoint) if os.path.ismount(mountpoint) else None
+    if told is None:
+        if _is_mount(mountpoint) == "fuse.graviton":
+            return None
+        raise Invalid(f"no volume is mounted on {mountpoint}")
+    return told
+
+
+def _is_mount(mountpoint: str) -> str:
+    from gravitonfs.fuse.mountpoint import fs_type
+
+    return fs_type(Path(mountpoint))
+
+
+def _owner(told: dict[str, Any]) -> RemoteCaller | None:
+    try:
+        return RemoteCaller(Path(told["data"]))
+    except (NobodyThere, GravitonError):
+        return None
+
+
+def _lives(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")
+
+
+def _take_away(mountpoint: str, *, lazy: bool) -> None:
+    tool = shutil.which("fusermount3") or shutil.which("fusermount")
+    if tool is None:
+        raise Unavailable("fusermount3 is not installed: install the package fuse3")
+    command = [tool, "-u", *(["-z"] if lazy else []), "--", mountpoint]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        if "busy" in done.stderr.lower():
+            raise Busy(
+                f"{mountpoint} is in use{_users(mountpoint)}: stop that first, or unmount it with --lazy"
+            )
+        raise Unavailable(f"{mountpoint} cannot be unmounted: {done.stderr.strip()}")
+
+
+def _users(mountpoint: str) -> str:
+    """Processes with a file, a program or their current directory in the mount, as far as one may see."""
+    inside = mountpoint.rstrip("/") + "/"
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdecimal():
+            continue
+        links = [f"{entry.path}/cwd", f"{entry.path}/exe"]
+        try:
+            links += [link.path for link in os.scandir(f"{entry.path}/fd")]
+            if any((os.readlink(link) + "/").startswith(inside) for link in links if os.path.lexists(link)):
+                found.append(entry.name)
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return f" by process {', '.join(found[:8])}" if found else ""
+
+
+def _watch(owner: RemoteCaller, mountpoint: str) -> None:
+    """Show how much is left; the connection breaks when the process ends, which is fine."""
+    try:
+        with output.progress("storing") as on_event:
+            owner.call(Drain(mount=mountpoint), on_event=on_event)
+    except Unavailable:
+        pass
+    finally:
+        owner.close()
+
+
+def _wait_for_end(gone: int, told: dict[str, Any]) -> None:
+    """The process commits, closes its files and lets go of the volume before it ends."""
+    try:
+        poll = select.poll()
+        poll.register(gone, select.POLLIN)
+        if not poll.poll(int(_ENDS_WITHIN * 1000)):
+            raise Unavailable(
+                f"process {told['pid']} still works after {_ENDS_WITHIN:.0f} s: look at its log"
+            )
+    finally:
+        os.close(gone)

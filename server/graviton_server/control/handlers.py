@@ -1,0 +1,30 @@
+"""Which handler answers which request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graviton_server.control import nodes, reports, requests, transfer
+from graviton_server.control.calls import Handler
+from graviton_server.control.requests import Request
+
+HANDLERS: dict[type[Request[Any]], Handler] = {
+    requests.Stat: nodes.handle_stat,
+    requests.ListNames: nodes.handle_list,
+    requests.MakeNodes: nodes.handle_make_nodes,
+    requests.SetTimes: nodes.handle_set_times,
+    requests.MakeDirectory: nodes.handle_mkdir,
+    requests.Remove: nodes.handle_remove,
+    requests.Move: nodes.handle_move,
+    requests.Copy: nodes.handle_copy,
+    requests.ReadFile: transfer.handle_read,
+    requests.WriteFile: transfer.handle_write,
+    requests.WriteSmall: transfer.handle_write_small,
+    requests.Flush: transfer.handle_flush,
+    requests.Warm: transfer.handle_warm,
+    requests.TreeUsage: reports.handle_usage,
+    requests.Info: reports.handle_info,
+    requests.GetStatus: reports.handle_status,
+    requests.GetCounters: reports.handle_counters,
+    requests.Drain: reports.handle_drain,
+}

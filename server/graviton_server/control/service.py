@@ -1,0 +1,91 @@
+"""What a process that has a volume open offers to commands, its own and those of others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from graviton_server.control.requests import MountPoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from graviton_server.control.server import ControlServer
+    from graviton_server.wiring import Engine
+    from graviton_webdav.app import WebDavServer
+    from gravitonfs.content.volume import Volume
+
+
+class Service:
+    """An open engine with what is served from it.
+
+    ``_lock`` guards the session of commands and the list of mounts.
+    """
+
+    def __init__(self, engine: Engine, role: str) -> None:
+        self.engine = engine
+        self.role = role
+        self.started = time.time()
+        self.webdav_server: WebDavServer | None = None
+        self.server: ControlServer | None = None
+        self._lock = threading.Lock()
+        self._volume: Volume | None = None
+        self._mounts: dict[str, MountPoint] = {}
+
+    @property
+    def data(self) -> Path:
+        return self.engine.path
+
+    @property
+    def volume(self) -> Volume:
+        """The session through which commands work, attached on first use."""
+        with self._lock:
+            if self._volume is None:
+                self._volume = self.engine.volume("commands")
+            return self._volume
+
+    @property
+    def webdav(self) -> str | None:
+        """The gateway's address."""
+        return self.webdav_server.url if self.webdav_server is not None else None
+
+    @property
+    def mounts(self) -> list[MountPoint]:
+        return list(self._mounts.values())
+
+    def mounted(self, mount: MountPoint) -> None:
+        with self._lock:
+            self._mounts[mount.path] = mount
+
+    def unmounted(self, path: str) -> None:
+        with self._lock:
+            self._mounts.pop(path, None)
+
+    def pending_bytes(self) -> int:
+        """Accepted from writers, and not stored yet."""
+        return self.engine.content.dirty.used
+
+    def listen(self) -> None:
+        """Answer on the control socket from now on."""
+        from graviton_server.control.server import ControlServer
+
+        self.server = ControlServer(self, self.data)
+
+    def close(self, *, wait: float | None = None, waiting: Callable[[int], None] | None = None) -> None:
+        """Let commands of other processes finish (``wait`` seconds at most, None: however long), then
+        close the engine, which stores everything. Idempotent."""
+        if self.server is not None:
+            if self.server.clients and waiting is not None:
+                waiting(self.server.clients)
+            try:
+                self.server.wait_idle(wait)
+            finally:
+                self.server.close()
+                self.server = None
+        with self._lock:
+            volume, self._volume = self._volume, None
+        if volume is not None:
+            volume.close()
+        self.engine.close()
