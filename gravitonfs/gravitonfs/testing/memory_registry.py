@@ -116,7 +116,8 @@ class MemoryLoose:
                 page.append(block)
             return page
 
-    def loose_drop(self, ids: Sequence[BlockId]) -> None:
+    def loose_drop(self, ids: Sequence[BlockId], packs: Sequence[PackNumber] = ()) -> None:
+        """The rows of ``packs`` are not known here: they are taken to be live."""
         with self._lock:
             for block in ids:
                 dropped = self._blocks.pop(block, None)

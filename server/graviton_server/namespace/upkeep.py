@@ -92,6 +92,9 @@ class SqlUpkeep:
                         for content, region, data in rows
                     ]
 
+    def version(self) -> int:
+        return self._store.applier.txn.version
+
     def loose_ids(self) -> list[BlockId]:
         return self._store.loose.ids()
 

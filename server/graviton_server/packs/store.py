@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import Buffer
 
-from graviton_server.index import BlockIndex
+from graviton_server.index import BlockIndex, Location
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.reading import PackReading
 from graviton_server.packs.recovery import Recovery, RecoveryReport, rebuild
@@ -136,6 +136,10 @@ class PackStore:
 
     def drain_loose(self) -> int:
         return self._upkeep.drain_loose()
+
+    def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:
+        """As ``missing``, with the places."""
+        return self._catalog.locate(ids)
 
     def records(self, number: PackNumber) -> list[Record]:
         return self._upkeep.records(number)

@@ -15,7 +15,7 @@ from graviton_server.packs.recovery import entries
 from graviton_server.packs.scan import good_payload
 from graviton_server.packs.writing import PackWriting
 from gravitonfs.core.ids import BlockId, PackNumber
-from gravitonfs.errors import Damaged, NotFound
+from gravitonfs.errors import Damaged, MissingBlocks, NotFound
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry, PackState
 from gravitonfs.ports.target import AppendTarget
@@ -81,8 +81,14 @@ class PackUpkeep:
         left = self._loose.loose_bytes()
         drained = 0
         while left > 0 and (page := self._loose.loose_page(DRAIN_PAGE)):
-            self._writing.sync({place.pack for place in self._writing.append(page)})
-            self._loose.loose_drop([block.id for block in page])
+            packs = {place.pack for place in self._writing.append(page)}
+            self._writing.sync(packs)
+            try:
+                self._loose.loose_drop([block.id for block in page], sorted(packs))
+            except MissingBlocks as refusal:  # collected meanwhile: the next run stores them again
+                for number in refusal.packs:
+                    self._catalog.forget(PackNumber(number))
+                return drained
             left -= sum(memoryview(block.payload).nbytes for block in page)
             drained += len(page)
         return drained

@@ -1,0 +1,155 @@
+"""Collection: packs that no file needs are condemned and deleted.
+
+Order of durable steps for one pack: condemned (conditional: still live, relied on before the mark) →
+the index forgets it → deleting → the target has confirmed → the row goes. A crash between any two is
+made good by the next run, which begins with what is condemned or deleting already.
+
+Where one process owns the store, margin and grace are zero (docs/adr/0007-collection-without-margin).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from graviton_server.maintenance.marking import Mark, PackMark, mark_live, pack_rows
+from graviton_server.maintenance.reports import Collected
+from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.work import Work
+from graviton_server.packs.format import pack_key
+from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.errors import NotFound
+from gravitonfs.ports.packs import PackRow, PackState
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 64
+"""Packs condemned in one transaction."""
+
+SHARED_MARGIN_NS: Final = 20 * 60 * 10**9
+SHARED_GRACE_NS: Final = 3600 * 10**9
+
+
+class Caution(NamedTuple):
+    """How much earlier than the mark a pack must last have been relied on, and how long a condemned one
+    stays. Zero where one process owns the store and knows every reliance exactly."""
+
+    margin_ns: int = 0
+    grace_ns: int = 0
+
+
+EMBEDDED: Final = Caution()
+SHARED: Final = Caution(SHARED_MARGIN_NS, SHARED_GRACE_NS)
+
+
+class Freed(NamedTuple):
+    condemned: int
+    deleted: int
+    bytes: int
+    kept: int
+
+
+def collect(
+    stores: Stores,
+    work: Work,
+    *,
+    dry_run: bool = False,
+    caution: Caution = EMBEDDED,
+    more_roots: Iterable[Iterable[BlockId]] = (),
+) -> tuple[Collected, Mark]:
+    """One mark and sweep. The caller sees to it that only one runs. The mark is good for compaction."""
+    began = time.monotonic()
+    mark = mark_live(stores, work, more_roots)
+    if mark.missing:
+        log.error("%d blocks that files name are in no pack: run graviton fsck", len(mark.missing))
+    dead = dead_packs(mark)
+    if dry_run:
+        waiting = [row for row in unfinished(stores, caution) if row.state is not PackState.LIVE]
+        freed = Freed(len(dead), 0, _length(stores, [pack.row for pack in dead] + waiting), 0)
+    else:
+        freed = give_up(stores, [pack.row.number for pack in dead], mark, work, caution)
+    report = Collected(
+        dry_run=dry_run,
+        packs=len(mark.packs),
+        condemned=freed.condemned,
+        deleted=freed.deleted,
+        freed_bytes=freed.bytes,
+        live_blocks=mark.live_blocks,
+        live_bytes=mark.live_stored,
+        missing=len(mark.missing),
+        kept=freed.kept,
+        seconds=time.monotonic() - began,
+    )
+    return report, mark
+
+
+def dead_packs(mark: Mark) -> list[PackMark]:
+    """Sealed packs, readable, in which the mark has found nothing in use."""
+    return [
+        pack
+        for pack in mark.packs.values()
+        if not pack.live and not pack.unreadable and pack.row.state is PackState.LIVE
+    ]
+
+
+def give_up(
+    stores: Stores, numbers: Sequence[PackNumber], mark: Mark, work: Work, caution: Caution = EMBEDDED
+) -> Freed:
+    """Condemn these packs, as far as nobody relied on them since the mark, and delete what is due."""
+    condemned = 0
+    before = mark.began_ns - caution.margin_ns
+    for start in range(0, len(numbers), _AT_ONCE):
+        work.check()
+        done = stores.packs.condemn(numbers[start : start + _AT_ONCE], before)
+        stores.blocks.forget_packs(done)
+        condemned += len(done)
+    deleted, size = finish_deletions(stores, mark, work, caution)
+    return Freed(condemned, deleted, size, len(numbers) - condemned)
+
+
+def finish_deletions(stores: Stores, mark: Mark, work: Work, caution: Caution = EMBEDDED) -> tuple[int, int]:
+    """Delete what is condemned, given up while it was written, or half deleted; how many, and bytes."""
+    deleted = size = 0
+    for row in unfinished(stores, caution):
+        marked = mark.packs.get(row.number)
+        if marked is not None and (marked.live or marked.unreadable) and row.state is PackState.ABANDONED:
+            continue
+        work.tell(deleted, 0, "packs deleted")
+        size += delete_pack(stores, row)
+        deleted += 1
+    return deleted, size
+
+
+def unfinished(stores: Stores, caution: Caution) -> list[PackRow]:
+    """Rows on their way out, whose grace is over."""
+    due = stores.packs.clock_ns() - caution.grace_ns
+    going = (PackState.CONDEMNED, PackState.DELETING, PackState.ABANDONED)
+    return [
+        row
+        for row in pack_rows(stores)
+        if row.state in going and (row.changed_ns <= due or row.state is PackState.DELETING)
+    ]
+
+
+def delete_pack(stores: Stores, row: PackRow) -> int:
+    """Returns how many bytes that has given back. Repeating any part of it is harmless."""
+    if row.state is not PackState.DELETING and not stores.packs.deleting(row.number):
+        return 0
+    size = _length(stores, [row])
+    stores.blocks.delete_pack(row.number)
+    stores.packs.deleted(row.number)
+    log.debug("pack %d is deleted, %d bytes", row.number, size)
+    return size
+
+
+def _length(stores: Stores, rows: Iterable[PackRow]) -> int:
+    """What the packs take, by their targets."""
+    total = 0
+    for row in rows:
+        try:
+            total += stores.target.head(pack_key(row.uuid)).length
+        except NotFound:
+            pass
+    return total

@@ -1,0 +1,50 @@
+"""What background work needs of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from graviton_server.index import Location
+from graviton_server.packs.upkeep import PackProblem, Record, Relocation
+from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.ports.blocks import BlockStore
+from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.target import Target
+from gravitonfs.ports.upkeep import Upkeep
+
+
+class PackKeeper(BlockStore, Protocol):
+    """The side of a pack store that its front ends do not see. Thread-safe."""
+
+    def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:
+        """As ``missing``, with the place of each."""
+
+    def records(self, number: PackNumber) -> list[Record]:
+        """What is in a pack, in order. Raises ``NotFound``, or ``Damaged`` without a good footer."""
+
+    def verify_pack(self, number: PackNumber) -> Iterator[PackProblem]:
+        """Read and hash all of a pack; everything that is wrong with it."""
+
+    def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
+        """Copy blocks of a pack, verified, into new ones, synced; look-ups lead there from now on."""
+
+    def delete_pack(self, number: PackNumber) -> None:
+        """Remove the object of a pack whose row is ``deleting``. Repeating it is harmless."""
+
+    def rebuild_index(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Make the index anew from the packs; how many records."""
+
+    def drain_loose(self) -> int:
+        """Put the loose blocks that are there now into packs; how many."""
+
+
+class Stores(NamedTuple):
+    """``packs`` are the rows, ``blocks`` the bytes."""
+
+    upkeep: Upkeep
+    packs: PackRegistry
+    loose: LooseBlocks
+    blocks: PackKeeper
+    target: Target
+    block_key: bytes = b""
