@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from graviton_server.index.rocks import RocksIndex
+from graviton_server.limits import LimitedBlockStore
 from graviton_server.lock import DataLock
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.store import PackStore
@@ -17,6 +18,7 @@ from graviton_server.targets.directory import DirectoryTarget
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Exists, FormatError, GravitonError, NotADirectory, NotFound
+from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener
 from gravitonfs.ports.target import Space
 
@@ -35,7 +37,10 @@ class EngineOptions:
     cache: int | None = None
     background: bool = True
     """Run collection, compaction and the rest by itself."""
-    extra: dict[str, object] = field(default_factory=dict)
+    upload_limit: int | None = None
+    """Bytes a second that front ends may put into packs."""
+    download_limit: int | None = None
+    """Bytes a second that front ends may read from packs."""
 
     @property
     def cache_limit(self) -> int:
@@ -128,7 +133,7 @@ class Engine:
         self.namespace_store.set_presync(self.store.presync)
         self._closers.append(self.namespace_store.commit)
         self.content = Content(
-            self.store,
+            self._limited_store(),
             loose=self.namespace_store.loose,
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
@@ -152,6 +157,13 @@ class Engine:
             label=label, claims=claims, listener=listener, read_only=read_only
         )
         return Volume(namespace, self.content)
+
+    def _limited_store(self) -> BlockStore:
+        """What front ends get; background work keeps to rates of its own."""
+        upload, download = self.options.upload_limit, self.options.download_limit
+        if upload is None and download is None:
+            return self.store
+        return LimitedBlockStore(self.store, upload=upload, download=download)
 
     def space(self) -> Space:
         return self.target.space()

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from graviton_server.cli import output
+from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.requests import MountPoint
@@ -177,9 +178,12 @@ def announce(text: str) -> None:
 def _engine_options(choices: Choices) -> EngineOptions:
     from graviton_server.wiring import EngineOptions
 
-    if choices.memory is None:
-        return EngineOptions(cache=choices.cache_size)
-    return EngineOptions(memory=choices.memory, cache=choices.cache_size)
+    return EngineOptions(
+        memory=choices.memory or memory_budget(EngineOptions.memory),
+        cache=choices.cache_size,
+        upload_limit=choices.upload_limit,
+        download_limit=choices.download_limit,
+    )
 
 
 def _who_has(data: Path, locked: Locked) -> str:
