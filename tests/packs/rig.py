@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,8 +29,21 @@ def random_blocks(count: int, size: int) -> list[Block]:
     return [block(os.urandom(size)) for _ in range(count)]
 
 
+def copy_registry(registry: MemoryRegistry) -> MemoryRegistry:
+    result = MemoryRegistry()
+    result.load(registry.rows(limit=1_000_000))
+    return result
+
+
+def copy_loose(loose: MemoryLoose) -> MemoryLoose:
+    result = MemoryLoose()
+    result.add(loose.loose_page(1 << 40))
+    return result
+
+
 class Rig:
-    """``store`` is open between ``open`` and ``close``; ``crash`` leaves it as a kill would."""
+    """``store`` is open between ``open`` and ``close``;
+    ``after_kill`` opens what a kill would leave."""
 
     def __init__(
         self,
@@ -38,13 +52,15 @@ class Rig:
         pack_size: int = 1 << 20,
         wrap: Callable[[AppendTarget], AppendTarget] = lambda target: target,
         min_free: int | None = 0,
+        registry: MemoryRegistry | None = None,
+        loose: MemoryLoose | None = None,
     ) -> None:
         self.root = root
         self.pack_size = pack_size
         self.wrap = wrap
         self.min_free = min_free
-        self.registry = MemoryRegistry()
-        self.loose = MemoryLoose()
+        self.registry = registry or MemoryRegistry()
+        self.loose = loose or MemoryLoose()
         self.report = RecoveryReport()
         DirectoryTarget.make(root / "target", STORE).close()
         self.open()
@@ -75,6 +91,18 @@ class Rig:
     def reopen(self) -> None:
         self.close()
         self.open()
+
+    def after_kill(self, to: Path) -> Rig:
+        """What a kill of this process, now, would leave, opened from a copy; rows as they are now."""
+        shutil.copytree(self.root / "target", to / "target")
+        shutil.copytree(self.root / "index", to / "index", ignore=shutil.ignore_patterns("LOCK"))
+        return Rig(
+            to,
+            pack_size=self.pack_size,
+            min_free=self.min_free,
+            registry=copy_registry(self.registry),
+            loose=copy_loose(self.loose),
+        )
 
     def read(self, wanted: Block, hint: int = 0) -> bytes:
         return bytes(next(iter(self.store.get([(wanted.id, hint)]))))  # type: ignore[list-item]

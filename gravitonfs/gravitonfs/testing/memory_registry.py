@@ -21,6 +21,12 @@ class MemoryRegistry:
         self._rows: dict[PackNumber, PackRow] = {}
         self._last = 0
 
+    def load(self, rows: Iterable[PackRow]) -> None:
+        """As a database that was opened again with these rows."""
+        with self._lock:
+            self._rows = {row.number: row for row in rows}
+            self._last = max(self._rows, default=0)
+
     def begin(self, uuid: bytes, owner: str, state: PackState) -> PackNumber:
         with self._lock:
             self._last += 1

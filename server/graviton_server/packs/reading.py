@@ -109,8 +109,7 @@ class PackReading:
         tried = set()
         if bad is not None:
             tried.add(bad)
-            if self._present(bad):  # else compaction has moved it meanwhile
-                self._catalog.drop(block, bad)
+            self._catalog.drop(block, bad)  # unless compaction has moved it meanwhile
         for attempt in range(2):
             for place in (self._catalog.locate([block])[0], self._catalog.hinted(block, hint)):
                 if place is None or place in tried:
@@ -125,13 +124,6 @@ class PackReading:
                     return plain
         where = f"pack {bad.pack} at offset {bad.offset}" if bad else f"pack {hint}" if hint else "any pack"
         raise Damaged(f"block {block.hex()} cannot be read from {where}: run graviton fsck")
-
-    def _present(self, place: Location) -> bool:
-        try:
-            self._target.head(self._catalog.key(place.pack))
-        except NotFound:
-            return False
-        return True
 
     def _read_one(self, block: BlockId, place: Location) -> Buffer | None:
         try:
