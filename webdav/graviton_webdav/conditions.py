@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from email.utils import formatdate, parsedate_to_datetime
 from typing import NamedTuple
 
+from graviton_webdav.dates import NANO, http_date, parse_http_date
 from graviton_webdav.faults import Refused
 from graviton_webdav.locks import Locks
 from graviton_webdav.messages import Request
@@ -15,7 +15,6 @@ from gravitonfs.ports.ops import Attr
 
 _TAGS = re.compile(r'\s*(?:W/)?("[^"]*"|\*)\s*(?:,|$)')
 _IF = re.compile(r'\s*(?:<([^>]*)>|(\()|(\))|\[((?:W/)?"[^"]*")\]|([Nn][Oo][Tt]))')
-NANO = 1_000_000_000
 
 
 class Condition(NamedTuple):
@@ -112,7 +111,7 @@ class Conditions:
             if not self._any_match(request.header(b"If-Match"), attr):
                 raise Refused(412, "If-Match does not hold")
         elif b"If-Unmodified-Since" in headers:
-            since = parse_date(request.header(b"If-Unmodified-Since"))
+            since = parse_http_date(request.header(b"If-Unmodified-Since"))
             if since is not None and (attr is None or attr.mtime_ns // NANO > since):
                 raise Refused(412, "the resource has been modified since")
         if b"If-None-Match" in headers:
@@ -121,7 +120,7 @@ class Conditions:
                     raise self._not_modified(attr)
                 raise Refused(412, "If-None-Match does not hold")
         elif reading and b"If-Modified-Since" in headers and attr is not None:
-            since = parse_date(request.header(b"If-Modified-Since"))
+            since = parse_http_date(request.header(b"If-Modified-Since"))
             if since is not None and attr.mtime_ns // NANO <= since:
                 raise self._not_modified(attr)
 
@@ -138,15 +137,3 @@ class Conditions:
         if not is_collection(attr):
             headers.append(("ETag", self._resources.etag(attr)))
         return Refused(304, headers=headers)
-
-
-def http_date(time_ns: int) -> str:
-    return formatdate(time_ns // NANO, usegmt=True)
-
-
-def parse_date(text: str | None) -> int | None:
-    """Seconds since the epoch; None for what is no HTTP date (it is then ignored)."""
-    try:
-        return int(parsedate_to_datetime(text or "").timestamp())
-    except (ValueError, OverflowError):
-        return None

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from typing_extensions import Buffer
 
-from graviton_webdav.conditions import Conditions, http_date, parse_date
+from graviton_webdav.conditions import Conditions
 from graviton_webdav.content_types import content_type
+from graviton_webdav.dates import NANO, http_date, parse_http_date
 from graviton_webdav.listing import listing
 from graviton_webdav.messages import Request, Response
 from graviton_webdav.ranges import parse_ranges
@@ -78,8 +79,8 @@ def _still(request: Request, attr: Attr, etag: str) -> bool:
     value = (request.header(b"If-Range") or "").strip()
     if value.startswith('"'):
         return value == etag
-    since = parse_date(value)
-    return since is not None and since == attr.mtime_ns // 1_000_000_000
+    since = parse_http_date(value)
+    return since is not None and since == attr.mtime_ns // NANO
 
 
 def _partial(headers: list[tuple[str, str]], size: int, piece: tuple[int, int]) -> Response:

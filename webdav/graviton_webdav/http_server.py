@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from email.utils import formatdate
 from math import ceil
 from typing import Any
 
@@ -22,6 +23,7 @@ from cheroot.workers.threadpool import ThreadPool
 from typing_extensions import Buffer
 
 from graviton_webdav.bodies import Body, body_of
+from graviton_webdav.dates import http_date
 from graviton_webdav.faults import REASONS, Refused
 from graviton_webdav.messages import Response, refused_response
 from graviton_webdav.streams import HEAD_LIMIT, streams
@@ -39,6 +41,8 @@ _JOIN = 64 << 10
 """A first piece up to this size goes out in one call with the head."""
 _READ = 64 << 10
 
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-\"$-~\x80-\xff]*) HTTP/1\.([01])\r\n")
+
 Application = Callable[["DavHTTPRequest", Body], Response]
 
 
@@ -46,6 +50,21 @@ class DavHTTPRequest(HTTPRequest):
     """One request on a connection."""
 
     expects_continue = False
+
+    def read_request_line(self) -> bool:
+        """The plain case at once; whatever is unusual or wrong is cheroot's."""
+        line = self.rfile.readline()
+        self.started_request = True
+        match = _REQUEST_LINE.fullmatch(line)
+        if match is None:
+            self.conn.rfile.unread(line)
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+        self.method, self.uri, minor = match.groups()
+        self.path, _, self.qs = self.uri.partition(b"?")
+        self.authority = b""
+        self.request_protocol = b"HTTP/1." + minor
+        self.response_protocol = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
+        return True
 
     def read_request_headers(self) -> bool:
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
@@ -129,7 +148,7 @@ class DavHTTPRequest(HTTPRequest):
             lines.append("Connection: close")
         elif self.response_protocol != "HTTP/1.1":
             lines.append("Connection: Keep-Alive")
-        lines.append(f"Date: {formatdate(usegmt=True)}\r\n\r\n")
+        lines.append(f"Date: {http_date(time.time_ns())}\r\n\r\n")
         return "\r\n".join(lines).encode("latin-1", "replace")
 
     def _first(self, head: bytes, piece: Buffer, chunked: bool) -> None:

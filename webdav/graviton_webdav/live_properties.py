@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import stat
-import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from html import escape
 from typing import NamedTuple
 
-from graviton_webdav.conditions import NANO, http_date
 from graviton_webdav.content_types import content_type
+from graviton_webdav.dates import http_date, iso_date
 from graviton_webdav.locks import Lock
 from graviton_webdav.paths import display, href
 from gravitonfs.ports.ops import Attr
@@ -47,22 +45,12 @@ class Property(NamedTuple):
     render: Callable[[Shown], str | None]
 
 
-@lru_cache(maxsize=4096)
-def _date(seconds: int) -> str:
-    return http_date(seconds * NANO)
-
-
-@lru_cache(maxsize=4096)
-def _iso(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
 def text(value: str) -> str:
     return escape(value, quote=False)
 
 
 def _creationdate(shown: Shown) -> str:
-    return _iso(shown.attr.btime_ns // NANO)
+    return iso_date(shown.attr.btime_ns)
 
 
 def _displayname(shown: Shown) -> str:
@@ -82,7 +70,7 @@ def _etag(shown: Shown) -> str | None:
 
 
 def _modified(shown: Shown) -> str:
-    return _date(shown.attr.mtime_ns // NANO)
+    return http_date(shown.attr.mtime_ns)
 
 
 def _resourcetype(shown: Shown) -> str:

@@ -1,16 +1,18 @@
 """WebDAV write locks, kept in the namespace, so that they outlive a restart and all gateways share them.
 
-A lock belongs to the path it was made for. Its record's key is the path, a NUL and the token, so one
-query by prefix finds the locks of a path (``path NUL``) or of all below it (``path /``).
+A lock belongs to the path it was made for: its record's key is the path, a NUL and the token. Another
+record, the epoch, changes whenever a lock does. Whoever knows the epoch's value knows the locks, so one
+small query tells a gateway that those it has in memory still hold.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,7 +44,7 @@ class Lock(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def key(self) -> bytes:
-        return _prefix(self.path) + b"\0" + self.token.encode()
+        return b"".join(b"/" + name for name in self.path) + b"\0" + self.token.encode()
 
     def left(self) -> int:
         return max(0, round(self.expires - time.time()))
@@ -52,15 +54,23 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Lock).decode
 
 
-def _prefix(path: Path) -> bytes:
-    return b"".join(b"/" + name for name in path)
+def _new_token() -> str:
+    """A URI that nobody can guess. Short: clients with fixed buffers put it beside two entity tags."""
+    return f"graviton:{secrets.token_urlsafe(16)}"
+
+
+class _Table(NamedTuple):
+    """All locks as they were at an epoch, by path."""
+
+    epoch: bytes
+    by_path: dict[Path, list[Lock]]
 
 
 class Locks:
     """Thread-safe. ``_gate`` guards the count of changes under way and whether a lock is being made.
 
     A change checks the locks and is applied inside ``steady``; a lock is made when no change is under
-    way, so it cannot slip in between. Between gateways the epoch record decides which lock came first.
+    way, so it cannot slip in between. Between gateways the epoch decides which lock came first.
     """
 
     def __init__(self, volume: Volume) -> None:
@@ -69,6 +79,7 @@ class Locks:
         self._gate = threading.Condition()
         self._changes = 0
         self._locking = False
+        self._table = _Table(b"", {})
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -100,23 +111,45 @@ class Locks:
                 self._locking = False
                 self._gate.notify_all()
 
+    def _epoch(self) -> bytes:
+        found = self._names.records(_EPOCH_SPACE)
+        return found[0][1] if found else b""
+
+    def _current(self) -> dict[Path, list[Lock]]:
+        """The locks as they are now. The epoch is read first, so an older table is never kept too long."""
+        epoch = self._epoch()
+        table = self._table
+        if table.epoch != epoch:
+            table = _Table(epoch, {})
+            for _, value in self._names.records(SPACE):
+                lock = _decode(value)
+                table.by_path.setdefault(lock.path, []).append(lock)
+            self._table = table
+        return table.by_path
+
     def at(self, path: Path) -> list[Lock]:
         """The locks that protect ``path``: its own, and infinite ones further up."""
-        found = self._read(_prefix(path) + b"\0")
+        locks = self._current()
+        if not locks:
+            return []
+        found = _alive(locks.get(path, ()))
         for depth in range(len(path)):
-            found += [lock for lock in self._read(_prefix(path[:depth]) + b"\0") if lock.infinite]
+            found += [lock for lock in _alive(locks.get(path[:depth], ())) if lock.infinite]
         return found
 
     def below(self, path: Path) -> list[Lock]:
         """The locks of everything under ``path``, without its own."""
-        return self._read(_prefix(path) + b"/")
+        locks = self._current()
+        depth = len(path)
+        return [
+            lock
+            for where, held in locks.items()
+            if len(where) > depth and where[:depth] == path
+            for lock in _alive(held)
+        ]
 
-    def _read(self, prefix: bytes) -> list[Lock]:
-        records = self._names.records(SPACE, prefix)
-        if not records:
-            return []
-        now = time.time()
-        return [lock for lock in (_decode(value) for _, value in records) if lock.expires > now]
+    def _own(self, path: Path) -> list[Lock]:
+        return _alive(self._current().get(path, ()))
 
     def check(
         self,
@@ -136,7 +169,7 @@ class Locks:
         if deep:
             found += self.below(path)
         if member and path:
-            found += self._read(_prefix(path[:-1]) + b"\0")
+            found += self._own(path[:-1])
         against = [lock for lock in found if not _opens(lock, tokens, principal)]
         # A shared lock is respected by having one's own among those of that resource.
         held = {lock.path for lock in found if _opens(lock, tokens, principal) and not lock.exclusive}
@@ -167,10 +200,10 @@ class Locks:
         """
         with self._alone():
             for _ in range(_TRIES):
-                before = dict(self._names.records(_EPOCH_SPACE)).get(_EPOCH, b"")
+                before = self._epoch()
                 self._refuse_conflicts(path, infinite=infinite, exclusive=exclusive)
                 lock = Lock(
-                    f"urn:uuid:{uuid.uuid4()}",
+                    _new_token(),
                     path,
                     infinite,
                     exclusive,
@@ -181,9 +214,7 @@ class Locks:
                 )
                 ops = [*prepare(), SetRecord(SPACE, lock.key, _encode(lock)), *self._expired()]
                 try:
-                    self._volume.submit(
-                        SetRecord(_EPOCH_SPACE, _EPOCH, uuid.uuid4().bytes, before), *ops, durable=True
-                    )
+                    self._volume.submit(_new_epoch(before), *ops, durable=True)
                 except Conflict:
                     continue  # another gateway has just made a lock
                 return lock
@@ -204,13 +235,13 @@ class Locks:
         """Give a lock that protects ``path`` more time; 412 where there is no such lock."""
         lock = self._mine(path, token, principal, status=412)
         renewed = msgspec.structs.replace(lock, timeout=timeout, expires=time.time() + timeout)
-        self._volume.submit(SetRecord(SPACE, lock.key, _encode(renewed)), durable=True)
+        self._volume.submit(SetRecord(SPACE, lock.key, _encode(renewed)), _new_epoch(), durable=True)
         return renewed
 
     def release(self, path: Path, token: str, principal: str) -> None:
         """Remove a lock that protects ``path``; 409 where there is no such lock."""
         lock = self._mine(path, token, principal, status=409)
-        self._volume.submit(SetRecord(SPACE, lock.key, None), durable=True)
+        self._volume.submit(SetRecord(SPACE, lock.key, None), _new_epoch(), durable=True)
 
     def _mine(self, path: Path, token: str, principal: str, *, status: int) -> Lock:
         for lock in self.at(path):
@@ -220,19 +251,29 @@ class Locks:
                 return lock
         raise Refused(status, "no such lock protects this URL", condition="lock-token-matches-request-uri")
 
-    def removal(self, path: Path, *, itself: bool = True) -> list[Op]:
+    def removal(self, path: Path) -> list[Op]:
         """What removes the locks of a tree that goes away."""
-        prefixes = [_prefix(path) + b"/"] + ([_prefix(path) + b"\0"] if itself else [])
-        return [
-            SetRecord(SPACE, key, None)
-            for prefix in prefixes
-            for key, _ in self._names.records(SPACE, prefix)
-        ]
+        gone = [lock for held in (self._own(path), self.below(path)) for lock in held]
+        ops: list[Op] = [SetRecord(SPACE, lock.key, None) for lock in gone]
+        return [*ops, _new_epoch()] if ops else []
 
     def _expired(self) -> list[Op]:
         now = time.time()
-        records = self._names.records(SPACE)
-        return [SetRecord(SPACE, key, None) for key, value in records if _decode(value).expires <= now]
+        return [
+            SetRecord(SPACE, lock.key, None)
+            for held in self._current().values()
+            for lock in held
+            if lock.expires <= now
+        ]
+
+
+def _new_epoch(expect: bytes | None = None) -> SetRecord:
+    return SetRecord(_EPOCH_SPACE, _EPOCH, secrets.token_bytes(8), expect)
+
+
+def _alive(locks: Sequence[Lock]) -> list[Lock]:
+    now = time.time()
+    return [lock for lock in locks if lock.expires > now]
 
 
 def _opens(lock: Lock, tokens: Collection[str], principal: str) -> bool:

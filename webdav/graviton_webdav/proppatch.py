@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import stat
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from graviton_webdav.conditions import Conditions
+from graviton_webdav.dates import NANO, parse_http_date
 from graviton_webdav.dead_properties import PREFIX, VALUE_MAX, XML_LANG, attribute_name, to_value
 from graviton_webdav.faults import Refused
 from graviton_webdav.live_properties import APACHE, DAV, PROTECTED, unknown_property
@@ -73,12 +73,11 @@ class Proppatch:
             if not failed:
                 ops = self._ops(attr, changes)
                 try:
-                    self._volume.submit(*ops)
+                    self._volume.submit(*ops, durable=True)
                 except GravitonError as error:
                     if error.http_status not in (400, 507):
                         raise
                     failed = dict.fromkeys((change.tag for change in changes), 507)
-        self._volume.commit()
         return _answer(href(request.path, collection=is_collection(attr)), changes, failed)
 
     def _ops(self, attr: Attr, changes: list[Change]) -> list[Op]:
@@ -129,12 +128,8 @@ def _readable_bits(mode: int) -> int:
 def _time(element: Element) -> int | None:
     """Nanoseconds from an HTTP date or plain seconds."""
     text = (element.text or "").strip()
-    if text.isdigit() and len(text) < 12:
-        return int(text) * 1_000_000_000
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
-    except (ValueError, OverflowError):
-        return None
+    seconds = int(text) if text.isdigit() and len(text) < 12 else parse_http_date(text)
+    return None if seconds is None else seconds * NANO
 
 
 def _answer(url: str, changes: list[Change], failed: dict[str, int]) -> Response:

@@ -48,6 +48,11 @@ class SocketReader:
             self._buffer = self._buffer[self._at :] + more
             self._at = 0
 
+    def unread(self, data: bytes) -> None:
+        """Give back what was read last."""
+        self._buffer = data + self._buffer[self._at :]
+        self._at = 0
+
     def has_data(self) -> bool:
         """Bytes are here that a selector on the socket would not see."""
         pending = getattr(self._sock, "pending", None)

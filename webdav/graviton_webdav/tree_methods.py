@@ -34,8 +34,9 @@ class TreeMethods:
         self._conditions.check(request, attr)
         with self._locks.steady():
             self._locks.check(request.path, tokens, request.principal, deep=True, member=True)
-            self._volume.submit(RemoveTree(parent, place.name), *self._locks.removal(request.path))
-        self._volume.commit()
+            self._volume.submit(
+                RemoveTree(parent, place.name), *self._locks.removal(request.path), durable=True
+            )
         return Response(204)
 
     def mkcol(self, request: Request) -> Response:
@@ -58,10 +59,9 @@ class TreeMethods:
         with self._locks.steady():
             self._locks.check(request.path, tokens, request.principal, member=True)
             try:
-                self._volume.submit(*ops)
+                self._volume.submit(*ops, durable=True)
             except Exists:
                 raise Refused(405, "something of this name exists") from None
-        self._volume.commit()
         return Response(201)
 
     def copy(self, request: Request) -> Response:
@@ -92,7 +92,6 @@ class TreeMethods:
                 )
             )
             self._submit(ops, overwrite=overwrite)
-        self._volume.commit()
         return _made(target, replaced, is_collection(attr))
 
     def move(self, request: Request) -> Response:
@@ -114,12 +113,11 @@ class TreeMethods:
             ops.append(Rename(parent, place.name, new_parent, there.name, mode))
             ops += self._locks.removal(request.path)
             self._submit(ops, overwrite=overwrite)
-        self._volume.commit()
         return _made(target, replaced, is_collection(attr))
 
     def _submit(self, ops: list[Op], *, overwrite: bool) -> None:
         try:
-            self._volume.submit(*ops)
+            self._volume.submit(*ops, durable=True)
         except Exists as error:
             # Something has appeared at the destination since it was looked at.
             raise Refused(409 if overwrite else 412, str(error)) from None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from graviton_webdav.conditions import Conditions, http_date
+from graviton_webdav.conditions import Conditions
+from graviton_webdav.dates import NANO, http_date
 from graviton_webdav.faults import Refused
 from graviton_webdav.locks import Locks
 from graviton_webdav.messages import Request, Response
@@ -36,7 +37,7 @@ def parse_mtime(text: str | None) -> int | None:
     match = _MTIME.fullmatch(text or "")
     if match is None:
         return None
-    return int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(NANO_DIGITS, "0"))
+    return int(match[1]) * NANO + int((match[2] or "").ljust(NANO_DIGITS, "0"))
 
 
 class Upload:
@@ -64,7 +65,10 @@ class Upload:
             if length is not None and staged.size != length:
                 raise Refused(400, f"the body has {staged.size} bytes where {length} were announced")
             attr = self._publish(request, place, parent, staged, tokens, mtime)
-        headers = [("ETag", self._resources.etag(attr)), ("Last-Modified", http_date(attr.mtime_ns))]
+        headers = [
+            ("ETag", self._resources.etag(attr, staged.digest)),
+            ("Last-Modified", http_date(attr.mtime_ns)),
+        ]
         if mtime is not None:
             headers.append(("X-OC-MTime", "accepted"))
         return Response(201 if place.attr is None else 204, headers)
@@ -104,11 +108,7 @@ class Upload:
         absent = place.attr is None and b"If-None-Match" in request.headers
         with self._locks.steady():
             self._locks.check(request.path, tokens, request.principal, member=place.attr is None)
-            attr = staged.publish(
-                parent, place.name, expect=expect, absent=absent, mtime_ns=mtime, durable=False
-            )
-        self._volume.commit()
-        return attr
+            return staged.publish(parent, place.name, expect=expect, absent=absent, mtime_ns=mtime)
 
 
 def _expected_length(request: Request) -> int | None:

@@ -8,10 +8,11 @@ from typing_extensions import Buffer
 
 from gravitonfs.content.ingest import Ingest
 from gravitonfs.content.stream import Stream
-from gravitonfs.core.hashing import EMPTY_DIGEST
+from gravitonfs.core.extents import Extent
+from gravitonfs.core.hashing import content_hasher
 from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, Internal, NoSpace, Unavailable
-from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, SetAttr, Write
+from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
 
 _WAIT = 60.0
 S_IFREG = 0o100000
@@ -20,36 +21,56 @@ S_IFREG = 0o100000
 class StagedFile:
     """A file without a name, until ``publish``. For one thread; a context manager that cleans up.
 
-    The inode belongs to the session: a process that dies leaves nothing behind.
+    The inode belongs to the session: a process that dies leaves nothing behind. A file of one block
+    waits in memory and is made, written, sealed and named in one batch.
     """
 
     def __init__(self, ingest: Ingest, *, mode: int, uid: int, gid: int) -> None:
         self._ingest = ingest
-        session = ingest.session
-        create = Create(NO_INO, b"", session.new_ino(), S_IFREG | mode & 0o7777, uid, gid)
-        attr = session.submit_for_attr(create)
-        self.ino: Ino = attr.ino
-        self._stream = Stream(ingest, attr.ino, 0, attr.version, whole=True)
+        self.ino: Ino = ingest.session.new_ino()
+        self._create = Create(NO_INO, b"", self.ino, S_IFREG | mode & 0o7777, uid, gid)
+        self._small: list[bytes] = []
+        self._size = 0
+        self._stream: Stream | None = None
         self._open = True
+        self.digest: bytes | None = None
+        """Of all bytes, once published; None where that was left to the namespace to tell."""
 
     @property
     def size(self) -> int:
-        return self._stream.end
+        return self._size
 
     def write(self, data: Buffer) -> None:
         """Add bytes at the end; they are copied. Waits while the budget of unstored bytes is used up."""
-        if self._stream.error is not None:
-            self._stream.flush()
+        stream = self._stream
+        if stream is not None and stream.error is not None:
+            stream.flush()
         copy = data if isinstance(data, bytes) else bytes(data)
-        if self._stream.end + len(copy) > self._ingest.format.max_file_size:
+        size = self._size + len(copy)
+        if size > self._ingest.format.max_file_size:
             raise FileTooLarge(f"files of this volume have at most {self._ingest.format.max_file_size} bytes")
         if not copy:
             return
-        self._stream.append(copy, 0)
+        self._size = size
+        if stream is None and size <= self._ingest.format.block_min:
+            self._small.append(copy)
+            return
+        if stream is None:
+            stream = self._begin()
+        stream.append(copy, 0)
         if self._ingest.budget.exceeded():
-            self._stream.push()
+            stream.push()
             if not self._ingest.budget.wait(_WAIT):
-                self._stream.flush()
+                stream.flush()
+
+    def _begin(self) -> Stream:
+        """More than one block: the bytes flow into the store from now on."""
+        attr = self._ingest.session.submit_for_attr(self._create)
+        self._stream = Stream(self._ingest, attr.ino, 0, attr.version, whole=True)
+        for part in self._small:
+            self._stream.append(part, 0)
+        self._small.clear()
+        return self._stream
 
     def publish(
         self,
@@ -62,29 +83,42 @@ class StagedFile:
         durable: bool = True,
     ) -> Attr:
         """Give it the name, atomically, and wait until that is durable. See ``ops.Publish``."""
-        self._seal()
-        ops: list[Op] = [Publish(self.ino, parent, name, expect, absent)]
-        attr = self._ingest.session.submit(tuple(ops), durable=False)[0]
+        last: list[Op] = [Publish(self.ino, parent, name, expect, absent)]
+        if mtime_ns is not None:
+            last.insert(0, SetAttr(self.ino, mtime_ns=mtime_ns))
+        if self._stream is None:
+            attr = self._publish_small(tuple(last), durable=durable)
+        else:
+            self._stream.flush(seal=True)
+            attr = self._ingest.session.submit(tuple(last), durable=durable)[-1]
         self._open = False
         if not isinstance(attr, Attr):
             raise Internal(f"Publish was answered with {attr!r}")
-        if mtime_ns is not None:
-            attr = self._ingest.session.submit_for_attr(SetAttr(attr.ino, mtime_ns=mtime_ns))
-        if durable:
-            self._ingest.session.commit()
         return attr
 
-    def _seal(self) -> None:
-        if self._stream.end:
-            self._stream.flush(seal=True)
-            return
-        # Zero bytes are a content too: the empty blob.
-        self._ingest.session.submit((Write(self.ino, (), 0, self._stream.version, EMPTY_DIGEST),))
+    def _publish_small(self, last: tuple[Op, ...], *, durable: bool) -> Result:
+        data = b"".join(self._small)
+        hasher = content_hasher()
+        hasher.update(data)
+        digest = hasher.digest() if data else None
+        pieces = self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
+
+        def ops(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            if not extents:
+                return (self._create, *last)
+            return (self._create, Write(self.ino, extents, len(data), 0, digest), *last)
+
+        attr = self._ingest.commit_pieces(pieces, ops, durable=durable)[-1]
+        self.digest = digest
+        return attr
 
     def abort(self) -> None:
         """Leave nothing behind. Idempotent."""
-        if self._open:
-            self._open = False
+        if not self._open:
+            return
+        self._open = False
+        self._small.clear()
+        if self._stream is not None:
             self._stream.discard()
             try:
                 self._ingest.session.submit((Disclaim((self.ino,)),))
