@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from graviton_server.wiring import Engine, open_embedded
 
+from graviton_server.wiring import Engine, open_embedded
 from graviton_webdav.app import WebDavServer
 from gravitonfs.content.volume import Volume
 from harness.dav import Client
