@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -34,6 +34,8 @@ from gravitonfs.vfs.files import FileHandle
 from gravitonfs.vfs.vfs import Vfs
 
 R = TypeVar("R")
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate) if os.environ.get("NOSHRINK") else tuple(Phase)
 
 SMALL_BLOCKS = VolumeFormat(block_min=64, block_average=256, block_max=1024)
 """So that a few kilobytes have many blocks, boundaries and tails."""
@@ -329,6 +331,7 @@ def _run(examples: int, steps: int) -> None:
             stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),
+            phases=PHASES,
         ),
     )
 

@@ -55,7 +55,9 @@ class FileWriter:
 
     def overlaps(self, start: int, end: int) -> bool:
         """Whether a reader of [start, end) must wait for a flush."""
-        if self._stream is not None and self._stream.pending and start < self._stream.end:
+        if not self.dirty:
+            return False
+        if end > self.attr.size or self._stream is not None:
             return True
         return any(at < end and start < at + len(patch) for at, patch in self._patches.items())
 

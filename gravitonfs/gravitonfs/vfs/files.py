@@ -115,6 +115,8 @@ class Files:
             writer.write(offset, data)
         else:
             await self._thread(partial(writer.write, offset, data))
+        if writer.attr is not inode.attr:
+            self._adopt(inode, writer.attr)
 
     async def _make_room(self, inode: OpenInode) -> None:
         """The budget of unstored bytes is used up: this writer waits, and everybody's bytes get going."""
