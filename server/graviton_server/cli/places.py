@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from gravitonfs.errors import Invalid, Unavailable
 
 MOUNT_XATTR = "user.graviton.mount"
 _STDIO = "-"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 class Place(NamedTuple):
@@ -35,9 +37,9 @@ def join(directory: bytes, name: bytes) -> bytes:
 
 def source(text: str) -> Path:
     """A data directory; it is looked into only when it is opened."""
-    scheme, separator, _ = text.partition("://")
-    if separator:
-        raise click.BadParameter(f"{scheme}:// is not known: a SOURCE is the data directory of a volume")
+    found = _SCHEME.match(text)
+    if found:
+        raise click.UsageError(f"{found[0]} is not known: a SOURCE is the data directory of a volume")
     return Path(os.path.abspath(text))
 
 
@@ -58,7 +60,7 @@ def place(text: str) -> Place:
 
 def parse(text: str) -> Place | None:
     """None: an ordinary local path."""
-    if "://" in text:
+    if _SCHEME.match(text):
         source(text)
     data, separator, path = text.partition(":/")
     if separator and data:

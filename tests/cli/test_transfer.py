@@ -1,0 +1,192 @@
+"""put and get: nothing is lost on the way, and what was interrupted goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Shell
+from cli.inside import node_at
+from cli.trees import look, make_tree
+from graviton_server.cli.getting import part_name
+from harness.programs import environment
+from harness.waiting import wait_until
+
+
+@pytest.fixture
+def tree(volume: Shell) -> Path:
+    return make_tree(volume.graviton.scratch / "tree")
+
+
+def test_a_tree_comes_back_as_it_was(reached: Shell, tree: Path) -> None:
+    scratch = reached.graviton.scratch
+    told = reached.json("put", "-r", str(tree), reached.at("/a"))
+    assert told["problems"] == []
+    assert told["files"] == 46
+    reached.run("get", "-r", reached.at("/a"), str(scratch / "back"))
+    assert look(scratch / "back") == look(tree)
+    assert (scratch / "back" / "sparse").stat().st_blocks * 512 < 1_000_000
+
+
+def test_running_again_sends_only_what_changed(reached: Shell, tree: Path) -> None:
+    scratch = reached.graviton.scratch
+    reached.run("put", "-r", str(tree), reached.at("/a"))
+    (tree / "sub" / "small-3").write_bytes(b"changed")
+    (tree / "new").write_bytes(b"new")
+    (tree / "text").chmod(0o600)
+    told = reached.json("put", "-r", str(tree), reached.at("/a"))
+    assert told["files"] == 2
+    assert told["bytes"] == len(b"changed") + len(b"new")
+    reached.run("get", "-r", reached.at("/a"), str(scratch / "back"))
+    assert look(scratch / "back") == look(tree)
+
+    (scratch / "back" / "sub" / "small-3").unlink()
+    (scratch / "back" / "new").write_bytes(b"damaged here")
+    told = reached.json("get", "-r", reached.at("/a"), str(scratch / "back"))
+    assert told["files"] == 2
+    assert look(scratch / "back") == look(tree)
+    assert reached.json("put", "-r", "--again", str(tree), reached.at("/a"))["files"] == 47
+
+
+def test_what_another_kind_stands_at_is_told(volume: Shell, tree: Path) -> None:
+    volume.run("mkdir", "-p", volume.at("/a/big"), volume.at("/a/fifo"))
+    volume.write("/a/sub", b"a file where a directory is to be")
+    volume.write("/a/text", b"other")
+    result = volume.graviton.run("put", "-r", tree, volume.at("/a"), status=1)
+    lines = result.stderr.decode().splitlines()
+    assert any("big" in line and "directory" in line for line in lines)
+    assert any("fifo" in line and "directory" in line for line in lines)
+    assert "failed; the others are done" in lines[-1]
+    assert volume.read("/a/text") == (tree / "text").read_bytes()
+
+
+def test_standard_input_and_output(reached: Shell) -> None:
+    body = random.Random(7).randbytes(5 << 20)
+    told = reached.result("put", "-", reached.at("/stream"), stdin=body)
+    assert told.stdout == b""
+    assert reached.result("get", reached.at("/stream"), "-").stdout == body
+    assert reached.result("cat", reached.at("/stream"), reached.at("/stream")).stdout == body * 2
+    reached.result("put", "-", reached.at("/nothing"), stdin=b"")
+    assert reached.read("/nothing") == b""
+    assert "stand alone" in reached.fails("put", "-", "x", reached.at("/"), status=2)
+
+
+def test_where_files_go(reached: Shell) -> None:
+    scratch = reached.graviton.scratch
+    for name in ("f", "g"):
+        (scratch / name).write_bytes(name.encode())
+    (scratch / "d").mkdir()
+    (scratch / "d" / "in").write_bytes(b"in")
+    reached.run("put", "f", reached.at("/f2"))
+    reached.run("put", "f", "g", reached.at("/"))
+    reached.run("put", "-r", "d", reached.at("/d2"))
+    reached.run("put", "-r", "d", reached.at("/d2"))  # again: the same, not d2/d
+    reached.run("put", "-r", "d", reached.at("/d2/"))
+    listed = [entry["path"] for entry in reached.json("ls", "-R", reached.at("/"))]
+    assert listed == ["d2", "f", "f2", "g", "d2/d", "d2/in", "d2/d/in"]
+    assert "-r" in reached.fails("put", "d", reached.at("/d3"))
+    assert "does not exist" in reached.fails("put", "f", "g", reached.at("/missing"))
+    assert "does not exist" in reached.fails("put", "f", reached.at("/missing/"))
+    assert "no directory" in reached.fails("put", "f", "g", reached.at("/f2"))
+
+    (scratch / "out").mkdir()
+    reached.run("get", reached.at("/f"), reached.at("/g"), "out")
+    reached.run("get", "-r", reached.at("/d2"), "out/")
+    reached.run("get", "-r", reached.at("/d2"), "same")
+    assert sorted(path.name for path in (scratch / "out").iterdir()) == ["d2", "f", "g"]
+    assert (scratch / "same" / "in").read_bytes() == b"in"
+    assert "-r" in reached.fails("get", reached.at("/d2"), "x")
+
+
+def test_get_does_not_write_through_symlinks(volume: Shell) -> None:
+    scratch = volume.graviton.scratch
+    volume.run("mkdir", "-p", volume.at("/t/d"))
+    volume.write("/t/d/f", b"must not get out")
+    (scratch / "outside").mkdir()
+    (scratch / "out").mkdir()
+    (scratch / "out" / "d").symlink_to(scratch / "outside")
+    assert "failed" in volume.fails("get", "-r", volume.at("/t"), "out")
+    assert list((scratch / "outside").iterdir()) == []
+
+
+def test_an_interrupted_put_goes_on(volume: Shell) -> None:
+    """Killed in the middle, without a chance to clean up; then run again."""
+    scratch = volume.graviton.scratch
+    tree = scratch / "tree"
+    tree.mkdir()
+    r = random.Random(3)
+    for number in range(60):
+        (tree / f"file-{number:02}").write_bytes(r.randbytes(2 << 20))
+    first = volume.graviton.start("put", "-r", tree, volume.at("/t"))
+    try:
+        wait_until(lambda: any((volume.data / "packs").rglob("*")), "some of it is stored")
+    finally:
+        first.kill()
+    told = volume.json("put", "-r", str(tree), volume.at("/t"))
+    assert told["files"] + told["skipped"] == 60
+    volume.run("get", "-r", volume.at("/t"), str(scratch / "back"))
+    assert look(scratch / "back") == look(tree)
+
+
+def test_ctrl_c_ends_a_put_cleanly(volume: Shell) -> None:
+    """In the middle of a stream: nothing of it appears, and the next command finds all in order."""
+    volume.write("/before", b"kept")
+    fifo = volume.graviton.scratch / "endless"
+    os.mkfifo(fifo)
+    command = f"exec {sys.executable} -m graviton_server put - {volume.at('/never')} < {fifo}"
+    with subprocess.Popen(["bash", "-c", command], env=environment(), stderr=subprocess.PIPE) as put:
+        with fifo.open("wb", buffering=0) as stream:
+            stream.write(bytes(1 << 20))
+            put.send_signal(signal.SIGINT)
+            _, told = put.communicate(timeout=60)
+    assert put.returncode == 130
+    assert told.strip() == b"graviton: interrupted"
+    assert volume.read("/before") == b"kept"
+    assert [entry["name"] for entry in volume.json("ls", volume.at("/"))] == ["before"]
+
+
+def test_a_part_of_a_file_is_completed(reached: Shell) -> None:
+    scratch = reached.graviton.scratch
+    body = random.Random(5).randbytes(6 << 20)
+    reached.write("/f", body)
+    (scratch / "out").mkdir()
+    reached.run("get", reached.at("/f"), "out/f")
+    (node,) = reached.json("stat", reached.at("/f"))
+    shutil.move(scratch / "out" / "f", scratch / "whole")
+    part = _part_name(reached, "f")
+    (scratch / "out" / part).write_bytes(body[: 4 << 20])
+    told = reached.json("get", reached.at("/f"), "out/f")
+    assert told["bytes"] == node["size"]
+    assert (scratch / "out" / "f").read_bytes() == body
+    assert [path.name for path in (scratch / "out").iterdir()] == ["f"]
+
+    (scratch / "out" / "f").unlink()
+    (scratch / "out" / part).write_bytes(b"x" + body[1 : 4 << 20])
+    assert "failed" in reached.fails("get", reached.at("/f"), "out/f")
+    assert not (scratch / "out" / "f").exists()
+    reached.run("get", reached.at("/f"), "out/f")
+    assert (scratch / "out" / "f").read_bytes() == body
+
+
+def _part_name(shell: Shell, name: str) -> str:
+    """As an interrupted run names it."""
+    return os.fsdecode(part_name(name.encode(), node_at(shell.data, name)))
+
+
+def test_duplicates_cost_nothing(volume: Shell) -> None:
+    scratch = volume.graviton.scratch
+    (scratch / "f").write_bytes(random.Random(9).randbytes(4 << 20))
+    volume.run("put", "f", volume.at("/one"))
+    before = volume.json("info", str(volume.data))
+    volume.run("put", "f", volume.at("/two"))
+    after = volume.json("info", str(volume.data))
+    assert after["logical_bytes"] == 2 * before["logical_bytes"]
+    assert after["unique_bytes"] == before["unique_bytes"]
+    assert after["stored_bytes"] - before["stored_bytes"] < before["stored_bytes"] // 100
