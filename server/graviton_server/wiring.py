@@ -12,6 +12,8 @@ from types import TracebackType
 from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore
 from graviton_server.lock import DataLock
+from graviton_server.maintenance.service import Maintenance, Settings
+from graviton_server.maintenance.stores import Stores
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.store import PackStore
 from graviton_server.targets.directory import DirectoryTarget
@@ -27,6 +29,8 @@ log = logging.getLogger("graviton.engine")
 MIB = 1 << 20
 NAMESPACE = "namespace.db"
 STORE = "store"
+DUMPS = "dumps"
+OWNER = "engine-0"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class EngineOptions:
     cache: int | None = None
     background: bool = True
     """Run collection, compaction and the rest by itself."""
+    maintenance: Settings | None = None
     upload_limit: int | None = None
     """Bytes a second that front ends may put into packs."""
     download_limit: int | None = None
@@ -124,7 +129,7 @@ class Engine:
             self.namespace_store.packs,
             self.namespace_store.loose,
             store_uuid=self.namespace_store.store_uuid,
-            owner="engine-0",
+            owner=OWNER,
             block_key=fmt.block_key,
         )
         self._closers.append(self.store.close)
@@ -139,10 +144,36 @@ class Engine:
             cache_limit=self.options.cache_limit,
         )
         self._closers.append(self.content.close)
+        self._open_maintenance(fmt)
 
-    @property
-    def upkeep(self) -> object:
-        return self.namespace_store.upkeep
+    def _open_maintenance(self, fmt: VolumeFormat) -> None:
+        """Background work has caches of its own, and no rate limit but its own."""
+        namespace, users = self.namespace_store, self.content
+        content = Content(self.store, dirty_limit=16 * MIB, cache_limit=24 * MIB)
+        self._closers.append(content.close)
+
+        def activity() -> object:
+            cache = users.cache
+            return namespace.upkeep.version(), cache.hits + cache.misses, users.dirty.used
+
+        self.maintenance = Maintenance(
+            Stores(
+                namespace.upkeep,
+                namespace.packs,
+                namespace.loose,
+                self.store,
+                self.target,
+                fmt.block_key,
+                OWNER,
+            ),
+            lambda: Volume(namespace.attach(label="maintenance"), content),
+            activity,
+            self.path / DUMPS,
+            self.options.maintenance,
+        )
+        self._closers.append(self.maintenance.close)
+        if self.options.background:
+            self.maintenance.start()
 
     def volume(
         self,

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from graviton_server.index import Location
 from graviton_server.maintenance.stores import Stores
@@ -28,7 +28,13 @@ _BATCH: Final = 8192
 """Block ids looked up at once."""
 _OFFSETS_MAX: Final = 64 << 20
 """Bytes of record offsets kept while marking."""
-_RECENT_MAX: Final = 65536
+
+
+class Need(NamedTuple):
+    """What extents say of a block: the last hint, and how many of its bytes they use."""
+
+    hint: PackNumber
+    end: int
 
 
 class PackMark:
@@ -63,7 +69,8 @@ class Mark:
 
     ``open_*``: distinct blocks that are in packs still open. ``loose``: those in the database alone.
     ``missing``: blocks that files name and that are nowhere, with the last hint. ``astray``: blocks
-    that are in a pack although the index does not lead there.
+    that are in a pack although the index does not lead there. ``doubtful``: blocks that should be in a
+    pack without a readable footer. ``short``: blocks of which files want more bytes than they have.
     """
 
     def __init__(self, began_ns: int, packs: dict[PackNumber, PackMark]) -> None:
@@ -75,6 +82,8 @@ class Mark:
         self.loose: dict[BlockId, tuple[int, int]] = {}
         self.missing: dict[BlockId, PackNumber] = {}
         self.astray: dict[BlockId, PackNumber] = {}
+        self.doubtful: dict[BlockId, PackNumber] = {}
+        self.short: set[BlockId] = set()
         self.extents = 0
         self.rows = 0
 
@@ -111,14 +120,18 @@ def mark_live(stores: Stores, work: Work, more_roots: Iterable[Iterable[BlockId]
     began = stores.packs.clock_ns()
     mark = Mark(began, {row.number: PackMark(row) for row in sealed_packs(stores)})
     marker = _Marker(stores, mark)
-    batch: dict[BlockId, PackNumber] = {}
+    batch: dict[BlockId, Need] = {}
     for page in stores.upkeep.extent_rows():
         for row in page:
             mark.rows += 1
             mark.extents += len(row.extents)
             for extent in row.extents:
-                if extent.block != HOLE:
-                    batch[extent.block] = extent.hint
+                _, length, block, block_offset, hint = extent
+                if block != HOLE:
+                    end = block_offset + length
+                    known = batch.get(block)
+                    if known is None or known.end < end:
+                        batch[block] = Need(hint, end)
         if len(batch) >= _BATCH:
             marker.add(batch)
             batch = {}
@@ -126,7 +139,7 @@ def mark_live(stores: Stores, work: Work, more_roots: Iterable[Iterable[BlockId]
             work.give_way()
     for root in more_roots:
         for block in root:
-            batch[block] = NO_PACK
+            batch[block] = Need(NO_PACK, 0)
             if len(batch) >= _BATCH:
                 marker.add(batch)
                 batch = {}
@@ -143,26 +156,24 @@ class _Marker:
         self._offsets: OrderedDict[PackNumber, array[int]] = OrderedDict()
         self._offsets_bytes = 0
         self._unresolved: dict[BlockId, PackNumber] = {}
-        self._recent: set[BlockId] = set()
 
-    def add(self, batch: dict[BlockId, PackNumber]) -> None:
-        """Mark the blocks of a batch; duplicates seen lately are passed over cheaply."""
-        fresh = [block for block in batch if block not in self._recent]
-        if len(self._recent) > _RECENT_MAX:
-            self._recent.clear()
-        self._recent.update(fresh)
-        for block, place in zip(fresh, self._stores.blocks.locate(fresh), strict=True):
-            if place is None or not self._set(place):
-                self._unresolved[block] = batch[block]
+    def add(self, batch: dict[BlockId, Need]) -> None:
+        places = self._stores.blocks.locate(list(batch))
+        for (block, need), place in zip(batch.items(), places, strict=True):
+            if place is None or not self._set(block, place):
+                self._unresolved[block] = need.hint
+            elif need.end > place.plain:
+                self._mark.short.add(block)
 
-    def _set(self, place: Location) -> bool:
+    def _set(self, block: BlockId, place: Location) -> bool:
         """False when there is no such record in a pack that may be relied on."""
         pack = self._mark.packs.get(place.pack)
         if pack is None:
             return self._set_open(place)
         offsets = self._record_offsets(pack)
         if offsets is None:
-            return True  # kept as a whole
+            self._mark.doubtful[block] = place.pack
+            return True  # the pack is kept as a whole
         record = bisect_left(offsets, place.offset)
         if record == len(offsets) or offsets[record] != place.offset:
             return False
@@ -226,7 +237,7 @@ class _Marker:
     def _retry(self) -> None:
         ids = list(self._unresolved)
         for block, place in zip(ids, self._stores.blocks.locate(ids), strict=True):
-            if place is not None and self._set(place):
+            if place is not None and self._set(block, place):
                 del self._unresolved[block]
 
     def _take_loose(self) -> None:

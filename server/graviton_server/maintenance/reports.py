@@ -55,7 +55,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     more_findings: int
     """Beyond those listed."""
-    contents: int
+    inodes: int
     extents: int
     blocks: int
     packs: int

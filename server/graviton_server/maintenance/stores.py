@@ -40,7 +40,7 @@ class PackKeeper(BlockStore, Protocol):
 
 
 class Stores(NamedTuple):
-    """``packs`` are the rows, ``blocks`` the bytes."""
+    """``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have."""
 
     upkeep: Upkeep
     packs: PackRegistry
@@ -48,3 +48,4 @@ class Stores(NamedTuple):
     blocks: PackKeeper
     target: Target
     block_key: bytes = b""
+    owner: str = "engine-0"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from gravitonfs.errors import GravitonError, Kind
 
-_BUSY_STEP = 0.05
-_BUSY_SHARE = 4
-"""While others use the volume, background work rests so many steps for each it takes."""
+Activity = Callable[[], object]
+"""A value that differs after every use of the volume by others than background work; costs nothing."""
+
+_LISTEN_EVERY: Final = 0.1
+_LISTEN: Final = 0.005
+_REST: Final = 0.05
+_RESTS: Final = 6
+"""Work goes on after so many rests even on a volume that is always in use."""
 
 
 class Stopped(GravitonError):
@@ -24,15 +30,10 @@ class Progress(Protocol):
         """``total`` 0: not known. May raise, which ends the work."""
 
 
-class Busy(Protocol):
-    def __call__(self) -> bool:
-        """Whether the volume's users are doing something right now; costs nothing."""
-
-
 class Work:
     """One run of something long. Used by one thread; ``cancelled`` may be set by any.
 
-    ``bytes_per_second`` 0: no limit.
+    ``bytes_per_second`` 0: no limit. ``activity``: given way to.
     """
 
     def __init__(
@@ -41,13 +42,14 @@ class Work:
         cancelled: threading.Event | None = None,
         *,
         bytes_per_second: int = 0,
-        busy: Busy | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self.cancelled = cancelled or threading.Event()
         self.bytes_per_second = bytes_per_second
         self._progress = progress
-        self._busy = busy
+        self._activity = activity
         self._ready_at = time.monotonic()
+        self._listened = time.monotonic()
 
     def tell(self, done: int, total: int, what: str) -> None:
         """Report, and stop here if somebody wants that."""
@@ -70,10 +72,15 @@ class Work:
         self.give_way()
 
     def give_way(self) -> None:
-        """Rest a little while the volume is in use."""
-        if self._busy is None:
+        """Every tenth of a second, listen for a moment: while others use the volume, rest."""
+        self.check()
+        if self._activity is None or time.monotonic() - self._listened < _LISTEN_EVERY:
             return
-        for _ in range(_BUSY_SHARE):
-            if not self._busy() or self.cancelled.wait(_BUSY_STEP):
+        pause = _LISTEN
+        for _ in range(_RESTS):
+            before = self._activity()
+            if self.cancelled.wait(pause) or self._activity() == before:
                 break
+            pause = _REST
+        self._listened = time.monotonic()
         self.check()

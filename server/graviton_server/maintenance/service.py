@@ -1,0 +1,294 @@
+"""A volume's maintenance: what the commands call, and what runs by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from graviton_server.maintenance import backup
+from graviton_server.maintenance.collect import collect
+from graviton_server.maintenance.compact import Policy, compact
+from graviton_server.maintenance.contents import Writing
+from graviton_server.maintenance.digest import Digester
+from graviton_server.maintenance.fsck import check
+from graviton_server.maintenance.marking import Mark, mark_live
+from graviton_server.maintenance.rechunk import Rechunker
+from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figures, Scrubbed, TaskStatus
+from graviton_server.maintenance.schedule import Supervisor, Task, Timing
+from graviton_server.maintenance.scrub import scrub
+from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.usage import Marked, figures
+from graviton_server.maintenance.work import Activity, Work
+from gravitonfs.content.volume import Volume
+from gravitonfs.core.ids import BlockId, Ino
+from gravitonfs.core.units import format_size
+
+DRAIN_BYTES = 8 << 20
+DRAIN_SECONDS = 60.0
+_REAP_STEP = 512
+_LOOK_AGAIN = 600.0
+_NEARLY_FULL = 20
+"""With less than this part of the target free, space is given back at once."""
+
+
+class Settings(NamedTuple):
+    """Seconds and bytes a second. ``settled``: how long a file must have been left alone before it is
+    re-chunked or digested."""
+
+    settled: float = 10.0
+    idle: float = 3.0
+    collect_rest: float = 15.0
+    patience: float = 120.0
+    bytes_per_second: int = 96 << 20
+    compaction: Policy = Policy()
+
+
+class Maintenance:
+    """One of an engine. Thread-safe.
+
+    ``_turn`` makes collection, dumps and scrubs of one store come one after the other; ``_lock``
+    guards ``_marked``, ``_session`` and ``_writing``.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        open_volume: Callable[[], Volume],
+        activity: Activity,
+        dumps: Path,
+        settings: Settings | None = None,
+    ) -> None:
+        """``open_volume``: a session with caches of its own, called once when it is needed. ``activity``:
+        see there. ``dumps``: the directory of retained dumps."""
+        self._stores = stores
+        self._open_volume = open_volume
+        self._activity = activity
+        self._dumps = dumps
+        self._settings = settings or Settings()
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._session: Volume | None = None
+        self._marked: tuple[int, Marked] | None = None
+        self._writing: list[Writing] = []
+        self._drained_at = time.monotonic()
+        self._version = -1
+        self._version_at = 0.0
+        self._digester: Digester | None = None
+        self._rechunker: Rechunker | None = None
+        self._supervisor = Supervisor(
+            self._tasks(),
+            activity=activity,
+            urgent=self._nearly_full,
+            bytes_per_second=self._settings.bytes_per_second,
+        )
+
+    @property
+    def _volume(self) -> Volume:
+        with self._lock:
+            if self._session is None:
+                self._session = self._open_volume()
+            return self._session
+
+    # --- by itself -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._supervisor.start()
+
+    def close(self) -> None:
+        """Stop what runs, at a safe point, and end the session. Idempotent."""
+        self._supervisor.stop()
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+
+    def status(self) -> list[TaskStatus]:
+        return self._supervisor.status()
+
+    def wake(self, *names: str) -> None:
+        """Look for work now: ``drain``, ``reap``, ``rechunk``, ``digest``, ``collect``; all by default."""
+        self._supervisor.wake(*names)
+
+    def settle(self, timeout: float) -> bool:
+        """Do all there is to do without waiting for idle times; False when that took too long."""
+        return self._supervisor.settle(timeout)
+
+    def ask_writing(self, writing: Writing) -> Callable[[], None]:
+        """Ask this before a file is sealed; call what is returned to be asked no longer."""
+        with self._lock:
+            self._writing.append(writing)
+
+        def forget() -> None:
+            with self._lock:
+                self._writing.remove(writing)
+
+        return forget
+
+    # --- on command ----------------------------------------------------------------------------------
+
+    def collect(
+        self, work: Work | None = None, *, dry_run: bool = False, compaction: bool = True
+    ) -> Collected:
+        """``graviton gc``: free what nothing names, condemn and delete packs, compact wasteful ones."""
+        work = work or Work()
+        with self._turn:
+            if not dry_run:
+                self._reap(work)
+            version = self._stores.upkeep.version()
+            report, mark = collect(self._stores, work, dry_run=dry_run, more_roots=self._dump_roots())
+            self._keep(version, mark)
+            if dry_run or not compaction:
+                return report
+            return self._compact(report, mark, work)
+
+    def check(
+        self,
+        work: Work | None = None,
+        *,
+        read_data: bool = False,
+        rebuild_index: bool = False,
+        repair: bool = False,
+    ) -> Checked:
+        """``graviton fsck``. Damage does not raise: see the findings."""
+        with self._turn:
+            return check(
+                self._stores,
+                self._volume,
+                work or Work(),
+                read_data=read_data,
+                rebuild_index=rebuild_index,
+                repair=repair,
+            )
+
+    def scrub(self, work: Work | None = None) -> Scrubbed:
+        """``graviton scrub``; the rate is that of ``work``. Goes on where a stopped run was."""
+        with self._turn:
+            return scrub(self._stores, self._volume, work or Work())
+
+    def dump(self, sink: backup.Sink, work: Work | None = None) -> Dumped:
+        """``graviton dump``: the namespace, compressed, into ``sink``."""
+        with self._turn:
+            return backup.dump(self._stores, sink, work or Work())
+
+    def retain_dump(self, name: str, work: Work | None = None) -> Dumped:
+        """A dump kept with the volume: what it names is not collected while it is there."""
+        with self._turn:
+            path = self._dumps / (name + backup.SUFFIX)
+            return backup.dump_to_file(self._stores, path, work or Work())
+
+    def figures(self, work: Work | None = None) -> Figures:
+        """``graviton info``. Reads the whole map once after a change, else answers from memory."""
+        version = self._stores.upkeep.version()
+        with self._lock:
+            known = self._marked
+        if known is None or known[0] != version:
+            known = self._keep(version, mark_live(self._stores, work or Work()))
+        return figures(self._stores, self._volume.namespace.usage(), known[1])
+
+    # --- inside --------------------------------------------------------------------------------------
+
+    def _tasks(self) -> list[Task]:
+        settings, upkeep = self._settings, self._stores.upkeep
+        heavy = Timing(settings.idle, settings.patience, rest=1.0, rest_factor=1.0)
+        collection = Timing(settings.idle, settings.patience, settings.collect_rest, rest_factor=10.0)
+        return [
+            Task("drain", self._run_drain, self._drain_due, Timing()),
+            Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
+            Task("rechunk", self._run_rechunk, self._settled_changes, heavy),
+            Task("digest", self._run_digest, self._settled_changes, heavy),
+            Task("collect", self._run_collect, upkeep.version, collection),
+        ]
+
+    def _nearly_full(self) -> bool:
+        space = self._stores.target.space()
+        return bool(space.capacity) and space.free * _NEARLY_FULL < space.capacity
+
+    def _settled_changes(self) -> object:
+        """Differs once after every change, as soon as that has settled; else now and then."""
+        version, now = self._stores.upkeep.version(), time.monotonic()
+        if version != self._version:
+            self._version, self._version_at = version, now
+        if now - self._version_at >= self._settings.settled:
+            return version, int(now / _LOOK_AGAIN)
+        return int(now / max(self._settings.patience, 1.0))
+
+    def _is_written(self, ino: Ino) -> bool:
+        with self._lock:
+            asked = list(self._writing)
+        return any(writing(ino) for writing in asked)
+
+    def _idle_before(self) -> int:
+        return self._stores.packs.clock_ns() - int(self._settings.settled * 1e9)
+
+    def _drain_due(self) -> object:
+        held = self._stores.loose.loose_bytes()
+        due = held >= DRAIN_BYTES or (held and time.monotonic() - self._drained_at >= DRAIN_SECONDS)
+        return time.monotonic() if due else None
+
+    def _run_drain(self, work: Work) -> str:
+        held = self._stores.loose.loose_bytes()
+        self._drained_at = time.monotonic()
+        count = self._stores.blocks.drain_loose() if held else 0
+        return f"{count} loose blocks, {format_size(held)}, put into packs" if count else ""
+
+    def _reap(self, work: Work) -> int:
+        total = 0
+        while count := self._stores.upkeep.reap(_REAP_STEP):
+            total += count
+            work.tell(total, 0, "removed files freed")
+        return total
+
+    def _run_reap(self, work: Work) -> str:
+        count = self._reap(work)
+        return f"{count} rows of removed files freed" if count else ""
+
+    def _run_rechunk(self, work: Work) -> str:
+        if self._rechunker is None:
+            self._rechunker = Rechunker(self._stores, self._volume)
+        done = self._rechunker.run(self._idle_before(), work)
+        if not done.contents and not done.flattened:
+            return ""
+        return (
+            f"{done.contents} files cut anew, {done.extents_before} extents are {done.extents_after};"
+            f" {done.flattened} flattened"
+        )
+
+    def _run_digest(self, work: Work) -> str:
+        if self._digester is None:
+            self._digester = Digester(self._stores.upkeep, self._volume, self._is_written)
+        done = self._digester.run(self._idle_before(), work)
+        return f"{done.contents} files sealed, {format_size(done.bytes)}" if done.contents else ""
+
+    def _run_collect(self, work: Work) -> str:
+        done = self.collect(work)
+        if not done.condemned and not done.deleted and not done.compacted:
+            return ""
+        return f"{done.deleted} packs deleted, {format_size(done.freed_bytes)} given back"
+
+    def _compact(self, report: Collected, mark: Mark, work: Work) -> Collected:
+        done = compact(self._stores, mark, work, policy=self._settings.compaction)
+        return Collected(
+            dry_run=False,
+            packs=report.packs,
+            condemned=report.condemned + done.packs - done.kept,
+            deleted=report.deleted + done.deleted,
+            freed_bytes=report.freed_bytes + done.freed_bytes,
+            live_blocks=report.live_blocks,
+            live_bytes=report.live_bytes,
+            missing=report.missing,
+            compacted=done.packs,
+            moved_bytes=done.moved_bytes,
+            kept=report.kept + done.kept,
+            seconds=report.seconds,
+        )
+
+    def _dump_roots(self) -> Iterator[Iterator[BlockId]]:
+        return backup.retained_roots(self._dumps)
+
+    def _keep(self, version: int, mark: Mark) -> tuple[int, Marked]:
+        known = version, Marked(mark.live_blocks, mark.live_plain, mark.live_stored)
+        with self._lock:
+            self._marked = known
+        return known
