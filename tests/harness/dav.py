@@ -33,7 +33,7 @@ class Answer:
         assert len(found) == len(self.xml.findall(f"{DAV}response")), "an href is there twice"
         return found
 
-    def property(self, href: str, tag: str) -> Element | None:
+    def found(self, href: str, tag: str) -> Element | None:
         """A property of a resource that was answered with 200."""
         for propstat in self.responses()[href].findall(f"{DAV}propstat"):
             found = propstat.find(f"{DAV}prop/{tag}")
@@ -42,12 +42,20 @@ class Answer:
         return None
 
     def text(self, href: str, tag: str) -> str | None:
-        found = self.property(href, tag)
+        found = self.found(href, tag)
         return None if found is None else (found.text or "")
 
     @property
     def lock_token(self) -> str:
         return self.headers["Lock-Token"].strip("<>")
+
+
+def _empty(tag: str) -> str:
+    """An empty element by its Clark name."""
+    if not tag.startswith("{"):
+        return f"<{tag}/>"
+    space, _, local = tag[1:].partition("}")
+    return f'<P:{local} xmlns:P="{space}"/>'
 
 
 class Client:
@@ -79,9 +87,7 @@ class Client:
         """Asks for properties by Clark name; for all without one."""
         body = None
         if tags:
-            wanted = "".join(
-                f'<P:{tag.partition("}")[2]} xmlns:P="{tag[1:].partition("}")[0]}"/>' for tag in tags
-            )
+            wanted = "".join(_empty(tag) for tag in tags)
             body = f'<D:propfind xmlns:D="DAV:"><D:prop>{wanted}</D:prop></D:propfind>'.encode()
         return self("PROPFIND", path, body, Depth=depth)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from graviton_webdav.app import WebDavServer
 from gravitonfs.content.volume import Volume
 from harness.dav import Client
 from harness.places import make_scratch
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,6 @@ def dav(server: WebDavServer, caplog: pytest.LogCaptureFixture) -> Iterator[Clie
 @pytest.fixture
 def home(dav: Client, request: pytest.FixtureRequest) -> str:
     """A collection of the test's own, ending with a slash."""
-    path = f"/{request.node.name.replace('[', '-').replace(']', '')}/"
+    path = f"/{request.node.originalname}-{next(_numbers)}/"
     assert dav("MKCOL", path).status == 201
     return path

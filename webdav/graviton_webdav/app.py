@@ -97,6 +97,11 @@ class WebDavServer:
     def counters(self) -> Counters:
         return self._gateway.counters()
 
+    @property
+    def busy(self) -> int:
+        """Requests that have begun and are not answered yet."""
+        return self._gateway.busy
+
     def _quota(self) -> Quota:
         used = self._volume.namespace.usage().logical_bytes
         return Quota(self._space() if self._space is not None else None, used)

@@ -29,6 +29,7 @@ from gravitonfs.errors import GravitonError
 
 log = logging.getLogger("graviton.webdav")
 
+# Names of the methods that a read-only volume refuses.
 _WRITING = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK"))
 
 
@@ -69,6 +70,7 @@ class Gateway:
         self._allowed = ", ".join(m for m in self._methods if not (self._read_only and m in _WRITING))
         self._lock = threading.Lock()
         self._counters = Counters(0, 0, 0.0)
+        self.busy = 0
 
     def counters(self) -> Counters:
         return self._counters
@@ -76,21 +78,31 @@ class Gateway:
     def __call__(self, http: DavHTTPRequest, body: Body) -> Response:
         """The answer to one request; every error becomes one."""
         started = time.perf_counter()
+        with self._lock:
+            self.busy += 1
+        status = 500
         try:
-            response = self._answer(http, body)
+            response = self._answered(http, body)
+            status = response.status
+            return response
+        finally:
+            with self._lock:
+                self.busy -= 1
+                requests, errors, seconds = self._counters
+                spent = time.perf_counter() - started
+                self._counters = Counters(requests + 1, errors + (status >= 500), seconds + spent)
+
+    def _answered(self, http: DavHTTPRequest, body: Body) -> Response:
+        try:
+            return self._answer(http, body)
         except Refused as refused:
             if refused.close:
                 http.close_connection = True
-            response = refused_response(refused)
+            return refused_response(refused)
         except GravitonError as error:
             if error.http_status >= 500:
                 log.error("%s %s: %s", http.method.decode("latin-1"), http.uri.decode("latin-1"), error)
-            response = refused_response(refusal_of(error))
-        with self._lock:
-            requests, errors, seconds = self._counters
-            failed = response.status >= 500
-            self._counters = Counters(requests + 1, errors + failed, seconds + time.perf_counter() - started)
-        return response
+            return refused_response(refusal_of(error))
 
     def _answer(self, http: DavHTTPRequest, body: Body) -> Response:
         name = http.method.decode("latin-1")

@@ -24,9 +24,10 @@ from typing_extensions import Buffer
 
 from graviton_webdav.bodies import Body, body_of
 from graviton_webdav.dates import http_date
-from graviton_webdav.faults import REASONS, Refused
+from graviton_webdav.faults import REASONS, Refused, refusal_of
 from graviton_webdav.messages import Response, refused_response
 from graviton_webdav.streams import HEAD_LIMIT, streams
+from gravitonfs.errors import GravitonError
 
 log = logging.getLogger("graviton.webdav")
 
@@ -116,7 +117,12 @@ class DavHTTPRequest(HTTPRequest):
         if stream is None:
             length = len(response.body) if length is None else length
         elif not bodyless:
-            first = next(stream, b"")
+            try:
+                first = next(stream, b"")
+            except GravitonError as error:
+                log.error("%s: %s", self.uri.decode("latin-1"), error)
+                self._send(refused_response(refusal_of(error)))
+                return
             if length is None:
                 stream, first, length = _measured(stream, first)
         chunked = length is None and not bodyless and self.response_protocol == "HTTP/1.1"
@@ -130,8 +136,14 @@ class DavHTTPRequest(HTTPRequest):
         self._first(head, first, chunked)
         if stream is None:
             return
-        for piece in stream:
-            self._piece(piece, chunked)
+        try:
+            for piece in stream:
+                self._piece(piece, chunked)
+        except GravitonError as error:
+            # The head is out: an answer that ends early on a closed connection is all that can be told.
+            log.error("%s: %s", self.uri.decode("latin-1"), error)
+            self.close_connection = True
+            return
         if chunked:
             self.conn.socket.sendall(b"0\r\n\r\n")
 
@@ -259,6 +271,15 @@ class DavHTTPServer(HTTPServer):
         self.requests = Workers(self, min=_THREADS, max=_THREADS)
         self.application = application
         self._serving: threading.Thread | None = None
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: Any) -> socket.socket:
+        try:
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()
+            raise
+        return socket_
 
     def open(self) -> tuple[str, int]:
         """Bind and serve from a thread of its own; the address that was bound."""

@@ -109,7 +109,7 @@ def lock_discovery(locks: Sequence[Lock]) -> str:
 
 
 def _make(tag: str, render: Callable[[Shown], str | None]) -> Property:
-    namespace, _, local = tag[1:].partition("}")
+    namespace, _, local = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)
     if namespace == "DAV:":
         return Property(tag, f"<D:{local}>", f"</D:{local}>", f"<D:{local}/>", render)
     space = f' xmlns:X="{escape(namespace)}"' if namespace else ""
