@@ -9,7 +9,7 @@ from typing import Final
 
 from graviton_server.namespace.contents import MAX_DEPTH
 from graviton_server.namespace.engine import Execute
-from graviton_server.namespace.regions import DELTA
+from graviton_server.namespace.regions import DELTA, resolve
 from graviton_server.namespace.txn import ACL_ACCESS, ACL_DEFAULT, XATTRS
 from gravitonfs.core import acl
 from gravitonfs.core.extents import BASE_MAX, EXTENT_SIZE, REGION, Extent, unpack_row
@@ -175,8 +175,8 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
     ),
 )
 _ROWS: Final = (
-    "SELECT r.content, r.region, r.seq, r.data, coalesce(i.size, c.length) FROM regions r"
-    " JOIN contents c ON c.id = r.content"
+    "SELECT r.content, r.region, r.seq, r.data, CASE WHEN c.kind = 0 THEN i.size ELSE c.length END"
+    " FROM regions r JOIN contents c ON c.id = r.content AND c.refs > 0"
     " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0"
     " ORDER BY r.content, r.region, r.seq"
 )
@@ -210,32 +210,32 @@ def _unreachable(execute: Execute) -> Iterator[Problem]:
 
 
 def _extents(execute: Execute) -> Iterator[Problem]:
-    for (content, region), rows in groupby(execute(_ROWS), key=lambda row: (row[0], row[1])):
-        base: list[Extent] = []
-        for _, _, seq, data, length in rows:
-            what = _row_problem(region, seq, data, length, base)
-            if what:
-                yield Problem(f"content {content}, region {region}, row {seq}: {what}", Ino(0), content)
-        base.sort()
-        if any(left.end > right.offset for left, right in pairwise(base)):
-            yield Problem(f"content {content}, region {region}: extents overlap", Ino(0), content)
+    for (content, region), group in groupby(execute(_ROWS), key=lambda row: (row[0], row[1])):
+        rows = list(group)
+        for what in _region_problems(region, [(row[2], row[3]) for row in rows], rows[0][4]):
+            yield Problem(f"content {content}, region {region}: {what}", Ino(0), ContentId(content))
 
 
-def _row_problem(region: int, seq: int, data: bytes, length: int, base: list[Extent]) -> str:
-    if len(data) % EXTENT_SIZE:
-        return "the row's length is wrong"
-    extents = unpack_row(region, data)
-    if len(extents) > BASE_MAX:
-        return f"{len(extents)} extents"
-    for extent in extents:
-        if extent.length == 0 or extent.end > (region + 1) * REGION:
-            return f"an extent at {extent.offset} leaves its region"
-        # A delta may be hidden by a later one, so that it may reach behind the end; a base may not.
-        if seq < DELTA and extent.end > length:
-            return f"an extent ends at {extent.end}, behind the end of the content at {length}"
-    if seq < DELTA:
-        base.extend(extents)
-    return ""
+def _region_problems(region: int, rows: list[tuple[int, bytes]], length: int | None) -> Iterator[str]:
+    base: list[Extent] = []
+    for seq, data in rows:
+        if len(data) % EXTENT_SIZE:
+            yield f"row {seq} has a wrong length"
+            return
+        extents = unpack_row(region, data)
+        if len(extents) > BASE_MAX:
+            yield f"row {seq} has {len(extents)} extents"
+        if any(extent.length == 0 or extent.end > (region + 1) * REGION for extent in extents):
+            yield f"an extent of row {seq} leaves the region"
+        if seq < DELTA:
+            base.extend(extents)
+    base.sort()
+    if any(left.end > right.offset for left, right in pairwise(base)):
+        yield "extents overlap"
+        return
+    shown = resolve(region, rows)
+    if length is not None and shown and shown[-1].end > length:
+        yield f"an extent ends at {shown[-1].end}, behind the end of the content at {length}"
 
 
 def _attributes(execute: Execute) -> Iterator[Problem]:

@@ -37,8 +37,6 @@ from gravitonfs.ports.namespace import RegionMap
 
 DELTA: Final = 1024
 FOLD: Final = 64
-RAGGED: Final = DELTA + 4
-"""So many deltas in a region make its content worth a look by the re-chunker."""
 _END: Final = 1 << 62
 
 _RAGGED: Final = "INSERT INTO ragged (content) VALUES (?) ON CONFLICT DO NOTHING"
@@ -53,6 +51,7 @@ _DELETE_FROM: Final = "DELETE FROM regions WHERE content = ? AND region >= ?"
 _DELETE_REGION: Final = "DELETE FROM regions WHERE content = ? AND region = ?"
 _DELETE_DELTAS: Final = "DELETE FROM regions WHERE content = ? AND region = ? AND seq >= 1024"
 _DELETE_ROW: Final = "DELETE FROM regions WHERE content = ? AND region = ? AND seq = ?"
+_WITH_DELTAS: Final = "SELECT DISTINCT region FROM regions WHERE content = ? AND seq >= 1024 LIMIT ?"
 _FIRST_OFFSET = struct.Struct("<I")
 
 Rows = Sequence[tuple[int, bytes]]
@@ -132,7 +131,8 @@ def _lay_region(txn: Txn, draft: Content, region: int, extents: list[Extent]) ->
     if seq - DELTA >= FOLD or len(extents) > BASE_MAX:
         _fold(txn, draft.id, region, extents)
         return
-    if seq == RAGGED:
+    if seq == DELTA:
+        # What a delta hides is kept until it is folded in: have it looked after when it is idle.
         txn.execute(_RAGGED, (draft.id,))
     txn.execute(_INSERT, (draft.id, region, seq, txn.version, pack_row(region, extents)))
 
@@ -168,6 +168,14 @@ def replace(txn: Txn, content: ContentId, extents: Iterable[Extent]) -> None:
         keep_regions(txn, content, 0, _END)
     txn.execute(_DELETE_FROM, (content, 0))
     fill(txn, content, extents)
+
+
+def fold_idle(txn: Txn, content: ContentId, limit: int) -> bool:
+    """Fold up to ``limit`` regions, so that what deltas hide is let go; False while there are more."""
+    pending = txn.execute(_WITH_DELTAS, (content, limit)).fetchall()
+    for (region,) in pending:
+        _fold(txn, content, region, [])
+    return len(pending) < limit
 
 
 def _fold(txn: Txn, content: ContentId, region: int, extents: list[Extent]) -> None:

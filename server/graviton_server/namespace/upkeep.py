@@ -24,6 +24,7 @@ PAGE: Final = 512
 EXACT_REGIONS: Final = 64
 """Up to here the extents of a content are counted as a reader sees them, above as they are stored."""
 FLATTEN_REGIONS: Final = 128
+FOLD_REGIONS: Final = 32
 
 _LIVE_ROWS: Final = "SELECT content, region, data FROM regions"
 _OLD_ROWS: Final = "SELECT content, region, data FROM regions_history"
@@ -159,6 +160,11 @@ class SqlUpkeep:
             for content, changed, length, version in rows:
                 if max(touched.get(content, 0), changed or 0) >= idle_before_ns:
                     continue
+                if changed is not None:
+                    folded: list[bool] = []
+                    store.change(self._fold, ContentId(content), store.applier.moment(), folded)
+                    if not folded[0]:
+                        continue
                 count, regions_used = self._count(execute, content) if changed is not None else (0, 0)
                 span = min(length or 0, regions_used * REGION)
                 if count > 2 * (span // store.format.block_average) + 8:
@@ -166,6 +172,11 @@ class SqlUpkeep:
                 else:
                     store.change(store.execute, _NOT_RAGGED, (content,))
         return result
+
+    def _fold(self, content: ContentId, moment: Moment, folded: list[bool]) -> None:
+        store = self._store
+        txn = store.applier.outside_batch(store.volume_of_content(content), moment)
+        folded.append(regions.fold_idle(txn, content, FOLD_REGIONS))
 
     @staticmethod
     def _count(execute: Execute, content: int) -> tuple[int, int]:

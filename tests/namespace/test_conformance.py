@@ -1,0 +1,98 @@
+"""The conformance suite on SQLite."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from graviton_server.namespace.store import NamespaceStore
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.testing.namespace_suite import attributes, contents, model, names, sessions, upkeep
+from gravitonfs.testing.namespace_suite.driver import Store
+
+
+class TestNames(names.NamesSuite): ...
+
+
+class TestRename(names.RenameSuite): ...
+
+
+class TestAttributes(attributes.AttributesSuite): ...
+
+
+class TestXattrs(attributes.XattrSuite): ...
+
+
+class TestAcls(attributes.AclSuite): ...
+
+
+class TestData(contents.DataSuite): ...
+
+
+class TestSeals(contents.SealSuite): ...
+
+
+class TestBases(contents.BaseSuite): ...
+
+
+class TestClone(contents.CloneSuite): ...
+
+
+class TestPublish(contents.PublishSuite): ...
+
+
+class TestExactlyOnce(sessions.ExactlyOnceSuite): ...
+
+
+class TestDurability(sessions.DurabilitySuite): ...
+
+
+class TestOrphans(sessions.OrphanSuite): ...
+
+
+class TestListeners(sessions.ListenerSuite): ...
+
+
+class TestRecords(sessions.RecordSuite): ...
+
+
+class TestPacks(sessions.PackSuite): ...
+
+
+class TestLoose(sessions.LooseSuite): ...
+
+
+class TestReap(upkeep.ReapSuite): ...
+
+
+class TestUpkeep(upkeep.UpkeepSuite): ...
+
+
+class SqliteFiles(model.FilesModel):
+    def open_store(self) -> Store:
+        self.directory = Path(tempfile.mkdtemp(prefix="graviton-namespace-"))
+        path = self.directory / "namespace.db"
+        NamespaceStore.create(path, VolumeFormat(), bytes(16))
+        return NamespaceStore.open(path)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            if hasattr(self, "directory"):
+                shutil.rmtree(self.directory)
+
+
+TestFilesModel = SqliteFiles.TestCase
+TestFilesModel.settings = model.QUICK
+
+
+class LongSqliteFiles(SqliteFiles): ...
+
+
+TestFilesModelLong = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteFiles.TestCase))
+TestFilesModelLong.settings = settings(model.QUICK, max_examples=600)
