@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from graviton_server.index import Location
 from graviton_server.packs.open_pack import OpenPack
 from gravitonfs.core.ids import NO_PACK
+from gravitonfs.errors import GravitonError, NoSpace
 from gravitonfs.ports.blocks import Block
 
 
@@ -20,12 +21,16 @@ class Lane:
         self,
         pack_size: int,
         open_pack: Callable[[], OpenPack],
+        open_ahead: Callable[[], OpenPack | None],
         retire: Callable[[OpenPack], None],
+        give_up: Callable[[OpenPack, GravitonError], None],
         worker: Executor,
     ) -> None:
         self._pack_size = pack_size
         self._open_pack = open_pack
+        self._open_ahead = open_ahead
         self._retire = retire
+        self._give_up = give_up
         self._worker = worker
         self._turn = threading.Lock()
         self._pack: OpenPack | None = None
@@ -36,7 +41,13 @@ class Lane:
         while True:
             pack = self._pack
             if pack is not None:
-                locations = pack.append(blocks, self._pack_size)
+                try:
+                    locations = pack.append(blocks, self._pack_size)
+                except NoSpace:
+                    raise  # nothing was added
+                except GravitonError as error:
+                    self._give_up(pack, error)
+                    raise
                 if locations is not None:
                     if pack.length > self._pack_size * 3 // 4 and self._spare_for != pack.number:
                         self._spare_for = pack.number
@@ -53,10 +64,17 @@ class Lane:
             self._retire(worn)
 
     def _prepare(self) -> None:
-        """On the worker: have the next pack ready, so that nobody waits for it."""
-        with self._turn:
+        """On the worker: have the next pack ready, so that nobody waits for it. An error is for those
+        who need it then."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
             if self._spare is None and self._pack is not None:
-                self._spare = self._open_pack()
+                self._spare = self._open_ahead()
+        except GravitonError:
+            pass
+        finally:
+            self._turn.release()
 
     def current(self) -> list[OpenPack]:
         return [pack for pack in (self._pack, self._spare) if pack is not None]

@@ -22,6 +22,7 @@ from graviton_server.packs.format import (
     pack_key,
 )
 from gravitonfs.core.ids import PackNumber
+from gravitonfs.errors import GravitonError
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.target import AppendTarget
 
@@ -51,6 +52,7 @@ class OpenPack:
         self._hasher = blake3()
         self.file = target.create(self.key, self._hasher.update)
         self.length = 0
+        self.data_end = 0  # where the last record ends
         self.durable = 0
         self.indexed = 0  # records
         self._write([encode_header(uuid, store)])
@@ -77,7 +79,7 @@ class OpenPack:
             if at > limit and len(self.records):
                 return None
             self.file.append(buffers)
-            self.length = at
+            self.length = self.data_end = at
             add = self.records.add
             for block, location in zip(blocks, locations, strict=True):
                 add(block.id, location.offset, location.stored, location.plain, location.codec)
@@ -87,7 +89,7 @@ class OpenPack:
     def dirty(self) -> bool:
         """Some record has not been synced."""
         with self.lock:
-            return self.durable < self.length
+            return self.durable < self.data_end
 
     def close(self) -> None:
         """No more appends."""
@@ -97,11 +99,18 @@ class OpenPack:
     def sync(self) -> None:
         """All records that are in now are durable. Concurrent callers share one flush."""
         with self.lock:
-            if self.durable >= self.length:
-                return
+            wanted = self.data_end
+            if self.durable >= wanted:
+                return  # a pack that is being sealed ends here: nothing may come behind its trailer
             if self.length % ALIGNMENT:
                 self._write([encode_padding(self.length)])
-        durable = self.file.sync()
+        try:
+            durable = self.file.sync()
+        except GravitonError:
+            with self.lock:
+                if self.durable >= wanted:  # sealed and closed meanwhile
+                    return
+            raise
         with self.lock:
             self.durable = max(self.durable, durable)
 

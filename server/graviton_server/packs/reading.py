@@ -109,6 +109,9 @@ class PackReading:
         tried = set()
         if bad is not None:
             tried.add(bad)
+            plain = self._read_one(block, bad)  # the way may be bad, not the place
+            if plain is not None:
+                return plain
             self._catalog.drop(block, bad)  # unless compaction has moved it meanwhile
         for attempt in range(2):
             for place in (self._catalog.locate([block])[0], self._catalog.hinted(block, hint)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Final
 
 from graviton_server.index import COMPLETE, Location, PackMark
 from graviton_server.packs.catalog import Catalog
-from graviton_server.packs.format import RECORD_HEADER, new_uuid
+from graviton_server.packs.format import MAX_PACK, RECORD_HEADER, new_uuid
 from graviton_server.packs.lanes import Lane
 from graviton_server.packs.open_pack import OpenPack
 from gravitonfs.core.ids import PackNumber
@@ -92,10 +93,13 @@ class PackWriting:
         self._closed = False
         self._chunk = min(_CHUNK, pack_size // 4)
         self._unsealed: list[OpenPack] = []
-        self._small, self._bulk, self._moved = (
-            Lane(pack_size, self._begin, self._retire, self._worker) for _ in range(3)
-        )
+        self._small, self._bulk, self._moved = (self._lane(pack_size) for _ in range(3))
         self.syncs = 0
+        self.finish: Callable[[PackNumber], None] = lambda number: None
+        """Seals what is durable of a pack that was given up, as recovery would; set by the store."""
+
+    def _lane(self, pack_size: int) -> Lane:
+        return Lane(pack_size, self._begin, self._begin_ahead, self._retire, self._give_up, self._worker)
 
     # --- appending ---
 
@@ -124,9 +128,22 @@ class PackWriting:
         return locations
 
     def _begin(self) -> OpenPack:
-        self._retry_seals()
-        if not self._slots.acquire(timeout=_SLOT_SECONDS):
-            raise Unavailable(f"the target {self._target.name} does not keep up: packs cannot be finished")
+        deadline = time.monotonic() + _SLOT_SECONDS
+        while True:
+            self._retry_seals()
+            for pack in self.open_packs():
+                if pack.lost and not self._rescue(pack):
+                    raise Unavailable(f"the target {self._target.name} fails: see the log for the reason")
+            if self._slots.acquire(timeout=0.5):
+                return self._open_slot()
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the target {self._target.name} does not keep up: packs stay unfinished")
+
+    def _begin_ahead(self) -> OpenPack | None:
+        """As ``_begin``, on the worker, which sealing needs: never waits."""
+        return self._open_slot() if self._slots.acquire(blocking=False) else None
+
+    def _open_slot(self) -> OpenPack:
         try:
             pack = self._new_pack()
         except BaseException:
@@ -173,7 +190,7 @@ class PackWriting:
     def sync_all(self) -> None:
         """Every open pack. Never waits for the database; raises while a pack's bytes are not safe."""
         for pack in self.open_packs():
-            if pack.lost:
+            if pack.lost and not pack.rescuing.locked():
                 self._submit(self._rescue, pack)
             if pack.dirty:
                 self._sync(pack)
@@ -216,7 +233,7 @@ class PackWriting:
 
     def _submit(self, task: Callable[[OpenPack], object], pack: OpenPack) -> None:
         try:
-            self._worker.submit(task, pack)
+            self._worker.submit(_logged, task, pack)
         except RuntimeError:
             if not self._closed:
                 raise
@@ -263,7 +280,7 @@ class PackWriting:
     # --- failing ---
 
     def _give_up(self, pack: OpenPack, error: GravitonError) -> None:
-        """A flush failed. Nothing of it is acknowledged, and its bytes are still in memory."""
+        """An append or a flush failed. What is not durable is not acknowledged, and is still in memory."""
         pack.close()
         with self._lock:
             if pack.lost:
@@ -273,35 +290,65 @@ class PackWriting:
         self._submit(self._rescue, pack)
 
     def _rescue(self, pack: OpenPack) -> bool:
-        """Store what a lost pack had not made durable in another one, so that whoever relies on the
+        """Store what a lost pack had not made durable in one more pack, so that whoever relies on the
         lost one loses nothing; until then every sync of it fails."""
         with pack.rescuing:
             if self._open.get(pack.number) is not pack:
                 return True
             good = pack.durable_records()
             try:
-                self._move(pack, good)
-                mark = PackMark(pack.uuid, pack.durable)
-                self._catalog.settle(pack.number, mark, pack.entries(pack.indexed, good))
+                fresh = self._copy_rest(pack, good)
+                if not pack.forgotten:
+                    mark = PackMark(pack.uuid, pack.durable)
+                    self._catalog.settle(pack.number, mark, pack.entries(pack.indexed, good))
                 if good == 0:
                     self._registry.abandon(pack.number)
             except GravitonError as error:
                 _log.error("the blocks of pack %d are still in memory only: %s", pack.number, error)
                 return False
-            self._release(pack)
-            return True
+            self._replace(pack, fresh)
+        if good:
+            self._submit(self._finish_quietly, pack)
+        return True
 
-    def _move(self, pack: OpenPack, good: int) -> None:
-        blocks = []
-        for block, place in pack.entries(good, len(pack.records)):
-            payload = pack.file.read(place.offset + RECORD_HEADER, place.stored)
-            blocks.append(Block(block, place.codec, place.plain, payload))
-        if not blocks:
+    def _copy_rest(self, pack: OpenPack, good: int) -> OpenPack | None:
+        """The new pack, durable, with the records from ``good`` on; nothing is left of it if that fails."""
+        rest = pack.entries(good, len(pack.records))
+        if not rest:
+            return None
+        fresh = self._new_pack()
+        try:
+            for block, place in rest:
+                payload = pack.file.read(place.offset + RECORD_HEADER, place.stored)
+                fresh.append([Block(block, place.codec, place.plain, payload)], MAX_PACK)
+            fresh.close()
+            fresh.sync()
+        except GravitonError:
+            self._registry.abandon(fresh.number)
+            with contextlib.suppress(GravitonError):
+                fresh.file.close()
+                self._target.delete(fresh.key)
+            raise
+        return fresh
+
+    def _replace(self, pack: OpenPack, fresh: OpenPack | None) -> None:
+        """``fresh`` takes the place of a lost pack, and its slot."""
+        if fresh is None:
+            self._release(pack)
             return
-        for number in {place.pack for place in self.append(blocks)}:
-            fresh = self._open.get(number)
-            if fresh is not None:
-                self._sync(fresh)
+        self._catalog.name(fresh.number, fresh.key)
+        self._catalog.note(fresh.entries(0, len(fresh.records)))
+        with self._lock:
+            self._open[fresh.number] = fresh
+            del self._open[pack.number]
+        pack.file.close()
+        self._submit(self._seal_quietly, fresh)
+
+    def _finish_quietly(self, pack: OpenPack) -> None:
+        try:
+            self.finish(pack.number)
+        except GravitonError as error:
+            _log.warning("pack %d stays unsealed until the next start: %s", pack.number, error)
 
     def withdraw(self, number: PackNumber) -> None:
         """Stop using a pack that nothing may rely on any more."""
@@ -321,6 +368,9 @@ class PackWriting:
         self._worker.shutdown(wait=True)
         errors = []
         for pack in self.open_packs():
+            if pack.lost:
+                self._rescue(pack)
+        for pack in self.open_packs():
             try:
                 self.seal(pack)
             except GravitonError as error:
@@ -328,3 +378,12 @@ class PackWriting:
                 self._release(pack)  # its row has no length: the next start recovers it
         if errors:
             raise errors[0]
+
+
+def _logged(task: Callable[[OpenPack], object], pack: OpenPack) -> None:
+    """A task of the worker, whose unexpected errors nobody else would see."""
+    try:
+        task(pack)
+    except Exception:
+        _log.exception("work on pack %d failed", pack.number)
+        raise
