@@ -58,6 +58,7 @@ class Stream:
         self._carry = b""
         self._carry_held = 0
         self._cut_to = start
+        self._named_to = start  # segments cover the file up to here; the carry may reach further
         self._queue: deque[tuple[list[bytes], int]] = deque()
         self._segments: deque[_Segment] = deque()
         self._cutting = False
@@ -73,7 +74,13 @@ class Stream:
     @property
     def pending(self) -> bool:
         """Some bytes are not named in the namespace yet."""
-        return bool(self._gathered or self._segments or self._cutting or self._queue or self._carry_held)
+        busy = self._gathered or self._queue or self._cutting  # before the segments: they follow from it
+        return bool(busy or self._segments or self._carry_waits)
+
+    @property
+    def _carry_waits(self) -> bool:
+        """No segment has named the end of the carry yet."""
+        return self._cut_to + len(self._carry) > self._named_to
 
     @property
     def gathered_from(self) -> int:
@@ -125,7 +132,7 @@ class Stream:
         if self._failed is not None:
             raise self._failed
         parts, held = self._take()
-        if held or self._carry_held:
+        if held or self._carry_waits:
             own = self._stage_one(parts, held, forced=True)
             if own is not None:
                 self._store(own, durable=durable)
@@ -157,7 +164,7 @@ class Stream:
             held = sum(segment.held for segment in self._segments)
             self._segments.clear()
         self._ingest.budget.release(held + self._take()[1] + self._carry_held)
-        self._carry_held = 0
+        self._carry, self._carry_held = b"", 0
 
     def _take(self) -> tuple[list[bytes], int]:
         taken = self._parts, self._gathered
@@ -212,6 +219,7 @@ class Stream:
             cut -= lengths[-1]
         self._carry, self._carry_held = bytes(view[cut:]), 0
         self._cut_to += cut
+        self._named_to = segment.end
         with self._state:
             self._segments.append(segment)
         return segment
