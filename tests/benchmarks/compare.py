@@ -57,6 +57,9 @@ def run_group(name: str, group: str, results: Results, sizes: Sizes, work: Path)
         GROUPS[group](Round(system, results, sizes, work))
         system.note_peak()
         system.unmount()
+    except BaseException:
+        print(system.log.read_text(errors="replace")[-4000:], file=sys.stderr)
+        raise
     finally:
         results.add_process(name, system.peak, system.start_seconds)
         system.close()

@@ -120,7 +120,7 @@ def sequential(bench: Bench) -> None:
     bench.cold()
     with clock() as spent:
         total = read_file(first)
-    assert total == len(data)
+    assert total == len(data), f"read {total} of {len(data)} bytes"
     bench.rate("sequential read, cold", megabytes, spent())
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.places import is_mounted, unmount, unmount_below
+from harness.places import unmount, unmount_below
 from harness.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,21 +135,12 @@ class Graviton:
 
     def mount(self, source: Path, point: Path, *options: str, **extra: str) -> Running:
         """Mount in the foreground and wait until it answers; ``options`` as in ``-o``."""
-        point.mkdir(exist_ok=True)
+        if not os.path.lexists(point):
+            point.mkdir()
         more = ["-o", ",".join(options)] if options else []
         running = self.start("mount", source, point, "-f", *more, **extra)
-        self.wait_mounted(running, point)
+        running.ready_line()
         return running
-
-    def wait_mounted(self, running: Running, point: Path) -> None:
-        def answered() -> bool:
-            if running.process.poll() is not None:
-                raise AssertionError(
-                    f"ended ({running.process.returncode}) before mounting:\n{running.log_text()}"
-                )
-            return is_mounted(point) and os.statvfs(point).f_bsize > 0
-
-        wait_until(answered, f"{point} is mounted", 60)
 
     def unmount(self, running: Running, point: Path, timeout: float = 60.0) -> None:
         """Unmount and wait for the process: then everything is stored."""

@@ -14,19 +14,17 @@ from gravitonfs.errors import Busy, Invalid, NotADirectory, NotFound, Unavailabl
 def prepare(mountpoint: Path) -> None:
     """Make sure something can be mounted there; a mount whose process died is taken away first."""
     try:
-        info = os.stat(mountpoint)
+        os.statvfs(mountpoint)  # unlike stat, never answered from what the kernel remembers of the dead
     except FileNotFoundError:
         raise NotFound(f"{mountpoint} does not exist: create the directory first") from None
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
             raise Invalid(f"{mountpoint} cannot be used: {error.strerror}") from error
         detach(mountpoint)
-        info = os.stat(mountpoint)
     if not os.path.isdir(mountpoint):
         raise NotADirectory(f"{mountpoint} is no directory")
     if os.path.ismount(mountpoint) and fs_type(mountpoint).startswith("fuse"):
         raise Busy(f"something is mounted on {mountpoint} already: 'graviton umount {mountpoint}' first")
-    del info
 
 
 def detach(mountpoint: Path) -> None:
