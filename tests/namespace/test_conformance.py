@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.testing.namespace_suite import attributes, contents, model, names, sessions, upkeep
+from gravitonfs.testing.namespace_suite import attributes, contents, history, model, names, sessions, upkeep
 from gravitonfs.testing.namespace_suite.driver import Store
 
 
@@ -64,6 +64,9 @@ class TestPacks(sessions.PackSuite): ...
 
 
 class TestLoose(sessions.LooseSuite): ...
+
+
+class TestHistory(history.HistorySuite): ...
 
 
 class TestReap(upkeep.ReapSuite): ...

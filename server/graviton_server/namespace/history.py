@@ -46,6 +46,11 @@ _REGIONS: Final = (
     " SELECT content, region, seq, born, data, ? FROM regions"
     " WHERE content = ? AND region BETWEEN ? AND ? AND born <= ?"
 )
+_ROWS: Final = (
+    "INSERT INTO regions_history (content, region, seq, born, data, died)"
+    " SELECT content, region, seq, born, data, ? FROM regions"
+    " WHERE content = ? AND region = ? AND seq BETWEEN ? AND ? AND born <= ?"
+)
 
 
 def keep_inode(txn: Txn, ino: int) -> None:
@@ -76,3 +81,8 @@ def keep_content(txn: Txn, content: int) -> None:
 
 def keep_regions(txn: Txn, content: int, first: int, last: int) -> None:
     txn.execute(_REGIONS, (txn.version, content, first, last, txn.snapshot))
+
+
+def keep_rows(txn: Txn, content: int, region: int, first: int, last: int) -> None:
+    """Single rows of a region, by ``seq``: those that stay must not come up twice."""
+    txn.execute(_ROWS, (txn.version, content, region, first, last, txn.snapshot))

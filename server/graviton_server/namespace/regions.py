@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
 from graviton_server.namespace.contents import Content
 from graviton_server.namespace.engine import Execute
-from graviton_server.namespace.history import keep_regions
+from graviton_server.namespace.history import keep_regions, keep_rows
 from graviton_server.namespace.txn import Txn
 from gravitonfs.core.extents import (
     BASE_MAX,
@@ -59,15 +59,31 @@ Rows = Sequence[tuple[int, bytes]]
 
 def read(execute: Execute, content: ContentId, first: int, last: int) -> list[RegionMap]:
     """The regions of [first, last] that have extents, bases included."""
-    found: dict[int, list[Extent] | None] = {}
+    return merge(
+        content,
+        (first, last),
+        lambda content, first, last: execute(_RANGE, (content, first, last)),
+        lambda content: execute(_CHAIN, (content,)).fetchone(),
+    )
+
+
+def merge(
+    content: ContentId,
+    span: tuple[int, int],
+    rows_of: Callable[[ContentId, int, int], Iterable[tuple[int, int, bytes]]],
+    base_of: Callable[[ContentId], tuple[ContentId, int] | None],
+) -> list[RegionMap]:
+    """Follow a chain of bases: the first content that has rows for a region has all of it."""
+    first, last = span
+    found: dict[int, list[Extent]] = {}
     while content:
         rows: dict[int, list[tuple[int, bytes]]] = {}
-        for region, seq, data in execute(_RANGE, (content, first, last)):
+        for region, seq, data in rows_of(content, first, last):
             rows.setdefault(region, []).append((seq, data))
         for region, parts in rows.items():
             if region not in found:
                 found[region] = resolve(region, parts)
-        chain = execute(_CHAIN, (content,)).fetchone()
+        chain = base_of(content)
         if chain is None or not chain[0]:
             break
         content, limit = chain
@@ -180,8 +196,6 @@ def fold_idle(txn: Txn, content: ContentId, limit: int) -> bool:
 
 def _fold(txn: Txn, content: ContentId, region: int, extents: list[Extent]) -> None:
     """Work the deltas, and ``extents`` above them, into the base parts they touch."""
-    if txn.snapshot:
-        keep_regions(txn, content, region, region)
     parts: list[tuple[int, int, bytes]] = []
     deltas: list[Extent] = []
     for seq, data in txn.execute(_ROWS, (content, region)).fetchall():
@@ -194,6 +208,8 @@ def _fold(txn: Txn, content: ContentId, region: int, extents: list[Extent]) -> N
     deltas.extend(extents)
     parts.sort()
     above = overlay([], deltas)
+    if txn.snapshot:
+        keep_rows(txn, content, region, DELTA, _END)
     txn.execute(_DELETE_DELTAS, (content, region))
     if len(parts) * BASE_MAX > 2 * sum(len(data) // EXTENT_SIZE for _, _, data in parts) + 16 * BASE_MAX:
         _fold_whole(txn, content, region, parts, above)
@@ -206,6 +222,8 @@ def _fold_whole(
 ) -> None:
     """Rewrite all base parts, so that they are full again."""
     below = [extent for _, _, data in parts for extent in unpack_row(region, data)]
+    if txn.snapshot:
+        keep_rows(txn, content, region, 0, DELTA - 1)
     txn.execute(_DELETE_REGION, (content, region))
     if _base_rows(txn, content, region, overlay(below, above)) < 0:
         txn.execute(_INSERT, (content, region, 0, txn.version, b""))
@@ -233,6 +251,8 @@ def _fold_parts(
         below: list[Extent] = []
         if parts:
             _, seq, data = parts[index]
+            if txn.snapshot:
+                keep_rows(txn, content, region, seq, seq)
             txn.execute(_DELETE_ROW, (content, region, seq))
             used.discard(seq)
             below = unpack_row(region, data)

@@ -19,6 +19,7 @@ from graviton_server.namespace.applying import Applier, Moment
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from graviton_server.namespace.group import Called, Group
+from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.packs import SqlLoose, SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.sessions import Session, Volume
@@ -26,7 +27,7 @@ from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound, Unavailable
-from gravitonfs.ports.namespace import Change, Claims, Listener
+from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
 
 INO_STEP: Final = 1 << 20
 GROUP_ENTRIES: Final = 20_000
@@ -307,9 +308,11 @@ class NamespaceStore:
         listener: Listener | None = None,
         read_only: bool = False,
         resume: int | None = None,
-    ) -> SqlNamespace:
+        at: int | None = None,
+    ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
-        and its answers (its claims are void). NotFound, Fenced."""
+        and its answers (its claims are void). ``at``: as the volume was at a retained version.
+        NotFound, Fenced."""
         with self.lock:
             self.check_readable()
             found = next((v for v in self._volumes.values() if v.name == volume), None)
@@ -325,7 +328,7 @@ class NamespaceStore:
                     raise Fenced(f"session {resume} cannot be resumed")
             self._sessions[session.id] = session
             self._introduce()
-        return SqlNamespace(self, session)
+        return SqlNamespace(self, session) if at is None else HistoricNamespace(self, session, at)
 
     def _introduce(self) -> None:
         """Sessions of a volume know each other's listeners."""

@@ -94,7 +94,7 @@ class SqlUpkeep:
                     ]
 
     def version(self) -> int:
-        return self._store.applier.txn.version
+        return self._store.applier.version
 
     def loose_ids(self) -> list[BlockId]:
         return self._store.loose.ids()

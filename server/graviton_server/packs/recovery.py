@@ -127,12 +127,6 @@ class Recovery:
 
     # --- packs left open ---
 
-    def finish(self, number: PackNumber) -> None:
-        """Seal what is good in one pack that nobody writes any more."""
-        row = self._registry.get(number)
-        if row is not None and row.length == 0 and row.state in _SERVING:
-            self._finish(row)
-
     def _finish(self, row: PackRow) -> None:
         """Seal what is good in a pack that was open when its process died."""
         key = pack_key(row.uuid)

@@ -61,7 +61,6 @@ class PackStore:
             pack_size=pack_size,
             reserve=min_free,
         )
-        self._writing.finish = lambda number: self._recovery().finish(number)
         self._reading = PackReading(target, self._catalog, loose, block_key)
         self._upkeep = PackUpkeep(target, registry, loose, self._catalog, self._writing, block_key)
         self._lock = threading.Lock()

@@ -17,7 +17,7 @@ from graviton_server.packs.lanes import Lane
 from graviton_server.packs.open_pack import OpenPack
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import GravitonError, NoSpace, Unavailable
+from gravitonfs.errors import Damaged, GravitonError, NoSpace, Unavailable
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.packs import PackRegistry, PackState
 from gravitonfs.ports.target import AppendTarget
@@ -95,8 +95,6 @@ class PackWriting:
         self._unsealed: list[OpenPack] = []
         self._small, self._bulk, self._moved = (self._lane(pack_size) for _ in range(3))
         self.syncs = 0
-        self.finish: Callable[[PackNumber], None] = lambda number: None
-        """Seals what is durable of a pack that was given up, as recovery would; set by the store."""
 
     def _lane(self, pack_size: int) -> Lane:
         return Lane(pack_size, self._begin, self._begin_ahead, self._retire, self._give_up, self._worker)
@@ -290,36 +288,38 @@ class PackWriting:
         self._submit(self._rescue, pack)
 
     def _rescue(self, pack: OpenPack) -> bool:
-        """Store what a lost pack had not made durable in one more pack, so that whoever relies on the
-        lost one loses nothing; until then every sync of it fails."""
+        """Store what is in a lost pack in one more, and abandon it, so that whoever relies on what it
+        held loses nothing, and nobody begins to rely on it. Until then every sync of it fails."""
         with pack.rescuing:
             if self._open.get(pack.number) is not pack:
                 return True
-            good = pack.durable_records()
             try:
-                fresh = self._copy_rest(pack, good)
-                if not pack.forgotten:
-                    mark = PackMark(pack.uuid, pack.durable)
-                    self._catalog.settle(pack.number, mark, pack.entries(pack.indexed, good))
-                if good == 0:
+                fresh = self._copy(pack)
+                if fresh is None or len(fresh.records) == len(pack.records):
                     self._registry.abandon(pack.number)
             except GravitonError as error:
                 _log.error("the blocks of pack %d are still in memory only: %s", pack.number, error)
                 return False
             self._replace(pack, fresh)
-        if good:
-            self._submit(self._finish_quietly, pack)
         return True
 
-    def _copy_rest(self, pack: OpenPack, good: int) -> OpenPack | None:
-        """The new pack, durable, with the records from ``good`` on; nothing is left of it if that fails."""
-        rest = pack.entries(good, len(pack.records))
-        if not rest:
+    def _copy(self, pack: OpenPack) -> OpenPack | None:
+        """A new pack with the same blocks, durable; nothing is left of it if that fails. What was durable
+        in the lost one and cannot be read back stays where it is."""
+        good = pack.durable_records()
+        entries = pack.entries(0, len(pack.records))
+        if not entries:
             return None
         fresh = self._new_pack()
         try:
-            for block, place in rest:
-                payload = pack.file.read(place.offset + RECORD_HEADER, place.stored)
+            for at, (block, place) in enumerate(entries):
+                try:
+                    payload = pack.file.read(place.offset + RECORD_HEADER, place.stored)
+                except Damaged as error:
+                    if at >= good:
+                        raise
+                    _log.error("block %s of pack %d is damaged: %s", block.hex(), pack.number, error)
+                    continue
                 fresh.append([Block(block, place.codec, place.plain, payload)], MAX_PACK)
             fresh.close()
             fresh.sync()
@@ -343,12 +343,6 @@ class PackWriting:
             del self._open[pack.number]
         pack.file.close()
         self._submit(self._seal_quietly, fresh)
-
-    def _finish_quietly(self, pack: OpenPack) -> None:
-        try:
-            self.finish(pack.number)
-        except GravitonError as error:
-            _log.warning("pack %d stays unsealed until the next start: %s", pack.number, error)
 
     def withdraw(self, number: PackNumber) -> None:
         """Stop using a pack that nothing may rely on any more."""
