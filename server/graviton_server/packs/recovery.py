@@ -65,15 +65,14 @@ class Recovery:
             first = self._registry.rows(limit=1)
             if first:
                 _log.warning("the block index is empty: reading the footers of all packs")
-        seen = set()
-        for row in self.rows():
-            seen.add(row.number)
-            mark = marks.get(row.number)
-            if mark is not None and (mark.uuid != row.uuid or row.state not in _SERVING):
-                self._catalog.forget(row.number)
-                mark = None
-            self._bring_up(row, mark)
-        self._drop_orphans({number: mark for number, mark in marks.items() if number not in seen})
+        rows = {row.number: row for row in self.rows()}
+        # A number may have been given again, if the commit that gave it first never happened.
+        others = {
+            number for number, mark in marks.items() if number in rows and rows[number].uuid != mark.uuid
+        }
+        self._drop_orphans({number: marks[number] for number in marks.keys() - rows.keys() | others})
+        for row in rows.values():
+            self._bring_up(row, None if row.number in others else marks.get(row.number))
         return self.report
 
     def rows(self) -> Iterator[PackRow]:
@@ -84,6 +83,8 @@ class Recovery:
 
     def _bring_up(self, row: PackRow, mark: PackMark | None) -> None:
         if row.state not in _SERVING:
+            if mark is not None:
+                self._catalog.forget(row.number)
             return
         if row.length == 0:
             if row.owner == self._owner:
@@ -141,14 +142,14 @@ class Recovery:
             self._sealed(row, length, records, footer)
             return
         data = self._read(key)
-        try:
-            decode_header(data)
-        except Damaged as error:
-            _log.error("pack %d (%s): %s", row.number, key, error)
         scanned = self._scan_data(data)
         if not len(scanned.records) and not scanned.damaged:
             self._abandon(row)
             return
+        try:
+            decode_header(data)
+        except Damaged as error:
+            _log.error("pack %d (%s): %s", row.number, key, error)
         if scanned.skipped:
             _log.error("pack %d (%s): %d damaged bytes are skipped", row.number, key, scanned.skipped)
         try:
@@ -167,7 +168,8 @@ class Recovery:
 
     def _abandon(self, row: PackRow) -> None:
         self._registry.abandon(row.number)
-        self._index.forget(row.number, ())
+        # The mark stays until a later start sees that the row's state has been committed.
+        self._index.write(row.number, PackMark(row.uuid, 0), ())
         self.report.abandoned += 1
 
     # --- packs without a row ---

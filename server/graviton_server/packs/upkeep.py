@@ -167,6 +167,7 @@ class PackUpkeep:
         """Copy the records of ``keep`` into packs of their own; durable when this returns, and look-ups
         lead there from then on. The old pack stays: condemn it next. Blocks that another live pack
         already serves are not copied."""
+        self._writing.finish(number)  # else the copies might go into the very pack
         wanted = [entry for entry in self._entries(number) if entry[0] in keep]
         served = self._served_elsewhere(number, [block for block, _ in wanted])
         key = self._catalog.key(number)

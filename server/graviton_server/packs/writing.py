@@ -15,8 +15,8 @@ from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.format import MAX_PACK, RECORD_HEADER, new_uuid
 from graviton_server.packs.lanes import Lane
 from graviton_server.packs.open_pack import OpenPack
+from graviton_server.packs.room import Room
 from gravitonfs.core.ids import PackNumber
-from gravitonfs.core.units import format_size
 from gravitonfs.errors import Damaged, GravitonError, NoSpace, Unavailable
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.packs import PackRegistry, PackState
@@ -30,35 +30,6 @@ _CHUNK: Final = 2 << 20
 _UNSEALED: Final = 8
 _INDEX_AT: Final = 4096
 _SLOT_SECONDS: Final = 20.0
-_SPACE_SECONDS: Final = 0.05
-_SPACE_BYTES: Final = 8 << 20
-RESERVE: Final = 64 << 20
-
-
-class Room:
-    """Refuses to fill the target's last bytes, which the database needs to commit what is stored."""
-
-    def __init__(self, target: AppendTarget, reserve: int | None) -> None:
-        self._target = target
-        self._reserve = reserve
-        self._checked = float("-inf")
-        self._since = 0
-
-    def claim(self, size: int) -> None:
-        """Raises ``NoSpace``. Looks at the file system at most every 50 ms or 8 MiB."""
-        self._since += size
-        now = time.monotonic()
-        if now - self._checked < _SPACE_SECONDS and self._since < _SPACE_BYTES:
-            return
-        space = self._target.space()
-        reserve = min(RESERVE, space.capacity // 20) if self._reserve is None else self._reserve
-        if space.capacity and space.free < reserve + size:
-            raise NoSpace(
-                f"the target {self._target.name} has {format_size(space.free)} left, and"
-                f" {format_size(reserve)} are kept for the database: free some space"
-            )
-        self._checked = now
-        self._since = 0
 
 
 class PackWriting:
@@ -89,7 +60,7 @@ class PackWriting:
         self._open: dict[PackNumber, OpenPack] = {}
         self._slots = threading.Semaphore(_UNSEALED)
         self._worker = ThreadPoolExecutor(3, thread_name_prefix="pack-store")
-        self._room = Room(target, reserve)
+        self._room = Room(target, reserve, self._pending)
         self._closed = False
         self._chunk = min(_CHUNK, pack_size // 4)
         self._unsealed: list[OpenPack] = []
@@ -161,6 +132,9 @@ class PackWriting:
         except GravitonError:
             self._registry.abandon(number)
             raise
+
+    def _pending(self) -> int:
+        return sum(pack.length - pack.durable for pack in self.open_packs())
 
     def open_packs(self) -> list[OpenPack]:
         with self._lock:
@@ -343,6 +317,13 @@ class PackWriting:
             del self._open[pack.number]
         pack.file.close()
         self._submit(self._seal_quietly, fresh)
+
+    def finish(self, number: PackNumber) -> None:
+        """Put nothing more into this pack, and make what is in it durable."""
+        pack = self._open.get(number)
+        if pack is not None:
+            pack.close()
+            self._sync(pack)
 
     def withdraw(self, number: PackNumber) -> None:
         """Stop using a pack that nothing may rely on any more."""
