@@ -16,6 +16,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
 from gravitonfs.errors import GravitonError, NoSpace
 from gravitonfs.ports.ops import Batch, Create
+from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.namespace_suite.driver import Session
 
 HERE = Path(__file__).parent
@@ -108,6 +109,29 @@ def test_a_database_without_room_refuses_and_recovers(path: Path) -> None:
     after = Session(store)
     assert len(after.names()) == done
     assert after.problems() == []
+    store.close()
+
+
+def test_calls_without_room_leave_what_was_before(path: Path) -> None:
+    store = NamespaceStore.open(path, group_seconds=3600)
+    session = Session(store)
+    session.make(b"kept")
+    session.do(durable=True)
+    session.make(b"not yet durable")
+    pages = store.execute("PRAGMA page_count").fetchone()[0]
+    store.execute(f"PRAGMA max_page_count={pages + 5}").fetchall()
+    begun = 0
+    with pytest.raises(NoSpace):  # noqa: PT012  # however many fit
+        while begun < 100_000:
+            store.packs.begin(begun.to_bytes(16, "big"), "x" * 200, PackState.LIVE)
+            begun += 1
+    assert session.names() == [b"kept", b"not yet durable"]
+    assert len(store.packs.rows(limit=100_000)) == begun
+    store.execute("PRAGMA max_page_count=1000000").fetchall()
+    store.close()
+    store = NamespaceStore.open(path)
+    assert Session(store).names() == [b"kept", b"not yet durable"]
+    assert len(store.packs.rows(limit=100_000)) == begun
     store.close()
 
 

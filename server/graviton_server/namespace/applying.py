@@ -186,7 +186,7 @@ class Applier:
     def _grant(self, txn: Txn, count: int) -> int:
         """The first of so many fresh inode numbers."""
         first = self._tape(txn).decide(self._store.take_inos, count)
-        self._store.reserve_inos(first + count)
+        self._store.reserve_inos(first + count)  # a replay takes none, but the range must be on disk
         return first
 
     @staticmethod

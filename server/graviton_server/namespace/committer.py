@@ -64,9 +64,11 @@ class Committer:
             try:
                 self._store.presync()
                 self._store.commit()
-            except GravitonError as error:
-                log.warning("changes are not durable yet, trying again: %s", error)
+            except Exception as error:  # without this thread nothing would become durable
+                known = isinstance(error, GravitonError)
+                log.error("changes are not durable yet, trying again: %s", error, exc_info=not known)
                 self._pending.set()
+                self._stop.wait(self._seconds)
             self._committed.set()
 
     def _checkpoint_loop(self) -> None:

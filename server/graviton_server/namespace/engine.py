@@ -18,6 +18,8 @@ DatabaseError = sqlite3.Error
 DuplicateKey = sqlite3.IntegrityError
 
 CACHE_KIB = 96 * 1024
+LOG_KEPT = 8 << 20
+"""To this size the log is cut when it starts over, so that its size tells how much there is to move."""
 CACHED_STATEMENTS = 512
 
 
@@ -118,6 +120,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         "synchronous=FULL",
         "wal_autocheckpoint=0",
         f"cache_size=-{CACHE_KIB if not read_only else 8192}",
+        f"journal_size_limit={LOG_KEPT}",
         "temp_store=MEMORY",
         "foreign_keys=OFF",
         "recursive_triggers=OFF",

@@ -108,7 +108,7 @@ class Group:
                     entry.call(*entry.args)
                 else:
                     self._replay(entry)
-        except DatabaseError as error:
-            self.lost = translate(error)
+        except (DatabaseError, GravitonError) as error:
+            self.lost = error if isinstance(error, GravitonError) else translate(error)
             raise self.lost from error
         self.lost = None

@@ -15,7 +15,15 @@ from graviton_server.namespace.engine import DatabaseError, translate
 from graviton_server.namespace.sessions import Recorded, Session
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Invalid, NoAttribute, NotADirectory, NotFound, Stale
-from gravitonfs.ports.namespace import Change, ContentInfo, ContentKind, Entry, RegionMap, VolumeUsage
+from gravitonfs.ports.namespace import (
+    Change,
+    ContentInfo,
+    ContentKind,
+    Entry,
+    Listener,
+    RegionMap,
+    VolumeUsage,
+)
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
@@ -46,8 +54,7 @@ _XATTRS_OF: Final = (
 _CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
 
-_make_attr = Attr._make
-_make_entry = Entry._make
+_new: Final = tuple.__new__  # half the time of a NamedTuple's own constructor, a thousand times a listing
 _NO_INFO: Final = ContentInfo(NO_CONTENT, ContentKind.FROZEN, 0, 0, None)
 
 
@@ -74,15 +81,16 @@ class SqlNamespace:
         store, session = self._store, self._session
         told: list[Change] = []
         done: list[Recorded] = []
+        listeners: tuple[Listener, ...] = ()
         try:
             with self._lock:
+                listeners = session.others
                 store.check_readable()
                 apply = store.applier.apply
                 for batch in batches:
                     done.append(apply(session, batch, told))
                 if batches:
                     store.applied()
-                listeners = session.others
             if durable:
                 store.commit_through(session)
         finally:
@@ -110,7 +118,7 @@ class SqlNamespace:
     def lookup(self, parent: Ino, name: bytes) -> Attr | None:
         rows = self._fetch(_LOOKUP, (parent, name, self._volume))
         if rows:
-            return _make_attr(rows[0])
+            return _new(Attr, rows[0])
         self._must_be_directory(parent)
         return None
 
@@ -131,7 +139,7 @@ class SqlNamespace:
                 rows = self._fetch(_LOOKUP, (ino, name, self._volume))
                 if not rows:
                     break
-                found = _make_attr(rows[0])
+                found = _new(Attr, rows[0])
                 steps.append(found)
                 ino = found.ino
         return steps
@@ -140,7 +148,7 @@ class SqlNamespace:
         rows = self._fetch(_ATTR, (ino, self._volume))
         if not rows:
             self._gone(ino)
-        return _make_attr(rows[0])
+        return _new(Attr, rows[0])
 
     def _gone(self, ino: Ino) -> NoReturn:
         raise Stale(f"inode {ino} does not exist any more")
@@ -149,7 +157,7 @@ class SqlNamespace:
         rows = self._fetch(_ENTRIES, (parent, after or b"", self._volume, limit))
         if not rows:
             self._must_be_directory(parent)
-        return [_make_entry((row[0], _make_attr(row[2:]), row[1])) for row in rows]
+        return [_new(Entry, (row[0], _new(Attr, row[2:]), row[1])) for row in rows]
 
     def parent(self, ino: Ino) -> tuple[Ino, bytes] | None:
         rows = self._fetch(_PARENT, (ino,))

@@ -30,6 +30,7 @@ from gravitonfs.errors import Fenced, NotFound, Unavailable
 from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
 
 INO_STEP: Final = 1 << 20
+TOUCHED_STEP_NS: Final = 5 * 10**9
 GROUP_ENTRIES: Final = 20_000
 GROUP_BYTES: Final = 64 << 20
 """An open group of this size is committed before its time."""
@@ -69,6 +70,7 @@ class NamespaceStore:
         self._sessions: dict[int, Session] = {}
         self._next_session: int = self._max("SELECT max(id) FROM sessions") + 1
         self._clock = 0
+        self._touched_saved = 0
         self._commits = 0
         self._closed = False
         self._in_barrier = False
@@ -195,7 +197,13 @@ class NamespaceStore:
         try:
             call(*args)
         except DatabaseError as error:
-            raise group.broken_by(error) from error
+            # Part of the call may have happened: go back to what was there before it.
+            group.failing = True
+            group.restart()
+            raise translate(error) from error
+        except BaseException:
+            group.restart()
+            raise
         group.entries.append(Called(call, args))
         self._committer.work()
 
@@ -238,7 +246,6 @@ class NamespaceStore:
         group.commit()
         self._commits += 1
         self._ino_durable = self._ino_reserved
-        self.applier.txn.touched.clear()
         for session in self._sessions.values():
             if session.dirty or session.durable != session.last:
                 session.committed()
@@ -254,8 +261,17 @@ class NamespaceStore:
         for volume in self._volumes.values():
             if volume.dirty:
                 execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, volume.id))
-        for content, changed in self.applier.txn.touched.items():
-            execute(_SAVE_CHANGED, (changed, content))
+        self._save_touched(everything=False)
+
+    def _save_touched(self, *, everything: bool) -> None:
+        """When drafts changed is for background work, which knows memory too: rows may lag a little."""
+        touched = self.applier.txn.touched
+        now = self._clock
+        if touched and (everything or now - self._touched_saved >= TOUCHED_STEP_NS):
+            for content, changed in touched.items():
+                self.execute(_SAVE_CHANGED, (changed, content))
+            touched.clear()
+            self._touched_saved = now
 
     def applied(self) -> None:
         """After batches: see that the group is committed in time."""
@@ -263,6 +279,9 @@ class NamespaceStore:
         self._committer.work()
         if len(group.entries) >= GROUP_ENTRIES or group.bytes >= GROUP_BYTES:
             self._committer.hurry()
+
+    def _save_touched_all(self) -> None:
+        self._save_touched(everything=True)
 
     def clock_ns(self) -> int:
         """The database's clock, which never goes back. Lock held."""
@@ -275,7 +294,10 @@ class NamespaceStore:
     def grant(self, count: int) -> range:
         with self.lock:
             self.check_readable()
-            first = self.take_inos(count)
+            first = self._ino_next
+            if first + count > self._ino_reserved:
+                self.change(self.reserve_inos, first + count + INO_STEP)
+            self.take_inos(count)
             if self._ino_next > self._ino_durable:
                 self._commit()
             return range(first, first + count)
@@ -284,7 +306,7 @@ class NamespaceStore:
         """The first of so many fresh numbers; their range is durable with the next commit. Lock held."""
         first = self._ino_next
         if first + count > self._ino_reserved:
-            self.change(self.reserve_inos, first + count + INO_STEP)
+            self.reserve_inos(first + count + INO_STEP)
         self._ino_next = self.applier.txn.ino_limit = first + count
         return first
 
@@ -424,6 +446,7 @@ class NamespaceStore:
                 return
             try:
                 self.check_readable()
+                self.change(self._save_touched_all)
                 self.change(self.execute, _SET_META, (self._ino_next, "next_ino"))
                 self.change(self.execute, _SET_META, (self.applier.version, "version"))
                 self.change(self.execute, _SET_META, (self.applier.txn.content, "next_content"))
