@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -43,11 +44,17 @@ class LoopbackGuard:
     """
 
     def principal(self, request: Request) -> str:
-        host = (request.header(b"Host") or "localhost").strip().lower()
-        name = host[: host.find("]") + 1].strip("[]") if host.startswith("[") else host.partition(":")[0]
-        if name == "localhost" or name.endswith(".localhost") or _is_loopback_literal(name):
+        host = request.headers.get(b"Host", b"localhost")
+        if _means_loopback(host):
             return ANONYMOUS
-        raise Refused(403, f"without a users file only localhost is served, not {name!r}")
+        raise Refused(403, f"without a users file only localhost is served, not {host.decode('latin-1')!r}")
+
+
+@lru_cache(maxsize=64)
+def _means_loopback(header: bytes) -> bool:
+    host = header.decode("latin-1").strip().lower()
+    name = host[: host.find("]") + 1].strip("[]") if host.startswith("[") else host.partition(":")[0]
+    return name == "localhost" or name.endswith(".localhost") or _is_loopback_literal(name)
 
 
 class _Stamp(NamedTuple):

@@ -15,6 +15,8 @@ from gravitonfs.ports.ops import Attr
 
 DAV = "{DAV:}"
 APACHE = "{http://apache.org/dav/props/}"
+WIN32_MODIFIED = "{urn:schemas-microsoft-com:}Win32LastModifiedTime"
+"""What Windows sets after it has written a file; its other times and attributes are dead properties."""
 
 
 class Shown(NamedTuple):
@@ -130,6 +132,7 @@ _ALWAYS: dict[str, Callable[[Shown], str | None]] = {
     f"{APACHE}executable": _executable,
 }
 _ON_REQUEST: dict[str, Callable[[Shown], str | None]] = {
+    WIN32_MODIFIED: _modified,
     f"{DAV}iscollection": _iscollection,  # the old Microsoft clients
 }
 QUOTA_TAGS = (f"{DAV}quota-available-bytes", f"{DAV}quota-used-bytes")

@@ -10,7 +10,7 @@ from graviton_webdav.conditions import Conditions
 from graviton_webdav.dates import NANO, parse_http_date
 from graviton_webdav.dead_properties import PREFIX, VALUE_MAX, XML_LANG, attribute_name, to_value
 from graviton_webdav.faults import Refused
-from graviton_webdav.live_properties import APACHE, DAV, PROTECTED, unknown_property
+from graviton_webdav.live_properties import APACHE, DAV, PROTECTED, WIN32_MODIFIED, unknown_property
 from graviton_webdav.locks import Locks
 from graviton_webdav.messages import XML_TYPE, Request, Response
 from graviton_webdav.paths import href
@@ -18,12 +18,11 @@ from graviton_webdav.resources import Resources, is_collection
 from gravitonfs.errors import GravitonError
 from gravitonfs.ports.ops import Attr, Op, RemoveXattr, SetAttr, SetXattr
 
-MICROSOFT = "{urn:schemas-microsoft-com:}"
 _EXECUTABLE = f"{APACHE}executable"
 _MODIFIED = f"{DAV}getlastmodified"
-_WIN32_MODIFIED = f"{MICROSOFT}Win32LastModifiedTime"
-_SETTABLE = frozenset((_EXECUTABLE, _MODIFIED))
-"""Live properties that may be set: the executable bit, and the time (as rclone and Nextcloud clients do)."""
+_TIMES = (_MODIFIED, WIN32_MODIFIED)
+_SETTABLE = frozenset((_EXECUTABLE, *_TIMES))
+"""Live properties that may be set: the executable bit, and the time, by two names."""
 _XBITS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -91,10 +90,9 @@ class Proppatch:
                 on = (element.text or "").strip().upper() == "T"
                 mode = attr.mode & 0o7777 & ~_XBITS | (_readable_bits(attr.mode) if on else 0)
                 continue
-            if tag in (_MODIFIED, _WIN32_MODIFIED) and element is not None:
+            if tag in _TIMES and element is not None:
                 mtime = _time(element)
-                if tag == _MODIFIED:
-                    continue
+                continue
             values[attribute_name(tag)] = None if element is None else to_value(element, lang)
         ops: list[Op] = []
         for name, value in values.items():
@@ -113,7 +111,7 @@ def _problem(change: Change, attr: Attr) -> int | None:
         return 403
     if tag == _EXECUTABLE and is_collection(attr):
         return 403
-    if tag == _MODIFIED and element is not None and _time(element) is None:
+    if tag in _TIMES and element is not None and _time(element) is None:
         return 409
     if element is not None and len(to_value(element, lang)) > VALUE_MAX:
         return 507
