@@ -203,11 +203,11 @@ def test_many_callers_at_once(service: Service, caller: RemoteCaller) -> None:
 
 
 def test_too_many_callers_are_told(service: Service) -> None:
-    callers = [RemoteCaller(service.data) for _ in range(64)]
-    with pytest.raises(Busy, match="try again"):
-        RemoteCaller(service.data)
-    for one in callers:
-        one.close()
+    with contextlib.ExitStack() as callers:
+        for _ in range(64):
+            callers.enter_context(contextlib.closing(RemoteCaller(service.data)))
+        with pytest.raises(Busy, match="try again"):
+            RemoteCaller(service.data)
     wait_until(lambda: not service.server or service.server.clients == 0, "all have gone")
     RemoteCaller(service.data).close()
 
@@ -266,9 +266,10 @@ def test_a_data_directory_with_a_long_path(scratch: Path) -> None:
 
 def test_an_owner_waits_for_those_who_use_it(service: Service, caller: RemoteCaller) -> None:
     done = threading.Event()
-    closing = threading.Thread(target=lambda: (service.close(wait=60), done.set()))
+    closing = threading.Thread(target=lambda: (service.close(), done.set()))
     closing.start()
     write(caller, b"/f", b"still works")
+    RemoteCaller(service.data).close()  # and takes others as long as it waits
     assert not done.is_set()
     caller.close()
     assert done.wait(30)

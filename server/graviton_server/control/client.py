@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,7 +98,8 @@ class RemoteCaller:
             with socket_address(self._data) as address:
                 sock.connect(address)
             wire = Wire(sock)
-            wire.send(Hello(PROTOCOL, 0))
+            with suppress(Disconnected):  # a refusal comes without waiting for the greeting: read it
+                wire.send(Hello(PROTOCOL, 0))
             answer = wire.receive()
         except (ConnectionRefusedError, FileNotFoundError, Disconnected) as error:
             sock.close()
@@ -109,6 +111,8 @@ class RemoteCaller:
             ) from error
         if isinstance(answer, Failed):
             sock.close()
+            if answer.kind == Kind.UNAVAILABLE.value:
+                raise NobodyThere(answer.message)  # it is about to let go of the volume
             raise _error(answer)
         if not isinstance(answer, Hello) or answer.protocol != PROTOCOL:
             sock.close()

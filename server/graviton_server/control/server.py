@@ -87,7 +87,7 @@ class SocketChannel:
 class ControlServer:
     """Listens in the data directory; whoever starts it holds that directory's lock.
 
-    ``_state`` guards the connections. Only the same user, or root, may connect.
+    ``_state`` guards the connections and ``_accepting``. Only the same user, or root, may connect.
     """
 
     def __init__(self, service: Service, data: Path) -> None:
@@ -109,15 +109,21 @@ class ControlServer:
         return len(self._clients)
 
     def wait_idle(self, timeout: float | None) -> bool:
-        """Take no new connections, and wait until those there are have ended."""
-        self._accepting = False
+        """Until no connection is left; then none is taken any more.
+
+        With a timeout none is taken from now on: whoever waits without one can do so for those who
+        come meanwhile, too.
+        """
         with self._state:
-            return self._state.wait_for(lambda: not self._clients, timeout)
+            self._accepting = self._accepting and timeout is None
+            idle = self._state.wait_for(lambda: not self._clients, timeout)
+            self._accepting = False
+            return idle
 
     def close(self) -> None:
         """Cancel what is still under way and stop listening. Idempotent."""
-        self._accepting = False
         with self._state:
+            self._accepting = False
             if self._listener.fileno() < 0:
                 return
             (self._data / SOCKET_NAME).unlink(missing_ok=True)
@@ -167,14 +173,15 @@ class ControlServer:
         except OSError:
             return  # closed meanwhile
         wire = Wire(sock)
-        refusal = self._refusal(sock)
-        if refusal is not None:
-            self._refuse(wire, refusal)
-            return
         gone = threading.Event()
         fd = sock.fileno()
         with self._state:
-            self._clients[fd] = (wire, gone)
+            refusal = self._refusal(sock)
+            if refusal is None:
+                self._clients[fd] = (wire, gone)
+        if refusal is not None:
+            self._refuse(wire, refusal)
+            return
         # RDHUP only: data is the serving thread's business.
         self._epoll.register(fd, select.EPOLLRDHUP)
         threading.Thread(target=self._serve, args=(fd, wire, gone), name=f"control-{fd}", daemon=True).start()
