@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from graviton_server.cli.opening import reach
-from graviton_server.control.requests import Node, Stat
+from graviton_server.control.answers import Node
+from graviton_server.control.requests import Stat
 
 
 def node_at(data: Path, name: str) -> Node:

@@ -49,6 +49,10 @@ COMMANDS: dict[str, Entry] = {
     "stats": Entry(REPORTS, "live:stats", "Rates, live."),
     "profile": Entry(REPORTS, "live:profile", "Which operations took the time."),
     "bench": Entry(REPORTS, "bench:bench", "Measure any directory: rates and percentiles."),
+    "gc": Entry(UPKEEP, "upkeep:gc", "Give back the space of what was removed."),
+    "fsck": Entry(UPKEEP, "upkeep:fsck", "Check a volume; names what is damaged."),
+    "scrub": Entry(UPKEEP, "upkeep:scrub", "Read and verify all that is stored."),
+    "dump": Entry(UPKEEP, "dump:dump", "Write a backup of all names."),
     "completion": Entry(OTHER, "completion:completion", "Print the completion script of a shell."),
 }
 

@@ -30,16 +30,14 @@ def bar(title: str, unit: str) -> Iterator[Callable[[Event], None]]:
     else:
         amounts = [MofNCompleteColumn(), TextColumn(unit)]
     console = Console(stderr=True)
-    columns = [
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *amounts, TimeRemainingColumn()
-    ]  # fmt: skip
+    title_column = TextColumn("{task.description}", markup=False)
+    columns = [title_column, BarColumn(), TaskProgressColumn(), *amounts, TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True) as shown:
         task = shown.add_task(title, total=None)
 
         def on_event(event: Event) -> None:
-            if event.note:
-                console.print(event.note, markup=False, highlight=False)
-            else:
-                shown.update(task, completed=event.done, total=event.total or None)
+            shown.update(task, completed=event.done, total=event.total or None)
+            if event.what:
+                shown.update(task, description=f"{title}: {event.what}")
 
         yield on_event

@@ -83,7 +83,7 @@ class Bench:
         )
         measures = []
         for number, step in enumerate(steps):
-            on_event(Event(number, len(steps), "steps"))
+            on_event(Event(number, len(steps)))
             measures.append(step())
         return measures
 

@@ -17,8 +17,8 @@ from graviton_server.cli.places import Place, place
 from graviton_server.cli.put import finish, names_directory
 from graviton_server.cli.transfers import Jobs, Tally
 from graviton_server.control import requests
+from graviton_server.control.answers import Node
 from graviton_server.control.calls import Caller
-from graviton_server.control.requests import Node
 from gravitonfs.errors import IsADirectory, NotADirectory, NotFound
 
 

@@ -18,8 +18,8 @@ from graviton_server.cli.localfiles import CHUNK, set_xattrs, write_sparse
 from graviton_server.cli.places import join
 from graviton_server.cli.transfers import Jobs, Tally
 from graviton_server.control import requests
+from graviton_server.control.answers import Node
 from graviton_server.control.calls import Caller
-from graviton_server.control.requests import Node
 from gravitonfs.core.hashing import ContentHasher, content_hasher
 from gravitonfs.errors import Conflict, Damaged, Exists
 

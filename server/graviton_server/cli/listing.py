@@ -14,7 +14,8 @@ from graviton_server.cli import output
 from graviton_server.cli.opening import reach
 from graviton_server.cli.params import PATH
 from graviton_server.cli.places import Place, place
-from graviton_server.control.requests import ListNames, Node, Stat
+from graviton_server.control.answers import Node
+from graviton_server.control.requests import ListNames, Stat
 from gravitonfs.core.ids import BlobId
 from gravitonfs.core.units import format_size
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 import msgspec
@@ -15,8 +14,10 @@ from graviton_server.cli import output
 from graviton_server.cli.opening import owner, reach
 from graviton_server.cli.params import DATA
 from graviton_server.cli.places import source_of
+from graviton_server.control.answers import Counters, Operation, Status
 from graviton_server.control.client import RemoteCaller
-from graviton_server.control.requests import Counters, GetCounters, GetStatus, Operation, Status
+from graviton_server.control.requests import GetCounters, GetStatus
+from graviton_server.maintenance.reports import TaskStatus
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import Unavailable
 
@@ -60,12 +61,12 @@ def _print_status(found: Status, served: bool) -> None:
         output.rows([titles, *map(_task_row, found.upkeep)], right=(2,))
 
 
-def _task_row(task: dict[str, Any]) -> tuple[str, ...]:
-    state = task["state"]
-    if task["total"]:
-        state += f" {100 * task['done'] // task['total']} %"
-    ended = time.strftime("%H:%M:%S", time.localtime(task["last_end"])) if task["last_end"] else "never"
-    return (task["name"], state, str(task["runs"]), ended, task["error"] or task["last_result"])
+def _task_row(task: TaskStatus) -> tuple[str, ...]:
+    state = task.state
+    if task.total:
+        state += f" {100 * task.done // task.total} %"
+    ended = time.strftime("%H:%M:%S", time.localtime(task.last_end)) if task.last_end else "never"
+    return (task.name, state, str(task.runs), ended, task.error or task.last_result)
 
 
 @contextmanager

@@ -81,9 +81,9 @@ def pairs(values: Sequence[tuple[str, str]]) -> None:
 
 @contextmanager
 def progress(title: str, unit: str = "bytes") -> Iterator[OnEvent]:
-    """A bar with rate and time left while standard error is a terminal, else nothing; notes always."""
+    """A bar with rate and time left while standard error is a terminal, else nothing."""
     if not sys.stderr.isatty():
-        yield _notes
+        yield _nothing
         return
     from graviton_server.cli.bars import bar
 
@@ -91,6 +91,5 @@ def progress(title: str, unit: str = "bytes") -> Iterator[OnEvent]:
         yield on_event
 
 
-def _notes(event: Event) -> None:
-    if event.note:
-        say(event.note)
+def _nothing(event: Event) -> None:
+    pass

@@ -17,8 +17,8 @@ from graviton_server.cli.localfiles import read_runs, xattrs_of
 from graviton_server.cli.places import join
 from graviton_server.cli.transfers import Jobs, Tally
 from graviton_server.control import requests
+from graviton_server.control.answers import NewNode, Node, SmallFile
 from graviton_server.control.calls import Caller
-from graviton_server.control.requests import NewNode, Node, SmallFile
 from gravitonfs.core.hashing import content_hasher
 from gravitonfs.errors import Damaged, GravitonError, NotFound
 

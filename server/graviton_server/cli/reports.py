@@ -11,7 +11,8 @@ from graviton_server.cli import output
 from graviton_server.cli.opening import reach
 from graviton_server.cli.params import PATH
 from graviton_server.cli.places import Place, parse, place, source
-from graviton_server.control.requests import Info, TreeUsage, Usage
+from graviton_server.control.answers import Usage
+from graviton_server.control.requests import Info, TreeUsage
 from gravitonfs.core.units import format_size
 
 _BYTES = "_bytes"
@@ -39,8 +40,7 @@ def info(what: str, as_json: bool) -> None:
 def _volume_info(data: Path) -> dict[str, Any]:
     with reach(data, "info") as caller:
         fields = caller.call(Info())
-    return {"data": str(data)} | fields | _ratios(fields["logical_bytes"], fields["unique_bytes"],
-                                                  fields["stored_bytes"])  # fmt: skip
+    return {"data": str(data), **fields}
 
 
 def _path_info(where: Place) -> dict[str, Any]:
@@ -59,13 +59,6 @@ def _usage_fields(usage: Usage) -> dict[str, Any]:
         "others": usage.others,
         "extents": usage.extents,
         "blocks": usage.blocks,
-    }
-
-
-def _ratios(logical: int, unique: int, stored: int) -> dict[str, float | None]:
-    return {
-        "dedupe_ratio": _ratio(logical, unique),
-        "compression_ratio": _ratio(unique, stored),
     }
 
 

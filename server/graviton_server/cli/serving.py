@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from graviton_server.cli import output
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
+from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
-from graviton_server.control.requests import MountPoint
 from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import Locked

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from graviton_server.control.requests import Operation
-from gravitonfs.core.ids import NO_PACK
-from gravitonfs.ports.packs import PackRow, PackState
+import msgspec
+
+from graviton_server.control.answers import Operation
 
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
@@ -17,42 +16,14 @@ _NANO = 1e-9
 
 def info(service: Service) -> dict[str, Any]:
     """What the volume holds and what that takes."""
-    engine = service.engine
-    usage = service.volume.namespace.usage()
-    blocks: dict[bytes, int] = {}
-    extents = 0
-    for page in engine.namespace_store.upkeep.extent_rows():
-        for row in page:
-            extents += len(row.extents)
-            for extent in row.extents:
-                end = extent.block_offset + extent.length
-                if not extent.is_hole and blocks.get(extent.block, 0) < end:
-                    blocks[extent.block] = end
-    packs = list(_packs(service))
-    loose = engine.namespace_store.loose.loose_bytes()
-    return {
-        "logical_bytes": usage.logical_bytes,
-        "unique_bytes": sum(blocks.values()),
-        "stored_bytes": sum(found.length for found in engine.target.list("packs/")) + loose,
-        "loose_bytes": loose,
-        "inodes": usage.inodes,
-        "blocks": len(blocks),
-        "extents": extents,
-        "packs": len(packs),
-    }
+    figures: dict[str, Any] = msgspec.to_builtins(service.engine.maintenance.figures())
+    return figures
 
 
-def _packs(service: Service) -> Iterator[PackRow]:
-    registry = service.engine.namespace_store.packs
-    after = NO_PACK
-    while page := registry.rows(after):
-        yield from (row for row in page if row.state is PackState.LIVE)
-        after = page[-1].number
-
-
-def upkeep(service: Service) -> list[dict[str, Any]]:
-    """One entry a kind of background work."""
-    return []
+def extents(service: Service) -> int:
+    """Of all contents, each once; deltas that were not folded yet count beside what they cover."""
+    rows = service.engine.namespace_store.upkeep.extent_rows()
+    return sum(len(row.extents) for page in rows for row in page)
 
 
 def counters(service: Service) -> dict[str, float]:

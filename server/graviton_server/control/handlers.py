@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graviton_server.control import nodes, reports, requests, transfer
+from graviton_server.control import nodes, reports, requests, transfer, upkeep
 from graviton_server.control.calls import Handler
 from graviton_server.control.requests import Request
 
@@ -27,4 +27,8 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.GetStatus: reports.handle_status,
     requests.GetCounters: reports.handle_counters,
     requests.Drain: reports.handle_drain,
+    requests.Collect: upkeep.handle_collect,
+    requests.Check: upkeep.handle_check,
+    requests.Scrub: upkeep.handle_scrub,
+    requests.Dump: upkeep.handle_dump,
 }

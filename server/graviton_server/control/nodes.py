@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 
 from graviton_server.control import requests
+from graviton_server.control.answers import NewNode, Node, Page
 from graviton_server.control.calls import Channel
 from graviton_server.control.paths import Spot, directory, existing, free, locate, show, split
-from graviton_server.control.requests import NewNode, Node, Page
 from graviton_server.control.service import Service
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import Ino

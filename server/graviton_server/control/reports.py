@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from graviton_server.control import figures, requests
+from graviton_server.control.answers import Counters, Status, Usage
 from graviton_server.control.calls import Channel
 from graviton_server.control.paths import existing
-from graviton_server.control.requests import Counters, Status, Usage
 from graviton_server.control.service import Service
 from graviton_server.control.walk import walk
 from graviton_server.control.wire import Event
@@ -29,7 +29,7 @@ def handle_usage(service: Service, request: requests.TreeUsage, channel: Channel
     tally = _Tally(namespace, with_blocks=not request.names_only)
     for _, attr in walk(namespace, b"", start, channel):
         tally.add(attr.ino, attr.mode, attr.nlink, attr.size, attr.content)
-        channel.event(Event(tally.files, 0, "files"))
+        channel.event(Event(tally.files))
     return tally.usage()
 
 
@@ -85,7 +85,7 @@ class _Tally:
 
 
 def handle_info(service: Service, request: requests.Info, _: Channel) -> dict[str, Any]:
-    return figures.info(service)
+    return figures.info(service) | {"extents": figures.extents(service)}
 
 
 def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> Status:
@@ -98,7 +98,7 @@ def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> 
         webdav=service.webdav,
         pending_bytes=service.pending_bytes(),
         clients=service.server.clients if service.server is not None else 0,
-        upkeep=figures.upkeep(service),
+        upkeep=service.engine.maintenance.status(),
         info=figures.info(service),
     )
 

@@ -9,6 +9,9 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
+from graviton_server.control.answers import Counters, NewNode, Node, Page, SmallFile, Status, Usage
+from graviton_server.maintenance.reports import Checked, Collected, Dumped, Scrubbed
+
 R = TypeVar("R")
 
 
@@ -19,39 +22,12 @@ class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
 # --- nodes ------------------------------------------------------------------------------------
 
 
-class Node(msgspec.Struct, frozen=True):
-    """An inode under a name. ``digest`` only of sealed files; ``target`` only of symlinks."""
-
-    name: bytes
-    ino: int
-    mode: int
-    nlink: int
-    uid: int
-    gid: int
-    rdev: int
-    size: int
-    atime_ns: int
-    mtime_ns: int
-    ctime_ns: int
-    btime_ns: int
-    content: int
-    version: int
-    digest: bytes | None = None
-    target: bytes | None = None
-    xattrs: list[tuple[bytes, bytes]] = []
-
-
 class Stat(Request[Node], frozen=True, kw_only=True):
     """``details``: with digest and extended attributes."""
 
     path: bytes
     follow: bool = False
     details: bool = False
-
-
-class Page(msgspec.Struct, frozen=True):
-    nodes: list[Node]
-    more: bool
 
 
 class ListNames(Request[Page], frozen=True, kw_only=True):
@@ -61,24 +37,6 @@ class ListNames(Request[Page], frozen=True, kw_only=True):
     after: bytes | None = None
     limit: int = 1000
     details: bool = False
-
-
-class NewNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node without bytes to be made: a directory, symlink, FIFO, device, or a link to another name.
-
-    What stands at the path stays if it is a directory as well, and is replaced otherwise.
-    """
-
-    path: bytes
-    mode: int
-    uid: int
-    gid: int
-    mtime_ns: int
-    atime_ns: int
-    rdev: int = 0
-    target: bytes = b""
-    link_to: bytes | None = None
-    xattrs: list[tuple[bytes, bytes]] = []
 
 
 class MakeNodes(Request[int], frozen=True, kw_only=True):
@@ -153,17 +111,6 @@ class WriteFile(Request[Node], frozen=True, kw_only=True):
     xattrs: list[tuple[bytes, bytes]] = []
 
 
-class SmallFile(msgspec.Struct, frozen=True, kw_only=True):
-    path: bytes
-    body: bytes
-    mode: int
-    uid: int
-    gid: int
-    atime_ns: int
-    mtime_ns: int
-    xattrs: list[tuple[bytes, bytes]] = []
-
-
 class WriteSmall(Request[int], frozen=True, kw_only=True):
     """Many small files in one request; the answer is how many."""
 
@@ -184,18 +131,6 @@ class Warm(Request[int], frozen=True, kw_only=True):
 # --- reports ----------------------------------------------------------------------------------
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """Of a tree; ``unique_bytes`` are those of its distinct blocks, ``extents`` of its distinct contents."""
-
-    logical_bytes: int
-    unique_bytes: int
-    files: int
-    directories: int
-    others: int
-    extents: int
-    blocks: int
-
-
 class TreeUsage(Request[Usage], frozen=True, kw_only=True):
     """``names_only``: without reading extent maps."""
 
@@ -207,48 +142,8 @@ class Info(Request[dict[str, Any]], frozen=True, kw_only=True):
     """The whole volume's figures."""
 
 
-class MountPoint(msgspec.Struct, frozen=True):
-    path: str
-    subdir: str = "/"
-    read_only: bool = False
-
-
-class Status(msgspec.Struct, frozen=True):
-    """The process that has the volume open. ``pending_bytes``: accepted, and not stored yet."""
-
-    pid: int
-    role: str
-    data: str
-    started: float
-    mounts: list[MountPoint]
-    webdav: str | None
-    pending_bytes: int
-    clients: int
-    upkeep: list[dict[str, Any]]
-    info: dict[str, Any]
-
-
 class GetStatus(Request[Status], frozen=True, kw_only=True):
     pass
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """One kind of operation since the process started, times in seconds."""
-
-    front_end: str
-    name: str
-    count: int
-    errors: int
-    seconds: float
-    slowest: float
-
-
-class Counters(msgspec.Struct, frozen=True):
-    """Running totals of the process; a rate is the difference of two."""
-
-    time: float
-    values: dict[str, float]
-    operations: list[Operation]
 
 
 class GetCounters(Request[Counters], frozen=True, kw_only=True):
@@ -261,11 +156,37 @@ class Drain(Request[None], frozen=True, kw_only=True):
     mount: str
 
 
+# --- upkeep -----------------------------------------------------------------------------------
+
+
+class Collect(Request[Collected], frozen=True, kw_only=True):
+    """Free what nothing names. ``dry_run``: only tell."""
+
+    dry_run: bool = False
+
+
+class Check(Request[Checked], frozen=True, kw_only=True):
+    read_data: bool = False
+    rebuild_index: bool = False
+    repair: bool = False
+
+
+class Scrub(Request[Scrubbed], frozen=True, kw_only=True):
+    """``bytes_per_second`` 0: as fast as it goes."""
+
+    bytes_per_second: int = 0
+
+
+class Dump(Request[Dumped], frozen=True, kw_only=True):
+    """The namespace, compressed, as data from the owner."""
+
+
 REQUESTS: dict[str, type[Request[Any]]] = {
     cls.__name__: cls
     for cls in (
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
-        WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain,
+        WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
+        Dump,
 
     )
 }  # fmt: skip

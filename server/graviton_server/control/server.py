@@ -54,7 +54,7 @@ class SocketChannel:
     def event(self, event: Event) -> None:
         self._check()
         now = time.monotonic()
-        if event.note or event.done >= event.total or now - self._last >= _EVENTS_EVERY:
+        if 0 < event.total <= event.done or now - self._last >= _EVENTS_EVERY:
             self._last = now
             self._wire.send(event)
 

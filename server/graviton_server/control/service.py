@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from graviton_server.control.requests import MountPoint
+from graviton_server.control.answers import MountPoint
 
 if TYPE_CHECKING:
     from pathlib import Path

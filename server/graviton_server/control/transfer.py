@@ -6,10 +6,10 @@ import stat
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from graviton_server.control import requests
+from graviton_server.control.answers import Node, SmallFile
 from graviton_server.control.calls import Cancelled, Channel
 from graviton_server.control.nodes import dressing, node_of
 from graviton_server.control.paths import Spot, existing, locate, regular, show
-from graviton_server.control.requests import Node
 from graviton_server.control.service import Service
 from graviton_server.control.walk import walk
 from graviton_server.control.wire import Event
@@ -58,7 +58,7 @@ def handle_write(service: Service, request: requests.WriteFile, channel: Channel
 def handle_write_small(service: Service, request: requests.WriteSmall, channel: Channel) -> int:
     """New files in one batch; the few whose name exists already one by one."""
     volume = service.volume
-    fresh: list[tuple[Spot, requests.SmallFile]] = []
+    fresh: list[tuple[Spot, SmallFile]] = []
     for file in request.files:
         spot = _writable(volume, file.path)
         if spot.attr is None and len(file.body) <= volume.namespace.format.block_min:
@@ -82,18 +82,18 @@ def _writable(volume: Volume, path: bytes) -> Spot:
     return spot
 
 
-def _replace(volume: Volume, spot: Spot, file: requests.SmallFile) -> None:
+def _replace(volume: Volume, spot: Spot, file: SmallFile) -> None:
     with volume.stage(mode=file.mode, uid=file.uid, gid=file.gid) as staged:
         staged.write(file.body)
         attr = staged.publish(spot.parent, spot.name, durable=False)
     volume.submit(*_dressing(attr, file))
 
 
-def _dressing(attr: Attr, file: requests.SmallFile) -> list[Op]:
+def _dressing(attr: Attr, file: SmallFile) -> list[Op]:
     return dressing(attr.ino, file.mode, file.uid, file.gid, file.atime_ns, file.mtime_ns, file.xattrs)
 
 
-def _create_all(volume: Volume, files: list[tuple[Spot, requests.SmallFile]]) -> None:
+def _create_all(volume: Volume, files: list[tuple[Spot, SmallFile]]) -> None:
     """A file at most as long as the smallest block is one block, so nothing needs cutting."""
     key = volume.namespace.format.block_key
     pieces = [Piece(0, block_id(f.body, key), memoryview(f.body)) for _, f in files if f.body]

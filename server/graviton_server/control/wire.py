@@ -42,12 +42,11 @@ class Call(msgspec.Struct, tag="call", frozen=True):
 
 
 class Event(msgspec.Struct, tag="event", frozen=True):
-    """How far a long call has come, or a line of what it found (``note``)."""
+    """How far a long call has come (``total`` 0: not known), and with what."""
 
     done: float = 0
     total: float = 0
-    unit: str = "bytes"
-    note: str = ""
+    what: str = ""
 
 
 class End(msgspec.Struct, tag="end", frozen=True):

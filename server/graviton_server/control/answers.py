@@ -1,0 +1,117 @@
+"""What requests are answered with, and what they carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from graviton_server.maintenance.reports import TaskStatus
+
+
+class Node(msgspec.Struct, frozen=True):
+    """An inode under a name. ``digest`` only of sealed files; ``target`` only of symlinks."""
+
+    name: bytes
+    ino: int
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    rdev: int
+    size: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    btime_ns: int
+    content: int
+    version: int
+    digest: bytes | None = None
+    target: bytes | None = None
+    xattrs: list[tuple[bytes, bytes]] = []
+
+
+class Page(msgspec.Struct, frozen=True):
+    nodes: list[Node]
+    more: bool
+
+
+class NewNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node without bytes to be made: a directory, symlink, FIFO, device, or a link to another name.
+
+    What stands at the path stays if it is a directory as well, and is replaced otherwise.
+    """
+
+    path: bytes
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    atime_ns: int
+    rdev: int = 0
+    target: bytes = b""
+    link_to: bytes | None = None
+    xattrs: list[tuple[bytes, bytes]] = []
+
+
+class SmallFile(msgspec.Struct, frozen=True, kw_only=True):
+    path: bytes
+    body: bytes
+    mode: int
+    uid: int
+    gid: int
+    atime_ns: int
+    mtime_ns: int
+    xattrs: list[tuple[bytes, bytes]] = []
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Of a tree; ``unique_bytes`` are those of its distinct blocks, ``extents`` of its distinct contents."""
+
+    logical_bytes: int
+    unique_bytes: int
+    files: int
+    directories: int
+    others: int
+    extents: int
+    blocks: int
+
+
+class MountPoint(msgspec.Struct, frozen=True):
+    path: str
+    subdir: str = "/"
+    read_only: bool = False
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The process that has the volume open. ``pending_bytes``: accepted, and not stored yet."""
+
+    pid: int
+    role: str
+    data: str
+    started: float
+    mounts: list[MountPoint]
+    webdav: str | None
+    pending_bytes: int
+    clients: int
+    upkeep: list[TaskStatus]
+    info: dict[str, Any]
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One kind of operation since the process started, times in seconds."""
+
+    front_end: str
+    name: str
+    count: int
+    errors: int
+    seconds: float
+    slowest: float
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """Running totals of the process; a rate is the difference of two."""
+
+    time: float
+    values: dict[str, float]
+    operations: list[Operation]

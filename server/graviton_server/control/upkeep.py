@@ -1,0 +1,40 @@
+"""Handlers of the work that keeps a volume in order."""
+
+from __future__ import annotations
+
+from graviton_server.control import requests
+from graviton_server.control.calls import Channel
+from graviton_server.control.service import Service
+from graviton_server.control.wire import Event
+from graviton_server.maintenance.reports import Checked, Collected, Dumped, Scrubbed
+from graviton_server.maintenance.work import Work
+
+
+def _work(channel: Channel, *, bytes_per_second: int = 0) -> Work:
+    """Progress goes to whoever asked; the work ends when nobody does any more."""
+
+    def progress(done: int, total: int, what: str) -> None:
+        channel.event(Event(done, total, what))
+
+    return Work(progress, channel.cancelled, bytes_per_second=bytes_per_second)
+
+
+def handle_collect(service: Service, request: requests.Collect, channel: Channel) -> Collected:
+    return service.engine.maintenance.collect(_work(channel), dry_run=request.dry_run)
+
+
+def handle_check(service: Service, request: requests.Check, channel: Channel) -> Checked:
+    return service.engine.maintenance.check(
+        _work(channel),
+        read_data=request.read_data,
+        rebuild_index=request.rebuild_index,
+        repair=request.repair,
+    )
+
+
+def handle_scrub(service: Service, request: requests.Scrub, channel: Channel) -> Scrubbed:
+    return service.engine.maintenance.scrub(_work(channel, bytes_per_second=request.bytes_per_second))
+
+
+def handle_dump(service: Service, request: requests.Dump, channel: Channel) -> Dumped:
+    return service.engine.maintenance.dump(channel.send, _work(channel))
