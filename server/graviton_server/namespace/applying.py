@@ -51,7 +51,7 @@ class Applier:
         if session.read_only and (batch.ops or batch.loose):
             raise ReadOnly("the volume is attached read-only")
         group = store.group
-        group.ensure()
+        group.admit()
         clock = store.clock_ns()
         if batch.packs:
             store.packs.refused(batch.packs)
@@ -147,7 +147,7 @@ class Applier:
         self._execute("RELEASE batch")
         # What the batch had reserved is taken back too.
         self.txn.content_limit = 0
-        self._store.forget_reservation()
+        self._store.numbers.rolled_back()
 
     def replay(self, entry: AppliedBatch) -> None:
         """Apply again what a failed commit has taken back, with the same outcome."""
@@ -181,12 +181,12 @@ class Applier:
 
     def _claimants(self, txn: Txn, ino: Ino) -> list[int]:
         """The sessions that have an inode open."""
-        return list(self._tape(txn).decide(self._store.claimants, txn.volume, ino))
+        return list(self._tape(txn).decide(self._store.roster.claimants, txn.volume, ino))
 
     def _grant(self, txn: Txn, count: int) -> int:
         """The first of so many fresh inode numbers."""
-        first = self._tape(txn).decide(self._store.take_inos, count)
-        self._store.reserve_inos(first + count)  # a replay takes none, but the range must be on disk
+        first = self._tape(txn).decide(self._store.numbers.take, count)
+        self._store.numbers.reserve(first + count)  # a replay takes none, but the range must be on disk
         return first
 
     @staticmethod

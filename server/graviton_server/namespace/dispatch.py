@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, data, names, orphans, records, staging, trees
+from graviton_server.namespace import attributes, data, names, orphans, records, renaming, staging, trees
 from graviton_server.namespace.txn import Txn
 from gravitonfs.ports import ops
 
@@ -14,7 +14,7 @@ APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
     ops.Link: names.link,
     ops.Unlink: names.unlink,
     ops.Rmdir: names.rmdir,
-    ops.Rename: names.rename,
+    ops.Rename: renaming.rename,
     ops.SetAttr: attributes.set_attr,
     ops.SetXattr: attributes.set_xattr,
     ops.RemoveXattr: attributes.remove_xattr,

@@ -58,14 +58,18 @@ class Group:
         self.failing = False
         self.restarts = 0
 
-    def ensure(self) -> None:
-        """A transaction is open, or the reason why none can be is raised."""
-        if self.lost is not None:
-            self.restart()
+    def admit(self) -> None:
+        """As ``ensure``, for what a client asks; refused while too much waits for a commit to succeed."""
         if self.failing and (len(self.entries) >= MAX_ENTRIES or self.bytes >= MAX_BYTES):
             raise NoSpace(
                 "the namespace database has not been able to store changes for a while: free some space"
             )
+        self.ensure()
+
+    def ensure(self) -> None:
+        """A transaction is open, or the reason why none can be is raised."""
+        if self.lost is not None:
+            self.restart()
         if not self.open:
             try:
                 self._engine.begin()

@@ -1,4 +1,4 @@
-"""Ops on names: Create, Link, Unlink, Rmdir, Rename."""
+"""Ops on names: Create, Link, Unlink, Rmdir."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graviton_server.namespace.engine import DuplicateKey
 from graviton_server.namespace.history import keep_inode, keep_name
 from graviton_server.namespace.inheritance import inherit
 from graviton_server.namespace.txn import ACL_DEFAULT, ROW, Inode, Txn, check_name
-from gravitonfs.core.ids import NO_CONTENT, NO_INO, Ino
+from gravitonfs.core.ids import NO_CONTENT, Ino
 from gravitonfs.errors import (
     Exists,
     Invalid,
@@ -23,7 +23,7 @@ from gravitonfs.errors import (
     TooManyLinks,
 )
 from gravitonfs.ports.namespace import Touched
-from gravitonfs.ports.ops import Attr, Create, Link, Removed, Rename, RenameMode, Rmdir, Unlink
+from gravitonfs.ports.ops import Attr, Create, Link, Removed, Rmdir, Unlink
 
 LINK_MAX: Final = 65_000
 TARGET_MAX: Final = 4095
@@ -45,7 +45,6 @@ _NAMED: Final = (
 )
 _ANY_NAME: Final = "SELECT 1 FROM names WHERE parent = ? LIMIT 1"
 _LINKS: Final = "UPDATE inodes SET nlink = ?, ctime = ? WHERE ino = ?"
-_CTIME: Final = "UPDATE inodes SET ctime = ? WHERE ino = ?"
 _IS_BELOW: Final = (
     "WITH RECURSIVE up (ino) AS (VALUES (?) UNION SELECT n.parent FROM up JOIN names n ON n.ino = up.ino)"
     " SELECT 1 FROM up WHERE ino = ?"
@@ -210,91 +209,3 @@ def must_be_empty(txn: Txn, ino: Ino, name: bytes) -> None:
 def is_below(txn: Txn, ino: Ino, top: Ino) -> bool:
     """Is ``ino`` the directory ``top`` or inside it?"""
     return txn.execute(_IS_BELOW, (ino, top)).fetchone() is not None
-
-
-def rename(txn: Txn, op: Rename) -> Removed:
-    check_name(op.new_name)
-    inode = must_find(txn, op.parent, op.name)
-    if op.new_parent != op.parent:
-        txn.directory(op.new_parent)
-        if inode.is_directory and is_below(txn, op.new_parent, inode.ino):
-            raise Invalid(f"{op.name!r} cannot move below itself")
-    there = find(txn, op.new_parent, op.new_name)
-    if op.mode == RenameMode.EXCHANGE:
-        return _exchange(txn, op, inode, there)
-    if there is not None:
-        if op.mode == RenameMode.NOREPLACE:
-            raise Exists(f"{op.new_name!r} exists already")
-        if there.ino == inode.ino:
-            return Removed(NO_INO, 0, False)
-        _may_replace(txn, op, inode, there)
-    return _move(txn, op, inode, there)
-
-
-def _may_replace(txn: Txn, op: Rename, inode: Inode, there: Inode) -> None:
-    if there.is_directory:
-        if not inode.is_directory:
-            raise IsADirectory(f"{op.new_name!r} is a directory")
-        must_be_empty(txn, there.ino, op.new_name)
-    elif inode.is_directory:
-        raise NotADirectory(f"{op.new_name!r} is no directory")
-
-
-def _move(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Removed:
-    delete_name(txn, op.parent, op.name)
-    moved = 1 if inode.is_directory else 0
-    replaced = 1 if there is not None and there.is_directory else 0
-    if there is None:
-        add_name(txn, op.new_parent, op.new_name, inode.ino)
-    else:
-        point_name(txn, op.new_parent, op.new_name, inode.ino)
-    if op.parent == op.new_parent:
-        txn.touch_directory(op.parent, -replaced)
-    else:
-        txn.touch_directory(op.parent, -moved)
-        txn.touch_directory(op.new_parent, moved - replaced)
-    _changed(txn, inode)
-    result = Removed(NO_INO, 0, False)
-    if there is not None:
-        if there.is_directory:
-            result = Removed(there.ino, 0, orphans.last_link_gone(txn, there, op.claim))
-        else:
-            result = lose_name(txn, there, op.claim)
-    if txn.changes is not None:
-        txn.tell_entry(op.parent, op.name, inode.ino)
-        txn.tell_entry(op.new_parent, op.new_name, inode.ino)
-        txn.tell(Touched.ATTR, inode.ino)
-        if there is not None:
-            txn.tell(Touched.ATTR, there.ino)
-    return result
-
-
-def _changed(txn: Txn, inode: Inode) -> None:
-    if txn.snapshot:
-        keep_inode(txn, inode.ino)
-    txn.execute(_CTIME, (txn.now, inode.ino))
-
-
-def _exchange(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Removed:
-    if there is None:
-        raise NotFound(f"there is no {op.new_name!r} to exchange with")
-    if there.ino == inode.ino:
-        return Removed(NO_INO, 0, False)
-    links = 0
-    if op.parent != op.new_parent:
-        if there.is_directory and is_below(txn, op.parent, there.ino):
-            raise Invalid(f"{op.new_name!r} cannot move below itself")
-        links = (1 if there.is_directory else 0) - (1 if inode.is_directory else 0)
-    point_name(txn, op.parent, op.name, there.ino)
-    point_name(txn, op.new_parent, op.new_name, inode.ino)
-    txn.touch_directory(op.parent, links)
-    if op.parent != op.new_parent:
-        txn.touch_directory(op.new_parent, -links)
-    _changed(txn, inode)
-    _changed(txn, there)
-    if txn.changes is not None:
-        txn.tell_entry(op.parent, op.name, there.ino)
-        txn.tell_entry(op.new_parent, op.new_name, inode.ino)
-        txn.tell(Touched.ATTR, inode.ino)
-        txn.tell(Touched.ATTR, there.ino)
-    return Removed(NO_INO, 0, False)

@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from graviton_server.namespace import dumping, orphans, schema, sessions
-from graviton_server.namespace.applying import Applier, Moment
+from graviton_server.namespace import dumping, schema
+from graviton_server.namespace.applying import Applier
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from graviton_server.namespace.group import Called, Group
 from graviton_server.namespace.historic import HistoricNamespace
+from graviton_server.namespace.numbers import InodeNumbers
 from graviton_server.namespace.packs import SqlLoose, SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
+from graviton_server.namespace.roster import Roster
 from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Fenced, NotFound, Unavailable
+from gravitonfs.errors import NotFound, Unavailable
 from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
 
-INO_STEP: Final = 1 << 20
 TOUCHED_STEP_NS: Final = 5 * 10**9
 GROUP_ENTRIES: Final = 20_000
 GROUP_BYTES: Final = 64 << 20
@@ -37,13 +37,8 @@ GROUP_BYTES: Final = 64 << 20
 
 _META: Final = "SELECT value FROM meta WHERE key = ?"
 _SET_META: Final = "UPDATE meta SET value = ? WHERE key = ?"
-_VOLUMES: Final = (
-    "SELECT v.id, v.name, v.root, v.logical_bytes, v.inodes, coalesce(max(s.version), 0)"
-    " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id"
-)
-_SAVE_VOLUME: Final = "UPDATE volumes SET logical_bytes = ?, inodes = ? WHERE id = ?"
 _SAVE_CHANGED: Final = "UPDATE contents SET changed = ? WHERE id = ?"
-_VOLUME_OF_CONTENT: Final = "SELECT volume FROM inodes WHERE content = ? AND content <> 0 LIMIT 1"
+_SESSIONS_VERSION: Final = "SELECT coalesce(max(version), 0) FROM sessions"
 _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
 
 
@@ -66,25 +61,21 @@ class NamespaceStore:
         self.incarnation: int = self._meta("incarnation") + 1
         self._barrier = barrier or _nothing
         self._presync: Callable[[], None] = _nothing
-        self._volumes: dict[int, Volume] = {}
-        self._sessions: dict[int, Session] = {}
-        self._next_session: int = self._max("SELECT max(id) FROM sessions") + 1
         self._clock = 0
         self._touched_saved = 0
         self._commits = 0
         self._closed = False
         self._in_barrier = False
         self.applier = Applier(self)
+        self.roster = Roster(self)
+        self.numbers = InodeNumbers(self, self._meta("next_ino"))
         self.packs = SqlPacks(self)
         self.loose = SqlLoose(self)
         self.upkeep = SqlUpkeep(self)
         self.group = Group(engine, self._load, self.applier.replay)
-        self._ino_next: int = self._meta("next_ino")
-        self._ino_reserved = self._ino_durable = self._ino_next
-        txn = self.applier.txn
-        txn.content = self._meta("next_content")
-        self.applier.version = max(self._meta("version"), self._max("SELECT max(version) FROM sessions"))
-        txn.ino_limit = self._ino_next
+        self.applier.version = max(self._meta("version"), self.execute(_SESSIONS_VERSION).fetchone()[0])
+        self.applier.txn.content = self._meta("next_content")
+        self.applier.txn.ino_limit = self.numbers.next
         self._load()
         self._start()
         self._committer = Committer(self, group_seconds)
@@ -120,40 +111,22 @@ class NamespaceStore:
             raise NotFound(f"the namespace database lacks {key}: restore it from a dump")
         return row[0]
 
-    def _max(self, sql: str) -> int:
-        return self.execute(sql).fetchone()[0] or 0
-
     def _load(self) -> None:
         """What memory keeps of the database: at the start, and before a failed group is applied again."""
-        for number, name, root, logical, inodes, snapshot in self.execute(_VOLUMES).fetchall():
-            volume = self._volumes.get(number)
-            if volume is None:
-                self._volumes[number] = Volume(number, name, Ino(root), logical, inodes, snapshot)
-            else:
-                volume.logical_bytes, volume.inodes, volume.snapshot = logical, inodes, snapshot
+        self.roster.load()
         self.packs.load()
         self.loose.load()
         self.applier.txn.content_limit = self._meta("next_content")
-        self._ino_reserved = self._ino_durable
+        self.numbers.rolled_back()
 
     def _start(self) -> None:
-        """A new incarnation: claims of dead sessions are void, and numbers start on fresh ranges."""
+        """A new incarnation."""
         self.engine.begin()
         try:
             self.execute(_SET_META, (self.incarnation, "incarnation"))
+            self.roster.bury()
+            self.roster.save(self.applier.version)
             self.execute(_SET_META, (self.applier.version, "version"))
-            self.execute("DELETE FROM sessions WHERE incarnation < ?", (self.incarnation - 1,))
-            orphaned = self.execute(
-                "SELECT DISTINCT c.ino, i.volume FROM claims c JOIN inodes i ON i.ino = c.ino"
-                " WHERE i.nlink = 0"
-            ).fetchall()
-            self.execute("DELETE FROM claims")
-            for ino, number in orphaned:
-                volume = self._volumes[number]
-                txn = self.applier.outside_batch(volume, self.applier.moment())
-                orphans.free(txn, txn.get(Ino(ino)))
-                volume.add(txn.bytes, txn.inodes)
-                self.execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, number))
             self.engine.commit()
         except BaseException:
             self.engine.rollback()
@@ -229,11 +202,8 @@ class NamespaceStore:
         group = self.group
         if group.lost is not None:
             group.restart()
-        if not (group.open or any(session.dirty for session in self._sessions.values())):
-            return
-        if self._in_barrier:
-            return  # the pack store's own calls during the barrier are part of the commit that waits for it
-        group.ensure()
+        if not group.open or self._in_barrier:
+            return  # calls during the barrier are part of the commit that waits for it
         self._in_barrier = True
         try:
             self._barrier()
@@ -245,22 +215,14 @@ class NamespaceStore:
             raise group.broken_by(error) from error
         group.commit()
         self._commits += 1
-        self._ino_durable = self._ino_reserved
-        for session in self._sessions.values():
-            if session.dirty or session.durable != session.last:
-                session.committed()
-        for volume in self._volumes.values():
-            volume.dirty = False
+        self.numbers.committed()
+        self.roster.committed()
 
     def _save(self) -> None:
         """What memory has gathered since the last commit."""
-        execute, version = self.execute, self.applier.version
-        for session in self._sessions.values():
-            if session.dirty:
-                session.save(execute, version)
-        for volume in self._volumes.values():
-            if volume.dirty:
-                execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, volume.id))
+        version = self.applier.version
+        if not self.roster.save(version):
+            self.execute(_SET_META, (version, "version"))  # else the row of a session tells it
         self._save_touched(everything=False)
 
     def _save_touched(self, *, everything: bool) -> None:
@@ -289,35 +251,10 @@ class NamespaceStore:
         self._clock = max(self._clock, now)
         return self._clock
 
-    # --- inode numbers -------------------------------------------------------------------------------
-
     def grant(self, count: int) -> range:
         with self.lock:
             self.check_readable()
-            first = self._ino_next
-            if first + count > self._ino_reserved:
-                self.change(self.reserve_inos, first + count + INO_STEP)
-            self.take_inos(count)
-            if self._ino_next > self._ino_durable:
-                self._commit()
-            return range(first, first + count)
-
-    def take_inos(self, count: int) -> int:
-        """The first of so many fresh numbers; their range is durable with the next commit. Lock held."""
-        first = self._ino_next
-        if first + count > self._ino_reserved:
-            self.reserve_inos(first + count + INO_STEP)
-        self._ino_next = self.applier.txn.ino_limit = first + count
-        return first
-
-    def reserve_inos(self, limit: int) -> None:
-        if limit > self._ino_reserved:
-            self._ino_reserved = limit
-            self.execute(_SET_META, (limit, "next_ino"))
-
-    def forget_reservation(self) -> None:
-        """A range reserved since the last commit may have been rolled back: reserve anew when needed."""
-        self._ino_reserved = self._ino_durable
+            return self.numbers.grant(count)
 
     # --- sessions ------------------------------------------------------------------------------------
 
@@ -337,85 +274,43 @@ class NamespaceStore:
         NotFound, Fenced."""
         with self.lock:
             self.check_readable()
-            found = next((v for v in self._volumes.values() if v.name == volume), None)
-            if found is None:
-                raise NotFound(f"there is no volume {volume!r}")
+            found = self.roster.named(volume)
+            number = self.roster.fresh() if resume is None else resume
+            session = Session(number, found, label, read_only, claims, listener)
             if resume is None:
-                number, self._next_session = self._next_session, self._next_session + 1
-                session = Session(number, found, label, read_only, claims, listener)
-                self.change(sessions.add, self.execute, session, self.incarnation, self.applier.version)
+                self.roster.admit(session)
             else:
-                session = Session(resume, found, label, read_only, claims, listener)
-                if resume in self._sessions or not sessions.resume(self.execute, session):
-                    raise Fenced(f"session {resume} cannot be resumed")
-            self._sessions[session.id] = session
-            self._introduce()
+                self.roster.readmit(session)
         return SqlNamespace(self, session) if at is None else HistoricNamespace(self, session, at)
-
-    def _introduce(self) -> None:
-        """Sessions of a volume know each other's listeners."""
-        for session in self._sessions.values():
-            session.others = tuple(
-                other.listener
-                for other in self._sessions.values()
-                if other is not session and other.volume is session.volume and other.listener is not None
-            )
 
     def detach(self, session: Session) -> None:
         with self.lock:
-            if not session.alive or self._closed:
-                return
-            self.check_readable()
-            session.alive = False
-            del self._sessions[session.id]
-            self._introduce()
-            self.change(self._end, session.id, session.volume, self.applier.moment())
-
-    def _end(self, session: int, volume: Volume, moment: Moment) -> None:
-        txn = self.applier.outside_batch(volume, moment)
-        for (ino,) in self.execute("SELECT ino FROM claims WHERE session = ?", (session,)).fetchall():
-            orphans.drop_claim(txn, ino, session)
-        volume.add(txn.bytes, txn.inodes)
-        sessions.delete(self.execute, session)
-        self.execute(_SET_META, (txn.version, "version"))
-
-    def claimants(self, volume: int, ino: Ino) -> list[int]:
-        return [
-            session.id
-            for session in self._sessions.values()
-            if session.volume.id == volume and session.claims is not None and session.claims(ino)
-        ]
-
-    def note_version(self) -> None:
-        """Bring the version on disk up to date: else sessions' rows tell it."""
-        with self.lock:
-            self.change(self.execute, _SET_META, (self.applier.version, "version"))
-
-    def volumes(self) -> list[Volume]:
-        with self.lock:
-            return list(self._volumes.values())
-
-    def volume(self, number: int) -> Volume:
-        """By number; that of an inode without one is any."""
-        return self._volumes.get(number) or next(iter(self._volumes.values()))
-
-    def volume_of_content(self, content: int) -> Volume:
-        row = self.execute(_VOLUME_OF_CONTENT, (content,)).fetchone()
-        return self.volume(row[0] if row else 0)
+            if not self._closed:
+                self.check_readable()
+                self.roster.dismiss(session)
 
     def tell_all(self, changes: list[Change]) -> None:
         """Tell every session what upkeep has changed. Lock not held."""
         if not changes:
             return
         with self.lock:
-            listeners = [s.listener for s in self._sessions.values() if s.listener is not None]
+            listeners = self.roster.listeners()
         for listener in listeners:
             listener(changes)
+
+    def volumes(self) -> list[Volume]:
+        with self.lock:
+            return self.roster.volumes()
+
+    def note_version(self) -> None:
+        """Bring the version on disk up to date: else sessions' rows tell it."""
+        with self.lock:
+            self.change(self.execute, _SET_META, (self.applier.version, "version"))
 
     def keep_snapshot(self, volume: str, name: str) -> int:
         """Retain the volume as it is now, under a name; returns the version to read it at."""
         with self.lock:
-            found = next(v for v in self._volumes.values() if v.name == volume)
+            found = self.roster.named(volume)
             version = self.applier.version
             self.change(self.execute, _ADD_SNAPSHOT, (found.id, name, version, self.clock_ns()))
             found.snapshot = version
@@ -433,7 +328,7 @@ class NamespaceStore:
             "repeats": applier.repeats,
             "commits": self._commits,
             "restarts": self.group.restarts,
-            "sessions": len(self._sessions),
+            "sessions": len(self.roster),
             "loose_bytes": self.loose.bytes,
             "log_bytes": self.engine.log_bytes(),
         }
@@ -447,7 +342,7 @@ class NamespaceStore:
             try:
                 self.check_readable()
                 self.change(self._save_touched_all)
-                self.change(self.execute, _SET_META, (self._ino_next, "next_ino"))
+                self.change(self.execute, _SET_META, (self.numbers.next, "next_ino"))
                 self.change(self.execute, _SET_META, (self.applier.version, "version"))
                 self.change(self.execute, _SET_META, (self.applier.txn.content, "next_content"))
                 self._commit()

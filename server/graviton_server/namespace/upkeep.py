@@ -121,7 +121,7 @@ class SqlUpkeep:
         if row is None:
             return 0
         ino, number = row
-        volume = store.volume(number)
+        volume = store.roster.volume(number)
         moment = store.applier.moment()
         counted: list[int] = []
         store.change(self._empty, volume, Ino(ino), limit, moment, counted)
@@ -175,7 +175,7 @@ class SqlUpkeep:
 
     def _fold(self, content: ContentId, moment: Moment, folded: list[bool]) -> None:
         store = self._store
-        txn = store.applier.outside_batch(store.volume_of_content(content), moment)
+        txn = store.applier.outside_batch(store.roster.volume_of_content(content), moment)
         folded.append(regions.fold_idle(txn, content, FOLD_REGIONS))
 
     @staticmethod
@@ -237,7 +237,7 @@ class SqlUpkeep:
 
     def _leave_base(self, found: Content, moment: Moment) -> None:
         store = self._store
-        txn = store.applier.outside_batch(store.volume_of_content(found.id), moment)
+        txn = store.applier.outside_batch(store.roster.volume_of_content(found.id), moment)
         base = contents.get(txn, found.base)
         if txn.snapshot:
             keep_content(txn, found.id)

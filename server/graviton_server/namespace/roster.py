@@ -1,0 +1,160 @@
+"""Who is attached to which volume, and what a volume's counters say.
+
+Guarded by the store's lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from graviton_server.namespace import orphans, sessions
+from graviton_server.namespace.applying import Moment
+from graviton_server.namespace.sessions import Session, Volume
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced, NotFound
+from gravitonfs.ports.namespace import Listener
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.store import NamespaceStore
+
+_VOLUMES: Final = (
+    "SELECT v.id, v.name, v.root, v.logical_bytes, v.inodes, coalesce(max(s.version), 0)"
+    " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id"
+)
+_SAVE_VOLUME: Final = "UPDATE volumes SET logical_bytes = ?, inodes = ? WHERE id = ?"
+_VOLUME_OF_CONTENT: Final = "SELECT volume FROM inodes WHERE content = ? AND content <> 0 LIMIT 1"
+_CLAIMED_BY: Final = "SELECT ino FROM claims WHERE session = ?"
+_ORPHANS: Final = (
+    "SELECT DISTINCT c.ino, i.volume FROM claims c JOIN inodes i ON i.ino = c.ino WHERE i.nlink = 0"
+)
+_LAST: Final = "SELECT coalesce(max(id), 0) FROM sessions"
+_FORGET: Final = "DELETE FROM sessions WHERE incarnation < ?"
+
+
+class Roster:
+    def __init__(self, store: NamespaceStore) -> None:
+        self._store = store
+        self._volumes: dict[int, Volume] = {}
+        self._sessions: dict[int, Session] = {}
+        self._next: int = store.execute(_LAST).fetchone()[0] + 1
+
+    def load(self) -> None:
+        """The volumes as they were last committed."""
+        for number, name, root, logical, inodes, snapshot in self._store.execute(_VOLUMES).fetchall():
+            volume = self._volumes.get(number)
+            if volume is None:
+                self._volumes[number] = Volume(number, name, Ino(root), logical, inodes, snapshot)
+            else:
+                volume.logical_bytes, volume.inodes, volume.snapshot = logical, inodes, snapshot
+
+    def bury(self) -> None:
+        """At the start: whatever only sessions of former processes kept goes."""
+        store = self._store
+        store.execute(_FORGET, (store.incarnation - 1,))
+        orphaned = store.execute(_ORPHANS).fetchall()
+        store.execute("DELETE FROM claims")
+        for ino, number in orphaned:
+            volume = self._volumes[number]
+            txn = store.applier.outside_batch(volume, store.applier.moment())
+            orphans.free(txn, txn.get(Ino(ino)))
+            volume.add(txn.bytes, txn.inodes)
+
+    # --- volumes -------------------------------------------------------------------------------------
+
+    def volumes(self) -> list[Volume]:
+        return list(self._volumes.values())
+
+    def volume(self, number: int) -> Volume:
+        """By number; that of an inode without one is any."""
+        return self._volumes.get(number) or next(iter(self._volumes.values()))
+
+    def named(self, name: str) -> Volume:
+        for volume in self._volumes.values():
+            if volume.name == name:
+                return volume
+        raise NotFound(f"there is no volume {name!r}")
+
+    def volume_of_content(self, content: int) -> Volume:
+        row = self._store.execute(_VOLUME_OF_CONTENT, (content,)).fetchone()
+        return self.volume(row[0] if row else 0)
+
+    # --- sessions ------------------------------------------------------------------------------------
+
+    def fresh(self) -> int:
+        number, self._next = self._next, self._next + 1
+        return number
+
+    def admit(self, session: Session) -> None:
+        store = self._store
+        store.change(sessions.add, store.execute, session, store.incarnation, store.applier.version)
+        self._enter(session)
+
+    def readmit(self, session: Session) -> None:
+        """A session that a former process has left. Raises Fenced."""
+        if session.id in self._sessions or not sessions.resume(self._store.execute, session):
+            raise Fenced(f"session {session.id} cannot be resumed")
+        self._enter(session)
+
+    def _enter(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Sessions of a volume know each other's listeners."""
+        for session in self._sessions.values():
+            session.others = tuple(
+                other.listener
+                for other in self._sessions.values()
+                if other is not session and other.volume is session.volume and other.listener is not None
+            )
+
+    def dismiss(self, session: Session) -> None:
+        if session.alive:
+            session.alive = False
+            del self._sessions[session.id]
+            self._introduce()
+            self._store.change(self._end, session.id, session.volume, self._store.applier.moment())
+
+    def _end(self, session: int, volume: Volume, moment: Moment) -> None:
+        execute = self._store.execute
+        txn = self._store.applier.outside_batch(volume, moment)
+        for (ino,) in execute(_CLAIMED_BY, (session,)).fetchall():
+            orphans.drop_claim(txn, ino, session)
+        volume.add(txn.bytes, txn.inodes)
+        sessions.delete(execute, session)
+
+    def claimants(self, volume: int, ino: Ino) -> list[int]:
+        """The sessions that have an inode open."""
+        return [
+            session.id
+            for session in self._sessions.values()
+            if session.volume.id == volume and session.claims is not None and session.claims(ino)
+        ]
+
+    def listeners(self) -> list[Listener]:
+        return [session.listener for session in self._sessions.values() if session.listener is not None]
+
+    # --- commits -------------------------------------------------------------------------------------
+
+    def save(self, version: int) -> bool:
+        """Write what memory has gathered: answers, counters. Was any session's row written?"""
+        execute = self._store.execute
+        saved = False
+        for session in self._sessions.values():
+            if session.dirty:
+                session.save(execute, version)
+                saved = True
+        for volume in self._volumes.values():
+            if volume.dirty:
+                execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, volume.id))
+        return saved
+
+    def committed(self) -> None:
+        for session in self._sessions.values():
+            if session.dirty or session.durable != session.previous:
+                session.committed()
+        for volume in self._volumes.values():
+            volume.dirty = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
