@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from typing_extensions import Buffer
+
 from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore
 from graviton_server.lock import DataLock
+from graviton_server.maintenance.backup import plain_lines
+from graviton_server.maintenance.objects import settle_rows
+from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance, Settings
 from graviton_server.maintenance.stores import Stores
 from graviton_server.namespace.store import NamespaceStore
-from graviton_server.packs.store import PackStore
+from graviton_server.packs.store import PACK_SIZE, PackStore
 from graviton_server.targets.directory import DirectoryTarget
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.errors import Exists, FormatError, GravitonError, NotADirectory, NotFound
+from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener
 from gravitonfs.ports.target import Space
@@ -30,7 +37,7 @@ MIB = 1 << 20
 NAMESPACE = "namespace.db"
 STORE = "store"
 DUMPS = "dumps"
-OWNER = "engine-0"
+ENGINE = OWNER = "engine-0"
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class EngineOptions:
     background: bool = True
     """Run collection, compaction and the rest by itself."""
     maintenance: Settings | None = None
+    pack_size: int = PACK_SIZE
     upload_limit: int | None = None
     """Bytes a second that front ends may put into packs."""
     download_limit: int | None = None
@@ -87,6 +95,50 @@ def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:
         lock.release()
 
 
+def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
+    """A volume from a dump (``source``), in a directory that holds its packs: another place to which they
+    were copied, or one that has lost its database. Durable when this returns; fsck tells what is missing.
+
+    Raises Exists where there is a volume, Invalid where the packs belong to another store, Damaged or
+    FormatError for a bad dump; nothing is left of a try that failed.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectory(f"{path} is no directory")
+    path.mkdir(parents=True, exist_ok=True)
+    if is_volume(path):
+        raise Exists(f"{path} is a volume already: load into a directory without {NAMESPACE}")
+    lock = DataLock(path / "lock")
+    fresh = path / (NAMESPACE + ".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        NamespaceStore.load(fresh, plain_lines(source))
+        report = _settle_loaded(path, fresh)
+        shutil.rmtree(path / ENGINE, ignore_errors=True)  # an index of before knows other rows
+        os.rename(fresh, path / NAMESPACE)
+        for directory in (path, path.parent):
+            _sync_directory(directory)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+        lock.release()
+    return report
+
+
+def _settle_loaded(path: Path, database: Path) -> Loaded:
+    store = NamespaceStore.open(database)
+    try:
+        try:
+            target = DirectoryTarget.make(path, store.store_uuid)
+        except FormatError as error:
+            raise Invalid(f"the packs in {path} do not belong to the dump: {error}") from error
+        try:
+            return settle_rows(store.packs, target, OWNER)
+        finally:
+            target.close()
+    finally:
+        store.close()
+
+
 def is_volume(path: Path) -> bool:
     return (path / NAMESPACE).exists()
 
@@ -119,7 +171,7 @@ class Engine:
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
         self.target = DirectoryTarget(self.path, "local", store_uuid=self.namespace_store.store_uuid)
-        engine = self.path / "engine-0"
+        engine = self.path / ENGINE
         engine.mkdir(exist_ok=True)
         self.index = RocksIndex(engine / "index")
         self._closers.append(self.index.close)
@@ -130,6 +182,7 @@ class Engine:
             self.namespace_store.loose,
             store_uuid=self.namespace_store.store_uuid,
             owner=OWNER,
+            pack_size=self.options.pack_size,
             block_key=fmt.block_key,
         )
         self._closers.append(self.store.close)
@@ -232,4 +285,12 @@ def _sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-__all__ = ["Engine", "EngineOptions", "FormatError", "create_embedded", "is_volume", "open_embedded"]
+__all__ = [
+    "Engine",
+    "EngineOptions",
+    "FormatError",
+    "create_embedded",
+    "is_volume",
+    "load_embedded",
+    "open_embedded",
+]

@@ -116,7 +116,7 @@ class _Check:
         self._findings.extend(findings)
         self._packs = sum(1 for row in pack_rows(self._stores) if row.state is PackState.LIVE)
         if repair and unclaimed:
-            adopted = adopt(self._stores, unclaimed)
+            adopted = adopt(self._stores.packs, self._stores.target, self._stores.owner, unclaimed)
             self._repaired.append(f"{adopted} packs that no row named have one again")
             self._rebuild()
         else:

@@ -20,7 +20,7 @@ from graviton_server.packs.format import RECORD_HEADER
 from graviton_server.packs.upkeep import Record
 from gravitonfs.core.ids import HOLE, NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, NotFound
-from gravitonfs.ports.packs import PackRow, PackState
+from gravitonfs.ports.packs import PackRegistry, PackRow, PackState
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,12 @@ def sealed_packs(stores: Stores) -> Iterator[PackRow]:
 
 
 def pack_rows(stores: Stores) -> Iterator[PackRow]:
+    return rows_of(stores.packs)
+
+
+def rows_of(registry: PackRegistry) -> Iterator[PackRow]:
     after = NO_PACK
-    while page := stores.packs.rows(after):
+    while page := registry.rows(after):
         yield from page
         after = page[-1].number
 

@@ -6,15 +6,16 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from graviton_server.maintenance.marking import pack_rows
-from graviton_server.maintenance.reports import Finding
+from graviton_server.maintenance.marking import pack_rows, rows_of
+from graviton_server.maintenance.reports import Finding, Loaded
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.usage import PACKS
 from graviton_server.packs.footers import read_trailer
 from graviton_server.packs.format import Records, pack_key
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import Damaged, NotFound
-from gravitonfs.ports.packs import PackState
+from gravitonfs.ports.packs import PackRegistry, PackState
+from gravitonfs.ports.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def _exists(stores: Stores, key: str) -> bool:
     return True
 
 
-def adopt(stores: Stores, keys: Sequence[str]) -> int:
+def adopt(registry: PackRegistry, target: Target, owner: str, keys: Sequence[str]) -> int:
     """Give packs a row; how many. One without a footer is finished by the next start."""
     count = 0
     for key in keys:
@@ -64,20 +65,36 @@ def adopt(stores: Stores, keys: Sequence[str]) -> int:
             uuid = UUID(key.rsplit("/", 1)[-1].removesuffix(".pack")).bytes
         except ValueError:
             continue
-        if pack_key(uuid) != key:
-            continue
-        number = stores.packs.begin(uuid, stores.owner, PackState.LIVE)
-        _seal(stores, number, key)
-        count += 1
+        if pack_key(uuid) == key:
+            number = registry.begin(uuid, owner, PackState.LIVE)
+            _seal(registry, target, number, key)
+            count += 1
     return count
 
 
-def _seal(stores: Stores, number: PackNumber, key: str) -> None:
+def _seal(registry: PackRegistry, target: Target, number: PackNumber, key: str) -> None:
     try:
-        length, trailer = read_trailer(stores.target, key)
+        length, trailer = read_trailer(target, key)
         if trailer is None:
             return
-        footer = bytes(memoryview(stores.target.get(key, trailer.footer_offset, trailer.footer_length)))
-        stores.packs.sealed(number, length, len(Records.decode(footer)), footer)
+        footer = bytes(memoryview(target.get(key, trailer.footer_offset, trailer.footer_length)))
+        registry.sealed(number, length, len(Records.decode(footer)), footer)
     except (NotFound, Damaged) as error:
         log.warning("the pack %s has a row again, but: %s", key, error)
+
+
+def settle_rows(registry: PackRegistry, target: Target, owner: str) -> Loaded:
+    """After a dump was loaded: what compaction has moved since lies in packs that the dump does not
+    know, and those it came from are gone. Their rows come and go accordingly."""
+    keys = {item.key for item in target.list(PACKS)}
+    gone = 0
+    for row in list(rows_of(registry)):
+        key = pack_key(row.uuid)
+        if key in keys:
+            keys.discard(key)
+            continue
+        gone += 1
+        registry.abandon(row.number)
+        if row.state is PackState.DELETING or registry.deleting(row.number):
+            registry.deleted(row.number)
+    return Loaded(packs_gone=gone, packs_adopted=adopt(registry, target, owner, sorted(keys)))

@@ -92,6 +92,14 @@ class Dumped(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``load`` found different from when the dump was made. Packs that are gone are no damage where
+    what the dump needs was moved to others: ``fsck`` tells."""
+
+    packs_gone: int
+    packs_adopted: int
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """``unique_bytes``: plain bytes of the distinct blocks that files name. ``stored_bytes``: what the
     target holds in packs, and loose blocks. The ratios are 1.0 where there is nothing to compare.
