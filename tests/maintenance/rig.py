@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.service import Maintenance, Settings
 from graviton_server.maintenance.stores import Stores
 from graviton_server.packs.format import pack_key
@@ -15,7 +16,14 @@ from gravitonfs.ports.packs import PackRow, PackState
 
 MIB = 1 << 20
 PACK = 2 * MIB
-AT_ONCE = Settings(settled=0.0, idle=0.0, collect_rest=0.0, patience=0.0, bytes_per_second=0)
+AT_ONCE = Settings(
+    settled=0.0,
+    idle=0.0,
+    collect_rest=0.0,
+    patience=0.0,
+    bytes_per_second=0,
+    compaction=Policy(small_bytes=PACK // 8),
+)
 
 
 def noise(size: int, seed: int = 0) -> bytes:
@@ -28,10 +36,12 @@ class Rig:
         self.path = path
         self._options = EngineOptions(background=background, maintenance=settings, pack_size=PACK)
         self.engine: Engine
+        self.maintenance: Maintenance
         self.open()
 
     def open(self) -> None:
         self.engine = open_embedded(self.path, create=True, options=self._options)
+        self.maintenance = self.engine.maintenance
         self.volume = self.engine.volume("test")
         self.root = self.volume.namespace.root
         space = self.engine.namespace_store
@@ -45,10 +55,6 @@ class Rig:
         """Everything that was open is sealed by this."""
         self.close()
         self.open()
-
-    @property
-    def maintenance(self) -> Maintenance:
-        return self.engine.maintenance
 
     def put(self, name: str, data: bytes) -> Attr:
         with self.volume.stage(mode=0o644, uid=0, gid=0) as staged:

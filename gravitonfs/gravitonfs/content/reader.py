@@ -71,9 +71,11 @@ class Fetcher:
         """Start fetching (block, hint, plain length)s that are not there yet; returns at once."""
         group: list[tuple[BlockId, PackNumber]] = []
         size = 0
+        seen = set()  # a fragmented file has many pieces of one block
         for block, hint, length in wanted:
-            if block in self.cache or block in self._flying:
+            if block in seen or block in self.cache or block in self._flying:
                 continue
+            seen.add(block)
             group.append((block, hint))
             size += length
             if size >= _GROUP:

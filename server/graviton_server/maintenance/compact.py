@@ -28,7 +28,7 @@ class Policy(NamedTuple):
 
     Always those with less than ``live_share`` of their length in use; then, worst first, those with
     at least ``waste_share`` unused, until at most ``slack`` of all is waste; and packs under
-    ``small_bytes`` once there are ``small_count`` of them.
+    ``small_bytes`` (far under the size of a full pack) once there are ``small_count`` of them.
     """
 
     live_share: float = 0.5

@@ -110,12 +110,17 @@ class Supervisor:
             self._lock.notify_all()
 
     def settle(self, timeout: float) -> bool:
-        """Run everything at once, until a whole round finds nothing to do. False: not in time."""
+        """Run everything at once, until a whole round finds nothing to do. False: not in time.
+
+        On the calling thread where the supervisor has none of its own.
+        """
         deadline = time.monotonic() + timeout
         while True:
             with self._lock:
                 before = self._useful
             self.wake()
+            if self._thread is None:
+                self._round()
             with self._lock:
                 if not self._lock.wait_for(self._rested, deadline - time.monotonic()) or self._stop.is_set():
                     return False
@@ -139,16 +144,19 @@ class Supervisor:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            self._quiet()
-            for task in self._tasks:
-                if not self._stop.is_set() and self._due(task):
-                    self._run(task)
+            self._round()
             with self._lock:
                 self._in_round = False
                 self._lock.notify_all()
                 if not self._stop.is_set() and not any(task.forced for task in self._tasks):
                     self._lock.wait(_POLL)
                 self._in_round = True
+
+    def _round(self) -> None:
+        self._quiet()
+        for task in self._tasks:
+            if not self._stop.is_set() and self._due(task):
+                self._run(task)
 
     def _due(self, task: Task) -> bool:
         if task.forced:
