@@ -40,6 +40,20 @@ class JsonFormatter(logging.Formatter):
         return f"{whole}.{int(seconds * 1000) % 1000:03d}Z"
 
 
+class NobodyWaits(logging.Filter):
+    """Drops pyfuse3's errors about answers that the kernel no longer waits for.
+
+    Closing is not waited for, and a request can be interrupted: neither is anybody's trouble.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (
+            record.name.startswith("pyfuse3")
+            and "fuse_reply_" in str(record.msg)
+            and "No such file or directory" in record.getMessage()
+        )
+
+
 class HumanFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
@@ -54,6 +68,7 @@ def setup(level: str, style: str | None = None) -> None:
     """Send every log record to standard error. Called once, by a process's command."""
     form = style or ("json" if os.environ.get("GRAVITON_ENV") == "production" else "human")
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(NobodyWaits())
     handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "fsck": Entry(UPKEEP, "upkeep:fsck", "Check a volume; names what is damaged."),
     "scrub": Entry(UPKEEP, "upkeep:scrub", "Read and verify all that is stored."),
     "dump": Entry(UPKEEP, "dump:dump", "Write a backup of all names."),
+    "load": Entry(UPKEEP, "load:load", "Make a volume from its packs and a dump."),
     "completion": Entry(OTHER, "completion:completion", "Print the completion script of a shell."),
 }
 

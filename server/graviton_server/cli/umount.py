@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,20 @@ def umount(directory: str, lazy: bool, force: bool) -> None:
     if told is None:
         _take_away(mountpoint, lazy=True)
         return
-    owner = _owner(told)
-    gone = os.pidfd_open(told["pid"]) if _lives(told["pid"]) else None
-    _take_away(mountpoint, lazy=lazy)
-    if owner is not None and not lazy:
-        _watch(owner, told["mountpoint"])
-    if gone is not None and not lazy:
-        _wait_for_end(gone, told)
+    with ExitStack() as opened:
+        owner = _owner(told)
+        if owner is not None:
+            opened.callback(owner.close)
+        gone = _pidfd(told["pid"])
+        if gone is not None:
+            opened.callback(os.close, gone)
+        _take_away(mountpoint, lazy=lazy)
+        if lazy:
+            return
+        if owner is not None:
+            _watch(owner, told["mountpoint"])
+        if gone is not None:
+            _wait_for_end(gone, told)
 
 
 def _ask(mountpoint: str, force: bool) -> dict[str, Any] | None:
@@ -71,8 +79,12 @@ def _owner(told: dict[str, Any]) -> RemoteCaller | None:
         return None
 
 
-def _lives(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+def _pidfd(pid: int) -> int | None:
+    """Something to wait on until the process has ended, even if its number is used again."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
 
 
 def _take_away(mountpoint: str, *, lazy: bool) -> None:
@@ -91,19 +103,23 @@ def _take_away(mountpoint: str, *, lazy: bool) -> None:
 
 def _users(mountpoint: str) -> str:
     """Processes with a file, a program or their current directory in the mount, as far as one may see."""
-    inside = mountpoint.rstrip("/") + "/"
-    found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal():
-            continue
-        links = [f"{entry.path}/cwd", f"{entry.path}/exe"]
-        try:
-            links += [link.path for link in os.scandir(f"{entry.path}/fd")]
-            if any((os.readlink(link) + "/").startswith(inside) for link in links if os.path.lexists(link)):
-                found.append(entry.name)
-        except OSError:
-            continue  # ended meanwhile, or another user's
+    found = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _uses(f"/proc/{pid}", mountpoint)]
     return f" by process {', '.join(found[:8])}" if found else ""
+
+
+def _uses(process: str, mountpoint: str) -> bool:
+    inside = mountpoint.rstrip("/") + "/"
+    try:
+        links = ["cwd", "exe", *(f"fd/{fd}" for fd in os.listdir(f"{process}/fd"))]
+    except OSError:
+        return False  # ended meanwhile, or another user's
+    for link in links:
+        try:
+            if (os.readlink(f"{process}/{link}") + "/").startswith(inside):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _watch(owner: RemoteCaller, mountpoint: str) -> None:
@@ -113,18 +129,12 @@ def _watch(owner: RemoteCaller, mountpoint: str) -> None:
             owner.call(Drain(mount=mountpoint), on_event=on_event)
     except Unavailable:
         pass
-    finally:
-        owner.close()
+    owner.close()  # the process waits for its callers before it ends
 
 
 def _wait_for_end(gone: int, told: dict[str, Any]) -> None:
     """The process commits, closes its files and lets go of the volume before it ends."""
-    try:
-        poll = select.poll()
-        poll.register(gone, select.POLLIN)
-        if not poll.poll(int(_ENDS_WITHIN * 1000)):
-            raise Unavailable(
-                f"process {told['pid']} still works after {_ENDS_WITHIN:.0f} s: look at its log"
-            )
-    finally:
-        os.close(gone)
+    poll = select.poll()
+    poll.register(gone, select.POLLIN)
+    if not poll.poll(int(_ENDS_WITHIN * 1000)):
+        raise Unavailable(f"process {told['pid']} still runs after {_ENDS_WITHIN:.0f} s: see its log")
