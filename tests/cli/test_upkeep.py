@@ -1,4 +1,4 @@
-"""gc, fsck, scrub, dump: what they tell and their exit status; whoever has the volume open."""
+"""gc, fsck, scrub, dump, load: what they tell and their exit status; whoever has the volume open."""
 
 from __future__ import annotations
 
@@ -91,3 +91,21 @@ def test_a_dump_is_whole(reached: Shell) -> None:
 def test_upkeep_of_what_is_no_volume(volume: Shell) -> None:
     for command in ("gc", "fsck", "scrub", "dump"):
         assert "is no volume" in volume.fails(command, "nowhere")
+
+
+def test_a_volume_is_made_again_of_its_packs_and_a_dump(volume: Shell) -> None:
+    body = fill(volume)
+    scratch = volume.graviton.scratch
+    volume.run("dump", str(volume.data), "backup.zst")
+    assert "is a volume already" in volume.fails("load", str(volume.data), "backup.zst")
+    for path in volume.data.glob("namespace.db*"):
+        path.unlink()
+    assert "is no volume" in volume.fails("ls", volume.at("/"))
+    (scratch / "cut").write_bytes((scratch / "backup.zst").read_bytes()[:-20])
+    assert volume.fails("load", str(volume.data), "cut")
+    assert "is no volume" in volume.fails("ls", volume.at("/"))
+    told = volume.json("load", str(volume.data), "backup.zst")
+    assert told["data"] == str(volume.data)
+    assert volume.read("/t/keep") == body
+    assert volume.json("fsck", str(volume.data), "--read-data")["clean"] is True
+    assert "is a directory" in volume.fails("load", "new", str(scratch))
