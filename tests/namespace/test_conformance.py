@@ -11,8 +11,16 @@ from hypothesis import settings
 
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.testing.namespace_suite import attributes, contents, history, model, names, sessions, upkeep
-from gravitonfs.testing.namespace_suite.driver import Store
+from gravitonfs.testing.namespace_suite import (
+    attributes,
+    contents,
+    history,
+    model,
+    names,
+    sessions,
+    tree_model,
+    upkeep,
+)
 
 
 class TestNames(names.NamesSuite): ...
@@ -75,27 +83,50 @@ class TestReap(upkeep.ReapSuite): ...
 class TestUpkeep(upkeep.UpkeepSuite): ...
 
 
-class SqliteFiles(model.FilesModel):
-    def open_store(self) -> Store:
+class Scratch:
+    """A fresh store for each run of a state machine."""
+
+    directory: Path | None = None
+
+    def open_store(self) -> NamespaceStore:
         self.directory = Path(tempfile.mkdtemp(prefix="graviton-namespace-"))
         path = self.directory / "namespace.db"
         NamespaceStore.create(path, VolumeFormat(), bytes(16))
         return NamespaceStore.open(path)
 
+    def remove_store(self) -> None:
+        if self.directory is not None:
+            shutil.rmtree(self.directory)
+
+
+class SqliteFiles(Scratch, model.FilesModel):
     def teardown(self) -> None:
         try:
             super().teardown()
         finally:
-            if hasattr(self, "directory"):
-                shutil.rmtree(self.directory)
+            self.remove_store()
 
 
-TestFilesModel = SqliteFiles.TestCase
-TestFilesModel.settings = model.QUICK
+class SqliteTrees(Scratch, tree_model.TreeModel):
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.remove_store()
 
 
 class LongSqliteFiles(SqliteFiles): ...
 
 
-TestFilesModelLong = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteFiles.TestCase))
-TestFilesModelLong.settings = settings(model.QUICK, max_examples=600)
+class LongSqliteTrees(SqliteTrees): ...
+
+
+TestFilesModel = SqliteFiles.TestCase
+TestFilesModel.settings = model.QUICK
+TestTreeModel = SqliteTrees.TestCase
+TestTreeModel.settings = tree_model.QUICK
+
+TestLongFilesModel = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteFiles.TestCase))
+TestLongFilesModel.settings = settings(model.QUICK, max_examples=600)
+TestLongTreeModel = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteTrees.TestCase))
+TestLongTreeModel.settings = settings(tree_model.QUICK, max_examples=600)

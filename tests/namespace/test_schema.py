@@ -199,6 +199,19 @@ class TestDump:
             NamespaceStore.load(copy, [damage(dump)])
         assert [p.name for p in tmp_path.iterdir() if p.name.startswith("copy")] == []
 
+    def test_the_first_format_is_read_for_ever(self, tmp_path: Path) -> None:
+        copy = tmp_path / "copy.db"
+        NamespaceStore.load(copy, [GOLDEN.with_suffix(".dump").read_bytes()])
+        store = NamespaceStore.open(copy)
+        session = Session(store)
+        assert session.names() == [b"copy", b"directory", b"hard", b"link", b"pipe"]
+        assert session.problems() == []
+        store.close()
+
+    def test_a_newer_schema_is_named(self, dump: bytes, tmp_path: Path) -> None:
+        with pytest.raises(FormatError, match="schema 9, and this version knows up to 1"):
+            NamespaceStore.load(tmp_path / "x.db", [dump.replace(b'"schema":1', b'"schema":9')])
+
     def test_numbers_go_on_behind_those_of_the_dump(self, dump: bytes, tmp_path: Path) -> None:
         copy = tmp_path / "copy.db"
         NamespaceStore.load(copy, [dump])

@@ -101,33 +101,44 @@ def _inward(value: Any) -> Any:
 
 
 def load(path: Path, pieces: Iterable[bytes]) -> None:
-    """A fresh database at ``path`` from a dump; nothing is there unless the dump is whole. Durable."""
+    """A fresh database at ``path`` from a dump; nothing is there unless the dump is whole. Durable.
+
+    A dump of an older schema goes into tables of that schema, which are then brought up to date.
+    """
     path = path.absolute()
     if path.exists():
         raise Exists(f"{path} exists already")
     draft = path.with_name(path.name + ".loading")
     _discard(draft)
     try:
-        engine = schema.create_file(draft)
+        lines = _split(pieces)
+        first = next(lines, b"")
+        found = _schema_of(first)
+        engine = schema.create_file(draft, schema.STEPS[:found])
         try:
             engine.begin()
-            _fill(engine, _split(pieces))
+            _fill(engine, first, lines)
             _settle(engine)
             engine.commit()
+            schema.migrate(engine)
             engine.checkpoint("TRUNCATE")
         finally:
             engine.close()
-        fd = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync_file(draft)
         os.rename(draft, path)
     except DatabaseError as error:
         raise translate(error) from error
     finally:
         _discard(draft)
     schema.sync_directory(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _discard(path: Path) -> None:
@@ -146,23 +157,17 @@ def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise Damaged("the dump is cut off in the middle of a line")
 
 
-def _fill(engine: SqliteEngine, lines: Iterator[bytes]) -> None:
-    digest = blake3()
+def _fill(engine: SqliteEngine, first: bytes, lines: Iterator[bytes]) -> None:
+    digest = blake3(first)
     insert = ""
     width = 0
-    for count, line in enumerate(lines):
-        try:
-            value = _decode(line)
-        except msgspec.DecodeError as error:
-            raise Damaged(f"line {count + 1} of the dump cannot be read: {error}") from error
+    for count, line in enumerate(lines, 1):
+        value = _parse(line, count)
         if isinstance(value, dict):
             if "end" in value:
                 _check_end(value, count, digest.hexdigest(), lines)
                 return
-            if count == 0:
-                _check_header(value)
-            else:
-                insert, width = _insertion(value)
+            insert, width = _insertion(engine, value)
         elif not isinstance(value, list) or not insert or len(value) != width:
             raise Damaged(f"line {count + 1} of the dump does not belong there")
         else:
@@ -171,14 +176,30 @@ def _fill(engine: SqliteEngine, lines: Iterator[bytes]) -> None:
     raise Damaged("the dump is cut off: its last line is missing")
 
 
-def _check_header(value: dict[str, Any]) -> None:
-    if value.get("graviton-dump") != VERSION:
+def _parse(line: bytes, count: int) -> Any:
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        raise Damaged(f"line {count + 1} of the dump cannot be read: {error}") from error
+
+
+def _schema_of(first: bytes) -> int:
+    """The schema that the first line tells."""
+    value = _parse(first, 0)
+    if not isinstance(value, dict) or "graviton-dump" not in value:
+        raise Damaged("line 1 of the dump does not belong there: is it a dump?")
+    if value["graviton-dump"] != VERSION:
         raise FormatError(
-            f"the dump has format {value.get('graviton-dump')}, and this version reads {VERSION}:"
+            f"the dump has format {value['graviton-dump']}, and this version reads {VERSION}:"
             " use the graviton that made it"
         )
-    if value.get("schema") != schema.SCHEMA_VERSION:
-        raise FormatError(f"the dump has schema {value.get('schema')}, this version {schema.SCHEMA_VERSION}")
+    found = value.get("schema")
+    if not isinstance(found, int) or not 1 <= found <= schema.SCHEMA_VERSION:
+        raise FormatError(
+            f"the dump has schema {found}, and this version knows up to {schema.SCHEMA_VERSION}:"
+            " use the graviton that made it"
+        )
+    return found
 
 
 def _check_end(value: dict[str, Any], count: int, digest: str, lines: Iterator[bytes]) -> None:
@@ -188,13 +209,13 @@ def _check_end(value: dict[str, Any], count: int, digest: str, lines: Iterator[b
         raise Damaged("the dump goes on behind its last line")
 
 
-def _insertion(value: dict[str, Any]) -> tuple[str, int]:
+def _insertion(engine: SqliteEngine, value: dict[str, Any]) -> tuple[str, int]:
     table, columns = value.get("table"), value.get("columns")
-    known = [column.strip().rstrip("%") for column in TABLES.get(str(table), "").split(",")]
-    if columns != known:
-        raise FormatError(f"the dump has a table {table!r} with columns that this version does not know")
-    marks = ", ".join("?" * len(known))
-    return f"INSERT INTO {table} ({', '.join(known)}) VALUES ({marks})", len(known)
+    known = engine.columns(table) if isinstance(table, str) else []
+    if not known or not isinstance(columns, list) or sorted(columns) != sorted(known):
+        raise FormatError(f"the dump has a table {table!r} with columns that its schema does not have")
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", len(columns)
 
 
 def _settle(engine: SqliteEngine) -> None:

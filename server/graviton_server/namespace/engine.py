@@ -67,6 +67,11 @@ class SqliteEngine:
         for statement in statements(sql):
             self.execute(statement)
 
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table; none where there is no such table."""
+        rows = self.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        return [row[0] for row in rows]
+
     def checkpoint(self, mode: str) -> None:
         self.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
 
@@ -92,6 +97,13 @@ class SqliteEngine:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def integrity(execute: Execute) -> Iterator[str]:
+    """What SQLite itself finds wrong with the database's structure."""
+    for (finding,) in execute("PRAGMA quick_check(20)"):
+        if finding != "ok":
+            yield finding
 
 
 def statements(sql: str) -> Iterator[str]:

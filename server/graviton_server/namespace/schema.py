@@ -39,6 +39,7 @@ _REGION = """
     data BLOB NOT NULL"""
 _XATTR = "ino INTEGER NOT NULL, name BLOB NOT NULL, born INTEGER NOT NULL, value BLOB NOT NULL"
 
+# Key columns come first everywhere: older SQLite releases misjudge other tables without rowid in quick_check.
 VERSION_1: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE volumes (
@@ -56,10 +57,14 @@ CREATE INDEX inodes_history_content ON inodes_history (content) WHERE content <>
 
 CREATE TABLE names ({_NAME}, PRIMARY KEY (parent, name)) WITHOUT ROWID;
 CREATE INDEX names_ino ON names (ino);
-CREATE TABLE names_history ({_NAME}, died INTEGER NOT NULL, PRIMARY KEY (parent, name, died)) WITHOUT ROWID;
+CREATE TABLE names_history (
+    parent INTEGER NOT NULL, name BLOB NOT NULL, died INTEGER NOT NULL, ino INTEGER NOT NULL,
+    born INTEGER NOT NULL, PRIMARY KEY (parent, name, died)) WITHOUT ROWID;
 
 CREATE TABLE xattrs ({_XATTR}, PRIMARY KEY (ino, name)) WITHOUT ROWID;
-CREATE TABLE xattrs_history ({_XATTR}, died INTEGER NOT NULL, PRIMARY KEY (ino, name, died)) WITHOUT ROWID;
+CREATE TABLE xattrs_history (
+    ino INTEGER NOT NULL, name BLOB NOT NULL, died INTEGER NOT NULL, born INTEGER NOT NULL,
+    value BLOB NOT NULL, PRIMARY KEY (ino, name, died)) WITHOUT ROWID;
 
 CREATE TABLE contents ({_CONTENT.format(key="PRIMARY KEY")});
 CREATE INDEX contents_base ON contents (base) WHERE base <> 0;
@@ -70,8 +75,9 @@ CREATE INDEX contents_history_id ON contents_history (id, died);
 CREATE INDEX contents_history_base ON contents_history (base) WHERE base <> 0;
 
 CREATE TABLE regions ({_REGION}, PRIMARY KEY (content, region, seq)) WITHOUT ROWID;
-CREATE TABLE regions_history ({_REGION}, died INTEGER NOT NULL,
-    PRIMARY KEY (content, region, seq, died)) WITHOUT ROWID;
+CREATE TABLE regions_history (
+    content INTEGER NOT NULL, region INTEGER NOT NULL, seq INTEGER NOT NULL, died INTEGER NOT NULL,
+    born INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (content, region, seq, died)) WITHOUT ROWID;
 
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, volume INTEGER NOT NULL, label TEXT NOT NULL, incarnation INTEGER NOT NULL,
@@ -129,8 +135,8 @@ def migrate(engine: SqliteEngine, steps: tuple[Step, ...] = STEPS) -> int:
     return found
 
 
-def create_file(path: Path) -> SqliteEngine:
-    """An empty database of the newest schema; its name is not yet durable."""
+def create_file(path: Path, steps: tuple[Step, ...] = STEPS) -> SqliteEngine:
+    """An empty database of the newest schema (or an older one); its name is not yet durable."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -145,7 +151,7 @@ def create_file(path: Path) -> SqliteEngine:
         connection.close()
     engine = SqliteEngine(path)
     try:
-        migrate(engine)
+        migrate(engine, steps)
     except BaseException:
         engine.close()
         raise

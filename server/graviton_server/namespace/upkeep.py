@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from graviton_server.namespace import checking, contents, dumping, reaping, regions
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.contents import Content
-from graviton_server.namespace.engine import DatabaseError, Execute, translate
+from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
 from graviton_server.namespace.history import keep_content
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.extents import EXTENT_SIZE, REGION, unpack_row
@@ -269,7 +269,8 @@ class SqlUpkeep:
 
     def check(self) -> Iterator[Problem]:
         with self._snapshot() as execute:
-            yield from checking.problems(execute)
+            broken = [Problem(f"the database: {what}", Ino(0), ContentId(0)) for what in integrity(execute)]
+            yield from broken or checking.problems(execute)
 
     def dump(self) -> Iterator[bytes]:
         self._store.note_version()
