@@ -108,7 +108,9 @@ class Upload:
         absent = place.attr is None and b"If-None-Match" in request.headers
         with self._locks.steady():
             self._locks.check(request.path, tokens, request.principal, member=place.attr is None)
-            return staged.publish(parent, place.name, expect=expect, absent=absent, mtime_ns=mtime)
+            return staged.publish(
+                parent, place.name, expect=expect, absent=absent, mtime_ns=mtime, new=place.attr is None
+            )
 
 
 def _expected_length(request: Request) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from msgspec import structs
 from typing_extensions import Buffer
 
 from gravitonfs.content.ingest import Ingest
@@ -11,7 +12,7 @@ from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import content_hasher
 from gravitonfs.core.ids import NO_INO, Ino
-from gravitonfs.errors import FileTooLarge, GravitonError, Internal, NoSpace, Unavailable
+from gravitonfs.errors import Exists, FileTooLarge, GravitonError, Internal, NoSpace, Unavailable
 from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
 
 _WAIT = 60.0
@@ -81,36 +82,51 @@ class StagedFile:
         absent: bool = False,
         mtime_ns: int | None = None,
         durable: bool = True,
+        new: bool = False,
     ) -> Attr:
-        """Give it the name, atomically, and wait until that is durable. See ``ops.Publish``."""
-        last: list[Op] = [Publish(self.ino, parent, name, expect, absent)]
-        if mtime_ns is not None:
-            last.insert(0, SetAttr(self.ino, mtime_ns=mtime_ns))
-        if self._stream is None:
-            attr = self._publish_small(tuple(last), durable=durable)
-        else:
+        """Give it the name, atomically, and wait until that is durable. See ``ops.Publish``.
+
+        ``new``: the caller has just seen that nothing has the name, so a small file is tried as a
+        plain creation first, which costs the namespace less.
+        """
+        dated = () if mtime_ns is None else (SetAttr(self.ino, mtime_ns=mtime_ns),)
+        publish = Publish(self.ino, parent, name, expect, absent)
+        if self._stream is not None:
             self._stream.flush(seal=True)
-            attr = self._ingest.session.submit(tuple(last), durable=durable)[-1]
+            attr = self._ingest.session.submit((*dated, publish), durable=durable)[-1]
+        else:
+            attr = self._publish_small(publish, dated, durable=durable, new=new and expect is None)
         self._open = False
         if not isinstance(attr, Attr):
             raise Internal(f"Publish was answered with {attr!r}")
         return attr
 
-    def _publish_small(self, last: tuple[Op, ...], *, durable: bool) -> Result:
+    def _publish_small(
+        self, publish: Publish, dated: tuple[SetAttr, ...], *, durable: bool, new: bool
+    ) -> Result:
         data = b"".join(self._small)
         hasher = content_hasher()
         hasher.update(data)
         digest = hasher.digest() if data else None
         pieces = self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
 
-        def ops(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
-            if not extents:
-                return (self._create, *last)
-            return (self._create, Write(self.ino, extents, len(data), 0, digest), *last)
+        def made(create: Create, extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
+            return (create, *written, *dated)
 
-        attr = self._ingest.commit_pieces(pieces, ops, durable=durable)[-1]
+        def created(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            return made(structs.replace(self._create, parent=publish.parent, name=publish.name), extents)
+
+        def published(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            return (*made(self._create, extents), publish)
+
         self.digest = digest
-        return attr
+        if new:
+            try:
+                return self._ingest.commit_pieces(pieces, created, durable=durable)[-1]
+            except Exists:
+                pass  # somebody has been faster: the name is taken over, or the caller's condition fails
+        return self._ingest.commit_pieces(pieces, published, durable=durable)[-1]
 
     def abort(self) -> None:
         """Leave nothing behind. Idempotent."""
