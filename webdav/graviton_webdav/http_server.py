@@ -33,7 +33,8 @@ log = logging.getLogger("graviton.webdav")
 
 IDLE_TIMEOUT = 75
 """Seconds a connection may keep silent, between requests or inside one."""
-_THREADS = 32
+_THREADS = 16
+_THREADS_MAX = 256
 _BACKLOG = 256
 _LINGER_MS = 20
 """How long a worker waits for a connection's next request before the selector gets it."""
@@ -244,7 +245,18 @@ class DavHTTPConnection(HTTPConnection):
 
 
 class Workers(ThreadPool):
-    """cheroot's pool, except that at the end a worker that only writes is cut off as well."""
+    """cheroot's pool, but it grows while all are busy: slow uploads must not hold up everybody else.
+
+    At the end a worker that only writes is cut off as well.
+    """
+
+    _threads: list[threading.Thread]
+    _spawn_worker: Callable[[], threading.Thread]
+
+    def put(self, obj: object) -> None:
+        super().put(obj)
+        if self.qsize > self.idle and len(self._threads) < self.max:
+            self._threads.append(self._spawn_worker())
 
     @staticmethod
     def _force_close(conn: DavHTTPConnection | None) -> None:
@@ -268,7 +280,7 @@ class DavHTTPServer(HTTPServer):
 
     def __init__(self, address: tuple[str, int], application: Application) -> None:
         super().__init__(address, Gateway, minthreads=_THREADS, server_name="Graviton")
-        self.requests = Workers(self, min=_THREADS, max=_THREADS)
+        self.requests = Workers(self, min=_THREADS, max=_THREADS_MAX)
         self.application = application
         self._serving: threading.Thread | None = None
 
