@@ -107,4 +107,5 @@ class Rig:
         return self.path / pack_key(row.uuid)
 
     def assert_sound(self) -> None:
-        assert self.maintenance.check(read_data=True).findings == ()
+        findings = self.maintenance.check(read_data=True).findings
+        assert not findings, findings

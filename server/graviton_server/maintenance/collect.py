@@ -15,12 +15,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from graviton_server.maintenance.marking import Mark, PackMark, mark_live, pack_rows
+from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
-from graviton_server.packs.format import pack_key
 from gravitonfs.core.ids import BlockId, PackNumber
-from gravitonfs.errors import NotFound
 from gravitonfs.ports.packs import PackRow, PackState
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,8 @@ def collect(
     dead = dead_packs(mark)
     if dry_run:
         waiting = [row for row in unfinished(stores, caution) if row.state is not PackState.LIVE]
-        freed = Freed(len(dead), 0, _length(stores, [pack.row for pack in dead] + waiting), 0)
+        going = [pack.row for pack in dead] + waiting
+        freed = Freed(len(dead), 0, sum(object_length(stores, row) for row in going), 0)
     else:
         freed = give_up(stores, [pack.row.number for pack in dead], mark, work, caution)
     report = Collected(
@@ -137,19 +137,8 @@ def delete_pack(stores: Stores, row: PackRow) -> int:
     """Returns how many bytes that has given back. Repeating any part of it is harmless."""
     if row.state is not PackState.DELETING and not stores.packs.deleting(row.number):
         return 0
-    size = _length(stores, [row])
+    size = object_length(stores, row)
     stores.blocks.delete_pack(row.number)
     stores.packs.deleted(row.number)
     log.debug("pack %d is deleted, %d bytes", row.number, size)
     return size
-
-
-def _length(stores: Stores, rows: Iterable[PackRow]) -> int:
-    """What the packs take, by their targets."""
-    total = 0
-    for row in rows:
-        try:
-            total += stores.target.head(pack_key(row.uuid)).length
-        except NotFound:
-            pass
-    return total

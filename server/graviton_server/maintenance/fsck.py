@@ -8,7 +8,7 @@ from typing import Final
 
 from graviton_server.maintenance.damage import damaged_files
 from graviton_server.maintenance.marking import Mark, mark_live, pack_rows
-from graviton_server.maintenance.objects import adopt, check_objects, unclaimed_finding
+from graviton_server.maintenance.objects import adopt, check_objects, object_length, unclaimed_finding
 from graviton_server.maintenance.reports import Checked, Finding
 from graviton_server.maintenance.scrub import check_loose, check_pack
 from graviton_server.maintenance.stores import Stores
@@ -164,8 +164,9 @@ class _Check:
             found: list[Finding] = []
             check_pack(self._stores, row, found, damaged)
             self._findings.extend(found)
-            done += row.length
-            self._work.spend(row.length)
+            size = row.length or object_length(self._stores, row)
+            done += size
+            self._work.spend(size)
         check_loose(self._stores, damaged)
         self._bytes_read += done + self._stores.loose.loose_bytes()
         self._read_each({block: PackNumber(0) for block in damaged - self._bad})

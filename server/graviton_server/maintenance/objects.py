@@ -14,7 +14,7 @@ from graviton_server.packs.footers import read_trailer
 from graviton_server.packs.format import Records, pack_key
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import Damaged, NotFound
-from gravitonfs.ports.packs import PackRegistry, PackState
+from gravitonfs.ports.packs import PackRegistry, PackRow, PackState
 from gravitonfs.ports.target import Target
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def check_objects(stores: Stores) -> tuple[list[Finding], list[str]]:
         length = lengths.pop(key, None)
         if row.state is not PackState.LIVE or not row.length:
             continue
-        if length is None and _exists(stores, key):
+        if length is None and object_length(stores, row):
             continue
         if length is None:
             findings.append(
@@ -41,7 +41,7 @@ def check_objects(stores: Stores) -> tuple[list[Finding], list[str]]:
         elif length != row.length:
             what = f"a pack has {length} bytes where {row.length} were stored"
             findings.append(Finding(kind="pack-damaged", what=what, pack=row.number, key=key))
-    return findings, [key for key in sorted(lengths) if _exists(stores, key)]
+    return findings, [key for key in sorted(lengths) if _length(stores, key)]
 
 
 def unclaimed_finding(key: str) -> Finding:
@@ -49,12 +49,16 @@ def unclaimed_finding(key: str) -> Finding:
     return Finding(kind="unclaimed", what=what, key=key)
 
 
-def _exists(stores: Stores, key: str) -> bool:
+def object_length(stores: Stores, row: PackRow) -> int:
+    """What a pack takes on its target now; 0 when it is not there."""
+    return _length(stores, pack_key(row.uuid))
+
+
+def _length(stores: Stores, key: str) -> int:
     try:
-        stores.target.head(key)
+        return stores.target.head(key).length
     except NotFound:
-        return False
-    return True
+        return 0
 
 
 def adopt(registry: PackRegistry, target: Target, owner: str, keys: Sequence[str]) -> int:

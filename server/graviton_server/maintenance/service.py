@@ -169,14 +169,17 @@ class Maintenance:
 
     def dump(self, sink: backup.Sink, work: Work | None = None) -> Dumped:
         """``graviton dump``: the namespace, compressed, into ``sink``."""
+        work = work or Work()
         with self._turn:
-            return backup.dump(self._stores, sink, work or Work())
+            self._reap(work)  # what nothing names any more would be missed when the dump is loaded
+            return backup.dump(self._stores, sink, work)
 
     def retain_dump(self, name: str, work: Work | None = None) -> Dumped:
         """A dump kept with the volume: what it names is not collected while it is there."""
+        work = work or Work()
         with self._turn:
-            path = self._dumps / (name + backup.SUFFIX)
-            return backup.dump_to_file(self._stores, path, work or Work())
+            self._reap(work)
+            return backup.dump_to_file(self._stores, self._dumps / (name + backup.SUFFIX), work)
 
     def figures(self, work: Work | None = None) -> Figures:
         """``graviton info``. Reads the whole map once after a change, else answers from memory."""
