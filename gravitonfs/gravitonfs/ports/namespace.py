@@ -94,7 +94,7 @@ class Namespace(Protocol):
         with an empty batch that is all it does. A batch that fails is answered with a Failure, uses
         its number, and stops none of those behind it. Refusals raise, use no number and leave that
         batch and those behind it unapplied: MissingBlocks, Gap, Fenced, Unavailable, and NoSpace
-        where the database has no room.
+        where the database has no room. A durable call whose commit fails is refused whole.
         """
 
     def grant(self, count: int) -> range:

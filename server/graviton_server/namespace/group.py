@@ -98,6 +98,14 @@ class Group:
             self.restart()
         return translate(error)
 
+    def drop(self, session: Session, last: int) -> None:
+        """Forget a session's batches after ``last``; the next restart leaves them out."""
+        self.entries = [
+            entry
+            for entry in self.entries
+            if isinstance(entry, Called) or entry.session is not session or entry.batch.number <= last
+        ]
+
     def restart(self) -> None:
         """Apply everything since the last commit again, in a new transaction."""
         self.restarts += 1

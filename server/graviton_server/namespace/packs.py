@@ -34,10 +34,12 @@ _LOOSE_PAGE: Final = "SELECT id, codec, plain_length, payload FROM loose ORDER B
 _LOOSE_DROP: Final = "DELETE FROM loose WHERE id = ? RETURNING length(payload)"
 _LOOSE_BYTES: Final = "SELECT coalesce(sum(length(payload)), 0), count(*) FROM loose"
 _LOOSE_IDS: Final = "SELECT id FROM loose ORDER BY n"
-_IN: Final = 64
-_LOOSE_GET: Final = (
-    "SELECT id, codec, plain_length, payload FROM loose WHERE id IN (" + ", ".join("?" * _IN) + ")"
-)
+_WIDTHS: Final = (1, 8, 64)
+_LOOSE_GET: Final = {
+    width: "SELECT id, codec, plain_length, payload FROM loose WHERE id IN (" + ", ".join("?" * width) + ")"
+    for width in _WIDTHS
+}
+"""A few statements, whatever the number of ids."""
 
 _LIVE: Final = PackState.LIVE.value
 
@@ -193,10 +195,13 @@ class SqlLoose:
         if not self.count:
             return found
         with self._store.reading() as execute:
-            for start in range(0, len(ids), _IN):
-                part = list(ids[start : start + _IN])
-                part.extend(part[:1] * (_IN - len(part)))  # one statement whatever the number of ids
-                for row in execute(_LOOSE_GET, part):
+            start = 0
+            while start < len(ids):
+                part = list(ids[start : start + _WIDTHS[-1]])
+                start += len(part)
+                width = next(width for width in _WIDTHS if width >= len(part))
+                part.extend(part[:1] * (width - len(part)))
+                for row in execute(_LOOSE_GET[width], part):
                     found[row[0]] = Block._make(row)
         return found
 

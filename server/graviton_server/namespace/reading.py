@@ -14,7 +14,7 @@ from graviton_server.namespace import records, regions
 from graviton_server.namespace.engine import DatabaseError, translate
 from graviton_server.namespace.sessions import Recorded, Session
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
-from gravitonfs.errors import Invalid, NoAttribute, NotADirectory, NotFound, Stale
+from gravitonfs.errors import GravitonError, Invalid, NoAttribute, NotADirectory, NotFound, Stale
 from gravitonfs.ports.namespace import (
     Change,
     ContentInfo,
@@ -87,17 +87,27 @@ class SqlNamespace:
                 listeners = session.others
                 store.check_readable()
                 apply = store.applier.apply
+                last = session.last
                 for batch in batches:
                     done.append(apply(session, batch, told))
-                if batches:
+                if durable:
+                    self._commit(last, told)
+                elif batches:
                     store.applied()
-            if durable:
-                store.commit_through(session)
         finally:
             if told:
                 for listener in listeners:
                     listener(told)
         return [session.reply(found) for found in done]
+
+    def _commit(self, last: int, told: list[Change]) -> None:
+        """Or else nothing of the call has happened: the caller may give its batches up. Lock held."""
+        try:
+            self._store.commit()
+        except GravitonError:
+            told.clear()
+            self._store.take_back(self._session, last)
+            raise
 
     def grant(self, count: int) -> range:
         return self._store.grant(count)

@@ -78,6 +78,11 @@ class Session:
             f"the answer of batch {number} is no longer kept: the session has moved on to {self.last}"
         )
 
+    def forget_after(self, number: int) -> None:
+        self.last = number
+        while self.recorded and self.recorded[-1][0] > number:
+            self.recorded.pop()
+
     def reply(self, found: Recorded) -> Reply:
         return Reply(found[0], found[1], found[2], self.durable)
 

@@ -185,11 +185,11 @@ class NamespaceStore:
         with self.lock:
             self._commit()
 
-    def commit_through(self, session: Session) -> None:
-        """Everything this session has applied is durable; a commit by another thread counts too."""
-        with self.lock:
-            if session.dirty or self.group.open:
-                self._commit()
+    def take_back(self, session: Session, last: int) -> None:
+        """Undo a session's batches after ``last``, which nobody has seen yet. Lock held."""
+        session.forget_after(last)
+        self.group.drop(session, last)
+        self.group.restart()
 
     def finish_checkpoint(self) -> None:
         """Move the last of the log into the database, so that the next change starts it over."""

@@ -163,21 +163,29 @@ class DurabilitySuite:
         store.set_barrier(lambda: None)
         assert [row.number for row in store.packs.rows()] == numbers
 
-    def test_a_barrier_that_fails_holds_the_commit_back(self, store: Store) -> None:
+    def test_a_commit_that_fails_is_a_refusal(self, store: Store) -> None:
+        """What was applied before stays; the batch that wanted it has not happened, its number is free."""
         from gravitonfs.errors import NoSpace
 
         def barrier() -> None:
             raise NoSpace("no room for packs")
 
+        theirs: list[Change] = []
         session = Session(store)
+        Session(store, "other", listener=theirs.extend)
         ino = session.ino()
+        session.make(b"before")
+        theirs.clear()
         store.set_barrier(barrier)
         with refused(Kind.NO_SPACE):
             session.do(Create(ROOT, b"f", ino, 0o100600, 0, 0), durable=True)
-        assert session.names() == [b"f"]
+        assert session.names() == [b"before"]
+        assert theirs == []
         store.set_barrier(lambda: None)
-        [reply] = session.ns.apply([session.batch()], durable=True)
-        assert reply.durable_through == reply.number
+        session.number -= 1
+        session.do(Create(ROOT, b"g", ino, 0o100600, 0, 0), durable=True)
+        assert session.names() == [b"before", b"g"]
+        assert session.problems() == []
 
     def test_what_was_closed_is_there_again(self, stores: Stores) -> None:
         store = stores.open()
