@@ -44,7 +44,7 @@ ENGINE = OWNER = "engine-0"
 class EngineOptions:
     """Budgets in bytes. ``memory`` is the sum of all of them; parts are shares of it unless given."""
 
-    memory: int = 384 * MIB
+    memory: int = 448 * MIB
     cache: int | None = None
     background: bool = True
     """Run collection, compaction and the rest by itself."""
@@ -57,11 +57,11 @@ class EngineOptions:
 
     @property
     def cache_limit(self) -> int:
-        return self.cache if self.cache is not None else self.memory // 3
+        return self.cache if self.cache is not None else self.memory // 2
 
     @property
     def dirty_limit(self) -> int:
-        return self.memory // 3
+        return self.memory // 4
 
 
 def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:

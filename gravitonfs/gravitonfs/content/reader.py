@@ -20,6 +20,7 @@ from gravitonfs.ports.ops import Attr
 SMALL = 64 << 10
 """A file up to this size is read together with its neighbours in the pack."""
 NEAR_SPAN = 1 << 20
+CLUSTER = 1 << 20
 _MAPS_MAX = 64
 _GROUP = 4 << 20
 """Plain bytes fetched by one worker at a time while reading ahead."""
@@ -38,8 +39,11 @@ class Fetcher:
         self._lock = threading.Lock()
         self._flying: dict[BlockId, Future[None]] = {}
 
-    def block(self, block: BlockId, hint: PackNumber, *, small: bool) -> Buffer:
-        """One block, from the cache, from whoever is fetching it, or from the store."""
+    def block(self, block: BlockId, hint: PackNumber, *, small: bool = False) -> Buffer:
+        """One block, from the cache, from whoever is fetching it, or from the store.
+
+        ``small``: what lies behind it in the pack comes along, in one ranged read.
+        """
         found = self.cache.get(block)
         if found is not None:
             return found
@@ -83,6 +87,17 @@ class Fetcher:
                 group, size = [], 0
         if group:
             self._start(group)
+
+    def together(self, extents: Sequence[Extent]) -> None:
+        """Fetch what is missing of these in one go. Errors are left to whoever reads the block."""
+        wanted = [(e.block, e.hint) for e in extents if e.block not in self.cache]
+        if len(wanted) < 2:
+            return
+        try:
+            for (block, _), data in zip(wanted, self.store.get(wanted), strict=True):
+                self.cache.put(block, data)
+        except GravitonError:
+            return
 
     def _start(self, group: list[tuple[BlockId, PackNumber]]) -> None:
         landed: Future[None] = Future()
@@ -163,6 +178,18 @@ class ContentReader:
             yield piece
             offset = end
 
+    def around(self, offset: int, length: int) -> Buffer:
+        """As ``read``, for a reader that jumps about: fetches the aligned neighbourhood as well.
+
+        A ranged read of 1 MiB takes twice as long as one of a block and makes four later reads hits,
+        where the file is small enough for the caches to keep them.
+        """
+        end = min(offset + length, self.size)
+        if CLUSTER < self.size <= self._fetcher.cache.limit * 4 and offset < end:
+            start = offset // CLUSTER * CLUSTER
+            self._fetcher.together(self._extents(start, min(start + CLUSTER, self.size)))
+        return self.read(offset, length)
+
     def ahead(self, start: int, end: int) -> None:
         """Start fetching what [start, end) needs; returns at once."""
         end = min(end, self.size)
@@ -212,9 +239,15 @@ def _lay_out(parts: list[tuple[Extent, Buffer]], start: int, end: int) -> Buffer
         if extent.offset <= start and extent.end >= end:
             at = start - extent.offset + extent.block_offset
             return memoryview(data)[at : at + end - start]
-    result = bytearray(end - start)
+    pieces: list[Buffer] = []
+    done = start
     for extent, data in parts:
         low, high = max(start, extent.offset), min(end, extent.end)
+        if low > done:
+            pieces.append(bytes(low - done))
         at = low - extent.offset + extent.block_offset
-        result[low - start : high - start] = memoryview(data)[at : at + high - low]
-    return result
+        pieces.append(memoryview(data)[at : at + high - low])
+        done = high
+    if done < end:
+        pieces.append(bytes(end - done))
+    return b"".join(pieces)

@@ -1,0 +1,20 @@
+"""System calls that must fail with one errno."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def refused(*numbers: int) -> Iterator[None]:
+    """The block must end in an OSError with one of these numbers."""
+    names = " or ".join(errno.errorcode[number] for number in numbers)
+    try:
+        yield
+    except OSError as error:
+        found = errno.errorcode.get(error.errno or 0, str(error.errno))
+        assert error.errno in numbers, f"{found} instead of {names}"
+    else:
+        raise AssertionError(f"succeeded instead of {names}")
