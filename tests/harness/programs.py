@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -135,7 +136,7 @@ class Graviton:
 
     def mount(self, source: Path, point: Path, *options: str, **extra: str) -> Running:
         """Mount in the foreground and wait until it answers; ``options`` as in ``-o``."""
-        if not os.path.lexists(point):
+        with contextlib.suppress(FileExistsError):  # a dead mount is there, but cannot be looked at
             point.mkdir()
         more = ["-o", ",".join(options)] if options else []
         running = self.start("mount", source, point, "-f", *more, **extra)

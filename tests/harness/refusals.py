@@ -14,7 +14,7 @@ def refused(*numbers: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        found = errno.errorcode.get(error.errno or 0, str(error.errno))
-        assert error.errno in numbers, f"{found} instead of {names}"
+        if error.errno not in numbers:
+            raise AssertionError(f"{error} instead of {names}") from error
     else:
         raise AssertionError(f"succeeded instead of {names}")

@@ -30,8 +30,10 @@ DRAIN_BYTES = 8 << 20
 DRAIN_SECONDS = 60.0
 _REAP_STEP = 512
 _LOOK_AGAIN = 600.0
-_NEARLY_FULL = 20
-"""With less than this part of the target free, space is given back at once."""
+_NEARLY_FULL = 10
+_NEARLY_FULL_BYTES = 1 << 30
+"""With less than this part of the target free, and less than so much, space is given back at once. Well
+above what the pack store keeps in reserve: writers are refused from there on."""
 
 
 class Settings(NamedTuple):
@@ -206,7 +208,7 @@ class Maintenance:
 
     def _nearly_full(self) -> bool:
         space = self._stores.target.space()
-        return bool(space.capacity) and space.free * _NEARLY_FULL < space.capacity
+        return bool(space.capacity) and space.free < min(space.capacity // _NEARLY_FULL, _NEARLY_FULL_BYTES)
 
     def _settled_changes(self) -> object:
         """Differs once after every change, as soon as that has settled; else now and then."""
