@@ -39,6 +39,12 @@ class Target(Protocol):
     def get(self, key: str, start: int, length: int) -> Buffer:
         """Bytes [start, start + length), fewer only at the object's end. The caller owns the buffer."""
 
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
+        """As ``get`` for several (start, length), ascending and near each other, in one read.
+
+        Each answer is a buffer of its own: keeping one does not keep the others in memory.
+        """
+
     def head(self, key: str) -> ObjectInfo:
         """Raises ``NotFound``."""
 

@@ -33,6 +33,17 @@ class TargetSuite:
         assert bytes(target.get("one", 10, 1)) == b""
         assert bytes(target.get("one", 50, 1)) == b""
 
+    def test_ranges_are_got_together_each_in_a_buffer_of_its_own(self, target: Target) -> None:
+        data = os.urandom(3 << 20)
+        store(target, "packs/ab/x.pack", data)
+        wanted = [(5, 10), (15, 0), (20, 100_000), (100_100, 1), (1 << 20, 1 << 20), ((3 << 20) - 7, 20)]
+        for _ in range(3):  # first, again, and as often read
+            for some in (wanted, wanted[:5], wanted[2:3], wanted[4:]):
+                answers = target.get_ranges("packs/ab/x.pack", some)
+                assert [bytes(one) for one in answers] == [data[at : at + length] for at, length in some]
+        with pytest.raises(NotFound):
+            target.get_ranges("packs/ab/none.pack", wanted)
+
     def test_an_empty_object_exists(self, target: Target) -> None:
         store(target, "empty", b"")
         assert target.head("empty").length == 0

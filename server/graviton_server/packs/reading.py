@@ -20,7 +20,7 @@ from gravitonfs.ports.packs import LooseBlocks
 from gravitonfs.ports.target import AppendTarget
 
 GAP: Final = 64 << 10
-SPAN: Final = 8 << 20
+SPAN: Final = (4 << 20) - (16 << 10)
 
 Wanted = tuple[BlockId, PackNumber]
 
@@ -69,26 +69,21 @@ class PackReading:
         return result
 
     def _read_run(self, wanted: Sequence[Wanted], places: Sequence[Location]) -> Iterator[Buffer]:
-        start = places[0].offset
-        end = places[-1].offset + RECORD_HEADER + places[-1].stored
+        payloads: Sequence[Buffer]
         try:
-            data = memoryview(self._target.get(self._catalog.key(places[0].pack), start, end - start))
+            key = self._catalog.key(places[0].pack)
+            payloads = self._target.get_ranges(key, [(p.offset + RECORD_HEADER, p.stored) for p in places])
         except (NotFound, Damaged):
-            data = memoryview(b"")
+            payloads = [b""] * len(places)
         read = 0
-        for want, place in zip(wanted, places, strict=True):
-            plain = self._open_record(data, place.offset - start, want[0], place)
+        for want, place, payload in zip(wanted, places, payloads, strict=True):
+            plain = self._verified(want[0], place.codec, payload, place.plain)
             if plain is None:
                 plain = self._search(want, place)
             else:
                 read += place.stored
             yield plain
         self._count(len(places), read)
-
-    def _open_record(self, data: memoryview, at: int, block: BlockId, place: Location) -> Buffer | None:
-        """The plain bytes of the record at ``at``, or None when they are not the block's."""
-        payload = data[at + RECORD_HEADER : at + RECORD_HEADER + place.stored]
-        return self._verified(block, place.codec, payload, place.plain)
 
     def _verified(self, block: BlockId, codec: int, payload: Buffer, plain_length: int) -> Buffer | None:
         try:
@@ -130,10 +125,12 @@ class PackReading:
 
     def _read_one(self, block: BlockId, place: Location) -> Buffer | None:
         try:
-            data = self._target.get(self._catalog.key(place.pack), place.offset, RECORD_HEADER + place.stored)
+            payload = self._target.get(
+                self._catalog.key(place.pack), place.offset + RECORD_HEADER, place.stored
+            )
         except (NotFound, Damaged):
             return None
-        plain = self._open_record(memoryview(data), 0, block, place)
+        plain = self._verified(block, place.codec, payload, place.plain)
         if plain is not None:
             self._count(1, place.stored)
         return plain
@@ -150,7 +147,7 @@ class PackReading:
         if payload is None:
             return None
         self._count(1, place.stored)
-        return self._verified(block, place.codec, memoryview(payload), place.plain)
+        return self._verified(block, place.codec, payload, place.plain)
 
     def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
         place = self._locate([(block, hint)])[0]
@@ -161,7 +158,8 @@ class PackReading:
             data = memoryview(self._target.get(self._catalog.key(place.pack), place.offset, length))
         except (NotFound, Damaged):
             data = memoryview(b"")
-        first = self._open_record(data, 0, block, place)
+        payload = data[RECORD_HEADER : RECORD_HEADER + place.stored]
+        first = self._verified(block, place.codec, payload, place.plain)
         if first is None:
             return [(block, self._search((block, hint), place))]
         result = [(block, _own(first, place.codec))]

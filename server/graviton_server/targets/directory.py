@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -48,8 +48,9 @@ class DirectoryTarget:
         self._lock = threading.Lock()
         self._growing: dict[str, WindowedFile] = {}
         self._pool = WindowPool()
-        self._descriptors = DescriptorCache(_DESCRIPTORS)
+        self._descriptors = DescriptorCache(_DESCRIPTORS, self._pool)
         self._worker = ThreadPoolExecutor(2, thread_name_prefix="pack-write")
+        self._tapper = ThreadPoolExecutor(1, thread_name_prefix="pack-hash")
         self._check_store(store_uuid)
         self._sweep_staging()
 
@@ -106,12 +107,15 @@ class DirectoryTarget:
         self._descriptors.drop(str(path))
 
     def get(self, key: str, start: int, length: int) -> Buffer:
+        return self.get_ranges(key, [(start, length)])[0]
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
         growing = self._growing.get(key)
         if growing is not None:
-            return growing.read(start, length)
+            return [growing.read(start, length) for start, length in ranges]
         path = self._path(key)
         try:
-            return self._descriptors.get(str(path)).read(start, length)
+            return self._descriptors.read(str(path), ranges)
         except OSError as error:
             raise translate(error, f"reading {path}") from error
 
@@ -178,6 +182,7 @@ class DirectoryTarget:
                 str(path),
                 self._pool,
                 self._worker,
+                self._tapper,
                 tap,
                 on_first_sync=lambda: self._fsync_names(path),
                 on_close=lambda: self._forget(key),
@@ -199,6 +204,7 @@ class DirectoryTarget:
         for file in left:
             file.close()
         self._worker.shutdown(wait=True)
+        self._tapper.shutdown(wait=True)
         self._descriptors.clear()
 
     def _path(self, key: str) -> Path:
