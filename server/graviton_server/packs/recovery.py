@@ -194,7 +194,8 @@ class Recovery:
             adopted = self._registry.begin(mark.uuid, self._owner, PackState.LIVE)
             row = self._registry.get(adopted)
             if row is not None:
-                _log.warning("pack %s had lost its row and is adopted as %d", key, adopted)
+                # What a process that died had begun and nobody relied on yet: no cause for alarm.
+                _log.info("pack %s had no row yet and is adopted as %d", key, adopted)
                 self.report.adopted += 1
                 self._finish(row)
         if unreadable:
