@@ -255,6 +255,11 @@ class Vfs:
         inode.orphan = True
         return True
 
+    def writing(self, ino: Ino) -> bool:
+        """Somebody has the inode open for writing. Any thread; must not block."""
+        inode = self.files.open_inodes.get(ino)
+        return inode is not None and inode.writers > 0
+
     def changed(self, changes: Sequence[Change]) -> None:
         """For ``attach``: another session changed these. Any thread; sets flags only."""
         self._tick += 1

@@ -105,10 +105,12 @@ class Serving:
             self.service.mounted(where)
             ready()
 
+        forget = self.service.engine.maintenance.ask_writing(mount.vfs.writing)
         try:
             with self._telling(mount):
                 mount.run(answering)
         finally:
+            forget()
             self.service.unmounted(where.path)
 
     def wait(self) -> None:
