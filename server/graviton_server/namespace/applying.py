@@ -104,17 +104,11 @@ class Applier:
         txn.bytes = txn.inodes = 0
         txn.tape = tape
         txn.changes = [] if session.others else None
-        loose_bytes = loose_count = 0
+        loose = self._store.loose
         results: list[Result] = []
         execute("SAVEPOINT batch")
         try:
-            if batch.loose:
-                add = self._store.loose.add
-                for block in batch.loose:
-                    added = add(block)
-                    if added >= 0:
-                        loose_bytes += added
-                        loose_count += 1
+            fresh = loose.insert(batch.loose) if batch.loose else None
             for op in batch.ops:
                 results.append(APPLY[type(op)](txn, op))
         except GravitonError as error:
@@ -135,11 +129,8 @@ class Applier:
         execute("RELEASE batch")
         if txn.inodes or txn.bytes:
             volume.add(txn.bytes, txn.inodes)
-        if loose_count:
-            loose = self._store.loose
-            loose.bytes += loose_bytes
-            loose.count += loose_count
-            self._store.group.bytes += loose_bytes
+        if fresh:
+            self._store.group.bytes += loose.inserted(fresh)
         return tuple(results), None
 
     def _undo(self) -> None:

@@ -15,6 +15,8 @@ from gravitonfs.ports.namespace import ContentKind, Touched
 from gravitonfs.ports.ops import ANY, Append, Attr, Rewrite, Seal, Truncate, Write
 
 _UPDATE: Final = "UPDATE inodes SET size = ?, mtime = ?, ctime = ?, content = ?, version = ? WHERE ino = ?"
+_UPDATE_SAME: Final = "UPDATE inodes SET size = ?, mtime = ?, ctime = ?, version = ? WHERE ino = ?"
+"""With the content left as it is, its index stays untouched."""
 _LIMIT_BASE: Final = "UPDATE contents SET base_limit = ? WHERE id = ?"
 _DROP_BASE: Final = "UPDATE contents SET base = 0, base_limit = 0, depth = 0 WHERE id = ?"
 _OWNER_VERSION: Final = "SELECT ino, size, version FROM inodes WHERE content = ? AND content <> 0"
@@ -75,7 +77,10 @@ def _write(
         mtime = mtime_ns or inode.mtime_ns
         ctime = max(inode.ctime_ns, mtime_ns)
     ino = inode.ino
-    txn.execute(_UPDATE, (size, mtime, ctime, content, version, ino))
+    if content == inode.content:
+        txn.execute(_UPDATE_SAME, (size, mtime, ctime, version, ino))
+    else:
+        txn.execute(_UPDATE, (size, mtime, ctime, content, version, ino))
     txn.bytes += size - inode.size
     if txn.changes is not None:
         txn.tell(Touched.ATTR | Touched.DATA, ino)
@@ -133,7 +138,10 @@ def truncate(txn: Txn, op: Truncate) -> Attr:
         else:
             content = _resize(txn, inode, size)
         txn.bytes += size - inode.size
-    txn.execute(_UPDATE, (size, mtime, ctime, content, version, inode.ino))
+    if content == inode.content:
+        txn.execute(_UPDATE_SAME, (size, mtime, ctime, version, inode.ino))
+    else:
+        txn.execute(_UPDATE, (size, mtime, ctime, content, version, inode.ino))
     txn.tell(Touched.ATTR | Touched.DATA, inode.ino)
     return inode._replace(size=size, mtime_ns=mtime, ctime_ns=ctime, content=content, version=version).attr()
 

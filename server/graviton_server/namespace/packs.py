@@ -1,14 +1,12 @@
-"""Pack rows and loose blocks in the namespace's database."""
+"""Pack rows in the namespace's database."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Invalid, MissingBlocks
-from gravitonfs.ports.blocks import Block
-from gravitonfs.ports.ops import LooseBlock
 from gravitonfs.ports.packs import PackRow, PackState
 
 if TYPE_CHECKING:
@@ -26,20 +24,6 @@ _DELETE: Final = "DELETE FROM packs WHERE number = ?"
 _ROWS: Final = f"SELECT {_COLUMNS} FROM packs WHERE number > ? ORDER BY number LIMIT ?"
 _GET: Final = f"SELECT {_COLUMNS} FROM packs WHERE number = ?"
 _CACHE: Final = "SELECT number, state, relied FROM packs"
-
-_LOOSE_ADD: Final = (
-    "INSERT INTO loose (id, codec, plain_length, payload) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-)
-_LOOSE_PAGE: Final = "SELECT id, codec, plain_length, payload FROM loose ORDER BY n"
-_LOOSE_DROP: Final = "DELETE FROM loose WHERE id = ? RETURNING length(payload)"
-_LOOSE_BYTES: Final = "SELECT coalesce(sum(length(payload)), 0), count(*) FROM loose"
-_LOOSE_IDS: Final = "SELECT id FROM loose ORDER BY n"
-_WIDTHS: Final = (1, 8, 64)
-_LOOSE_GET: Final = {
-    width: "SELECT id, codec, plain_length, payload FROM loose WHERE id IN (" + ", ".join("?" * width) + ")"
-    for width in _WIDTHS
-}
-"""A few statements, whatever the number of ids."""
 
 _LIVE: Final = PackState.LIVE.value
 
@@ -171,70 +155,3 @@ def _row(row: tuple[int, bytes, str, str, int, int, int, int, int]) -> PackRow:
     return PackRow(
         PackNumber(number), uuid, PackState(state), owner, length, blocks, created, relied, changed
     )
-
-
-class SqlLoose:
-    """Implements ``LooseBlocks``. The number of bytes is kept in memory, under the store's lock."""
-
-    def __init__(self, store: NamespaceStore) -> None:
-        self._store = store
-        self.bytes = 0
-        self.count = 0
-
-    def load(self) -> None:
-        self.bytes, self.count = self._store.execute(_LOOSE_BYTES).fetchone()
-
-    def add(self, block: LooseBlock) -> int:
-        """Inside a batch: the bytes added, -1 for a block that is here already. The caller counts."""
-        payload = block.payload
-        row = (block.id, block.codec, block.plain_length, payload)
-        return len(payload) if self._store.execute(_LOOSE_ADD, row).rowcount == 1 else -1
-
-    def loose_get(self, ids: Sequence[BlockId]) -> dict[BlockId, Block]:
-        found: dict[BlockId, Block] = {}
-        if not self.count:
-            return found
-        with self._store.reading() as execute:
-            start = 0
-            while start < len(ids):
-                part = list(ids[start : start + _WIDTHS[-1]])
-                start += len(part)
-                width = next(width for width in _WIDTHS if width >= len(part))
-                part.extend(part[:1] * (width - len(part)))
-                for row in execute(_LOOSE_GET[width], part):
-                    found[row[0]] = Block._make(row)
-        return found
-
-    def loose_page(self, limit_bytes: int) -> list[Block]:
-        page: list[Block] = []
-        size = 0
-        with self._store.reading() as execute:
-            cursor = execute(_LOOSE_PAGE)
-            for row in cursor:
-                size += len(row[3])
-                if page and size > limit_bytes:
-                    break
-                page.append(Block._make(row))
-            cursor.close()
-        return page
-
-    def loose_drop(self, ids: Sequence[BlockId], packs: Sequence[PackNumber] = ()) -> None:
-        store = self._store
-        with store.lock:
-            if packs:
-                store.packs.refused(packs)
-                store.packs.rely(packs, store.clock_ns())
-            store.change(self._drop, tuple(ids))
-
-    def _drop(self, ids: Sequence[BlockId]) -> None:
-        for block in ids:
-            for (length,) in self._store.execute(_LOOSE_DROP, (block,)).fetchall():
-                self.bytes -= length
-                self.count -= 1
-
-    def loose_bytes(self) -> int:
-        return self.bytes
-
-    def ids(self) -> list[BlockId]:
-        with self._store.reading() as execute:
-            return [BlockId(row[0]) for row in execute(_LOOSE_IDS)]

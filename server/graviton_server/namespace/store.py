@@ -20,8 +20,9 @@ from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from graviton_server.namespace.group import Called, Group
 from graviton_server.namespace.historic import HistoricNamespace
+from graviton_server.namespace.loose import SqlLoose
 from graviton_server.namespace.numbers import InodeNumbers
-from graviton_server.namespace.packs import SqlLoose, SqlPacks
+from graviton_server.namespace.packs import SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.roster import Roster
 from graviton_server.namespace.sessions import Session, Volume
