@@ -91,6 +91,7 @@ def test_allprop_can_include_more(dav: Client, home: str) -> None:
         b"<x/>",
         b'<propfind xmlns="DAV:"/>',
         b'<propfind xmlns="DAV:"><allprop/><propname/></propfind>',
+        b"<a>" * 5000 + b"</a>" * 5000,
         b'<!DOCTYPE x [<!ENTITY e "boom">]><propfind xmlns="DAV:"><allprop/></propfind>',
     ],
 )
@@ -218,3 +219,9 @@ def test_quota(dav: Client, home: str) -> None:
     used = dav.propfind(home, f"{DAV}quota-used-bytes", f"{DAV}quota-available-bytes")
     assert int(used.text(home, f"{DAV}quota-used-bytes") or "") >= 1000
     assert statuses(used)[f"{DAV}quota-available-bytes"] == 404, "nobody told this server how much is free"
+
+
+def test_a_property_named_in_the_namespace_of_xml(dav: Client, home: str) -> None:
+    body = b'<propfind xmlns="DAV:"><prop><xml:strange/></prop></propfind>'
+    answer = dav("PROPFIND", home, body, Depth="0")
+    assert statuses(answer) == {"{http://www.w3.org/XML/1998/namespace}strange": 404}

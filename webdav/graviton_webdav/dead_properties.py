@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, ParseError, tostring
+from xml.etree.ElementTree import Element, tostring
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from graviton_webdav.xml_input import parse_xml
 
 PREFIX = b"user.webdav."
 _NAME_MAX = 255
@@ -49,10 +48,7 @@ def from_attributes(attributes: list[tuple[bytes, bytes]]) -> list[DeadProperty]
     for name, value in attributes:
         if not name.startswith(PREFIX):
             continue
-        try:
-            element = fromstring(value, forbid_dtd=True)
-        except (ParseError, DefusedXmlException, ValueError, LookupError):
-            continue
-        if attribute_name(element.tag) == name:
+        element = parse_xml(value)
+        if element is not None and attribute_name(element.tag) == name:
             result.append(DeadProperty(element.tag, tostring(element, encoding="unicode")))
     return result

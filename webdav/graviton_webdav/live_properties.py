@@ -15,6 +15,7 @@ from gravitonfs.ports.ops import Attr
 
 DAV = "{DAV:}"
 APACHE = "{http://apache.org/dav/props/}"
+_XML = "http://www.w3.org/XML/1998/namespace"
 WIN32_MODIFIED = "{urn:schemas-microsoft-com:}Win32LastModifiedTime"
 """What Windows sets after it has written a file; its other times and attributes are dead properties."""
 
@@ -114,6 +115,8 @@ def _make(tag: str, render: Callable[[Shown], str | None]) -> Property:
     namespace, _, local = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)
     if namespace == "DAV:":
         return Property(tag, f"<D:{local}>", f"</D:{local}>", f"<D:{local}/>", render)
+    if namespace == _XML:  # its prefix is fixed and may not be declared otherwise
+        return Property(tag, f"<xml:{local}>", f"</xml:{local}>", f"<xml:{local}/>", render)
     space = f' xmlns:X="{escape(namespace)}"' if namespace else ""
     name = f"X:{local}" if namespace else local
     return Property(tag, f"<{name}{space}>", f"</{name}>", f"<{name}{space}/>", render)

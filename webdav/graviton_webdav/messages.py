@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 from typing_extensions import Buffer
 
 from graviton_webdav.faults import Refused
 from graviton_webdav.paths import Path
+from graviton_webdav.xml_input import parse_xml
 
 if TYPE_CHECKING:
     from graviton_webdav.bodies import Body
@@ -58,10 +57,9 @@ class Request:
         data = self.body.read_all(XML_LIMIT)
         if not data.strip():
             return None
-        try:
-            root: Element = fromstring(data, forbid_dtd=True)
-        except (ParseError, DefusedXmlException, ValueError, LookupError):
-            raise Refused(400, "the body is not well-formed XML") from None
+        root = parse_xml(data)
+        if root is None:
+            raise Refused(400, "the body is not well-formed XML, or not acceptable")
         return root
 
 
