@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 
-from graviton_server.index import Location
+from graviton_server.index import Entry, Location
 from graviton_server.packs.open_pack import OpenPack
 from gravitonfs.core.ids import NO_PACK
 from gravitonfs.errors import GravitonError, NoSpace
@@ -24,6 +24,7 @@ class Lane:
         open_ahead: Callable[[], OpenPack | None],
         retire: Callable[[OpenPack], None],
         give_up: Callable[[OpenPack, GravitonError], None],
+        note: Callable[[Iterable[Entry]], None],
         worker: Executor,
     ) -> None:
         self._pack_size = pack_size
@@ -31,6 +32,7 @@ class Lane:
         self._open_ahead = open_ahead
         self._retire = retire
         self._give_up = give_up
+        self._note = note
         self._worker = worker
         self._turn = threading.Lock()
         self._pack: OpenPack | None = None
@@ -38,11 +40,12 @@ class Lane:
         self._spare_for = NO_PACK
 
     def append(self, blocks: Sequence[Block]) -> list[Location]:
+        """Store the blocks together in one pack."""
         while True:
             pack = self._pack
             if pack is not None:
                 try:
-                    locations = pack.append(blocks, self._pack_size)
+                    locations = pack.append(blocks, self._pack_size, self._note)
                 except NoSpace:
                     raise  # nothing was added
                 except GravitonError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -61,8 +61,11 @@ class OpenPack:
         self.file.append(buffers)
         self.length += sum(memoryview(part).nbytes for part in buffers)
 
-    def append(self, blocks: Sequence[Block], limit: int) -> list[Location] | None:
-        """Add the blocks; None when the pack is closed, or would grow beyond ``limit`` bytes."""
+    def append(
+        self, blocks: Sequence[Block], limit: int, note: Callable[[Iterable[Entry]], None] | None = None
+    ) -> list[Location] | None:
+        """Add the blocks; None when the pack is closed, or would grow beyond ``limit`` bytes. ``note``
+        is told where they are before anybody can seal the pack."""
         with self.lock:
             if self.closed:
                 return None
@@ -83,6 +86,8 @@ class OpenPack:
             add = self.records.add
             for block, location in zip(blocks, locations, strict=True):
                 add(block.id, location.offset, location.stored, location.plain, location.codec)
+            if note is not None:
+                note(zip([block.id for block in blocks], locations, strict=True))
             return locations
 
     @property

@@ -75,22 +75,16 @@ class PackStore:
         return result
 
     def put(self, blocks: Sequence[Block]) -> list[PackNumber]:
-        packs = [
-            None if place is None else place.pack for place in self._catalog.locate([b.id for b in blocks])
-        ]
-        fresh = {block.id: block for block, pack in zip(blocks, packs, strict=True) if pack is None}
-        if fresh:
-            new = list(fresh.values())
-            placed = {
-                block.id: place.pack for block, place in zip(new, self._writing.append(new), strict=True)
-            }
-            packs = [
-                placed[block.id] if pack is None else pack for block, pack in zip(blocks, packs, strict=True)
-            ]
+        places = self._catalog.locate([block.id for block in blocks])
+        if None in places:
+            fresh = {b.id: b for b, place in zip(blocks, places, strict=True) if place is None}
+            new = self._writing.append(list(fresh.values()))
+            placed = dict(zip(fresh, new, strict=True))
+            places = [place or placed[b.id] for b, place in zip(blocks, places, strict=True)]
             with self._lock:
                 self._put += len(new)
-                self._put_bytes += sum(memoryview(block.payload).nbytes for block in new)
-        return [pack for pack in packs if pack is not None]
+                self._put_bytes += sum([place.stored for place in new])
+        return [place.pack for place in places if place is not None]
 
     def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
         return self._reading.get(wanted)

@@ -68,7 +68,15 @@ class PackWriting:
         self.syncs = 0
 
     def _lane(self, pack_size: int) -> Lane:
-        return Lane(pack_size, self._begin, self._begin_ahead, self._retire, self._give_up, self._worker)
+        return Lane(
+            pack_size,
+            self._begin,
+            self._begin_ahead,
+            self._retire,
+            self._give_up,
+            self._catalog.note,
+            self._worker,
+        )
 
     # --- appending ---
 
@@ -81,20 +89,15 @@ class PackWriting:
         self._room.claim(total)
         lane = self._moved if moved else self._small if total < SMALL else self._bulk
         if total <= self._chunk:
-            return self._append(lane, blocks)
+            return lane.append(blocks)
         result: list[Location] = []
         start = size = 0
         for at, length in enumerate(sizes):
             if size + length > self._chunk and at > start:
-                result += self._append(lane, blocks[start:at])
+                result += lane.append(blocks[start:at])
                 start, size = at, 0
             size += length
-        return result + self._append(lane, blocks[start:])
-
-    def _append(self, lane: Lane, blocks: Sequence[Block]) -> list[Location]:
-        locations = lane.append(blocks)
-        self._catalog.note(zip((block.id for block in blocks), locations, strict=True))
-        return locations
+        return result + lane.append(blocks[start:])
 
     def _begin(self) -> OpenPack:
         deadline = time.monotonic() + _SLOT_SECONDS
