@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cheroot.ssl.builtin import BuiltinSSLAdapter
-
 from graviton_webdav.auth import guard_for
 from graviton_webdav.gateway import Counters, Gateway
 from graviton_webdav.http_server import DavHTTPServer, bind_problem
@@ -77,6 +75,8 @@ class WebDavServer:
                 raise Invalid("the WebDAV server is already running")
             server = DavHTTPServer((self._host, self._port), self._gateway)
             if self._tls is not None:
+                from cheroot.ssl.builtin import BuiltinSSLAdapter  # slow to import, seldom needed
+
                 try:
                     server.ssl_adapter = BuiltinSSLAdapter(*map(str, self._tls))
                 except OSError as error:
