@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from cli.preloaded import Preloaded
+from graviton_server.control.service import Service
+from graviton_server.wiring import EngineOptions, open_embedded
 from harness.programs import Graviton
 
 
@@ -70,11 +72,12 @@ def volume(graviton: Graviton, preloaded: Preloaded) -> Shell:
 
 @pytest.fixture(params=["direct", "through the owner"])
 def reached(request: pytest.FixtureRequest, volume: Shell) -> Iterator[Shell]:
-    """Both ways to a volume, for tests that must not see a difference."""
+    """Both ways to a volume, for tests that must not see a difference. The owner is this process."""
     if request.param == "direct":
         yield volume
         return
-    owner = volume.graviton.start("webdav", volume.data, "--listen", "127.0.0.1:0")
-    owner.ready_line()
+    options = EngineOptions(background=False)
+    owner = Service(open_embedded(volume.data, options=options), "test")
+    owner.listen()
     yield volume
-    assert owner.stop() == 0, owner.log_text()
+    owner.close(wait=10)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Shell
-from harness.programs import Running
+from graviton_server.cli.opening import owner as owner_of
+from graviton_server.control.requests import GetCounters
+from harness.programs import Running, environment
 
 
 @pytest.fixture
@@ -110,11 +118,11 @@ def test_profile_counts_requests(volume: Shell, owner: Running) -> None:
     for _ in range(3):
         with urllib.request.urlopen(urllib.request.Request(address, method="OPTIONS")) as answer:
             answer.read()
-    (entry,) = [e for e in volume.json("profile", str(volume.data)) if e["front_end"] == "webdav"]
-    assert entry["count"] == 3
+    (entry,) = volume.json("profile", str(volume.data))
+    assert (entry["front_end"], entry["name"], entry["count"]) == ("webdav", "OPTIONS", 3)
     assert entry["errors"] == 0
     assert entry["seconds"] > 0
-    assert "webdav requests" in volume.run("profile", str(volume.data))
+    assert "webdav OPTIONS" in volume.run("profile", str(volume.data))
     assert volume.json("profile", str(volume.data), "-s", "0.1") == []
 
 
@@ -169,3 +177,49 @@ def test_odd_names_in_json(volume: Shell) -> None:
     (node,) = volume.json("ls", volume.at("/t"))
     assert node["name_base64"] == "/woB"
     assert volume.result("ls", volume.at("/t")).stdout == b"\xff\n\x01\n"
+
+
+def test_after_warmup_reading_needs_no_target(volume: Shell, owner: Running) -> None:
+    volume.write("/f", random.Random(4).randbytes(3 << 20))
+    owner.stop()
+    again = volume.graviton.start("webdav", volume.data, "--listen", "127.0.0.1:0")
+    again.ready_line()
+    volume.run("warmup", volume.at("/f"))
+    assert read_so_far(volume) > 0
+    before = read_so_far(volume)
+    volume.read("/f")
+    assert read_so_far(volume) == before
+    assert again.stop() == 0
+
+
+def read_so_far(shell: Shell) -> float:
+    """Bytes that the owner has read from its target."""
+    caller = owner_of(shell.data)
+    assert caller is not None
+    values = caller.call(GetCounters()).values
+    caller.close()
+    return values["read_bytes"]
+
+
+def test_progress_is_shown_on_a_terminal_only(volume: Shell) -> None:
+    """With rate and time left, on standard error; and taken away at the end."""
+    (volume.graviton.scratch / "f").write_bytes(random.Random(6).randbytes(24 << 20))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "graviton_server", "put", "f", volume.at("/f"), "--json"]
+    env = environment(TERM="xterm", COLUMNS="120")
+    with subprocess.Popen(
+        command, cwd=volume.graviton.scratch, env=env, stdout=subprocess.PIPE, stderr=theirs
+    ) as put:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how the other side's end looks on a terminal
+            while more := os.read(ours, 65536):
+                shown += more
+        os.close(ours)
+        assert put.stdout is not None
+        assert json.loads(put.stdout.read())["bytes"] == 24 << 20
+    assert put.returncode == 0
+    assert b"put" in shown
+    assert re.search(rb"24\.\d|/s", shown)
+    assert re.search(rb"\d:\d\d", shown)
+    assert volume.result("put", "f", volume.at("/g")).stderr == b""

@@ -304,5 +304,7 @@ def test_what_was_done_is_counted(volume: Volume) -> None:
         for _ in range(3):
             client("GET", "/none")
         counters = server.counters()
-        assert (counters.requests, counters.errors) == (3, 0)
+        assert (counters["GET"].requests, counters["GET"].errors) == (3, 0)
+        assert 0 < counters["GET"].slowest <= counters["GET"].seconds
+        assert counters["PUT"].requests == 0
         client.close()

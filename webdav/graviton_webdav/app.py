@@ -94,7 +94,8 @@ class WebDavServer:
         if server is not None:
             server.shut(timeout)
 
-    def counters(self) -> Counters:
+    def counters(self) -> dict[str, Counters]:
+        """By method."""
         return self._gateway.counters()
 
     @property

@@ -30,15 +30,21 @@ from gravitonfs.errors import GravitonError
 log = logging.getLogger("graviton.webdav")
 
 # Names of the methods that a read-only volume refuses.
+_OTHER = "other"
 _WRITING = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK"))
 
 
 class Counters(NamedTuple):
     """Since the start; ``errors`` without clients' own mistakes, ``seconds`` until the answer began."""
 
-    requests: int
-    errors: int
-    seconds: float
+    requests: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0
+
+    def and_one(self, spent: float, *, failed: bool) -> Counters:
+        slowest = max(self.slowest, spent)
+        return Counters(self.requests + 1, self.errors + failed, self.seconds + spent, slowest)
 
 
 class Gateway:
@@ -69,11 +75,12 @@ class Gateway:
         }
         self._allowed = ", ".join(m for m in self._methods if not (self._read_only and m in _WRITING))
         self._lock = threading.Lock()
-        self._counters = Counters(0, 0, 0.0)
+        self._counters = dict.fromkeys((*self._methods, _OTHER), Counters())
         self.busy = 0
 
-    def counters(self) -> Counters:
-        return self._counters
+    def counters(self) -> dict[str, Counters]:
+        """By method."""
+        return dict(self._counters)
 
     def __call__(self, http: DavHTTPRequest, body: Body) -> Response:
         """The answer to one request; every error becomes one."""
@@ -88,9 +95,10 @@ class Gateway:
         finally:
             with self._lock:
                 self.busy -= 1
-                requests, errors, seconds = self._counters
                 spent = time.perf_counter() - started
-                self._counters = Counters(requests + 1, errors + (status >= 500), seconds + spent)
+                method = http.method.decode("ascii", "replace")
+                method = method if method in self._methods else _OTHER
+                self._counters[method] = self._counters[method].and_one(spent, failed=status >= 500)
 
     def _answered(self, http: DavHTTPRequest, body: Body) -> Response:
         try:

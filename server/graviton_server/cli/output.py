@@ -57,8 +57,12 @@ def show_name(name: bytes) -> str:
     """For a terminal: control characters would do things to it, so they are shown as escapes there."""
     text = os.fsdecode(name)
     if sys.stdout.isatty():
-        text = "".join(c if c.isprintable() else c.encode("utf-8", "surrogateescape").hex("?") for c in text)
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
     return text
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def rows(cells: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,27 +23,26 @@ from gravitonfs.core.units import format_size
 from gravitonfs.errors import Locked
 
 if TYPE_CHECKING:
-    from graviton_server.wiring import EngineOptions
+    from graviton_server.wiring import Engine, EngineOptions
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
     from gravitonfs.fuse.mount import Mount
     from gravitonfs.ports.namespace import Claims, Listener
 
 _COMMANDS_FINISH_WITHIN = 10.0
+_COMMANDS_WAITED_FOR = 5.0
+_AGAIN_AFTER = 0.05
 _TELL_EVERY = 1.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SERVERS = ("up", "mount", "webdav")
+"""Roles that keep a volume open until they are told to end."""
 
 
 class Serving:
     """One open volume and what serves it. A context manager: leaving it stores everything."""
 
     def __init__(self, data: Path, role: str, choices: Choices, *, create: bool = False) -> None:
-        from graviton_server.wiring import open_embedded
-
-        try:
-            engine = open_embedded(data, create=create, options=_engine_options(choices))
-        except Locked as locked:
-            raise Locked(_who_has(data, locked)) from None
-        self.service = Service(engine, role)
+        self.service = Service(_open(data, _engine_options(choices), create=create), role)
         self._choices = choices
         self._ends = ExitStack()
         self._ends.callback(self.service.close, wait=_COMMANDS_FINISH_WITHIN)
@@ -58,7 +58,13 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._be_patient)
         self._ends.close()
+
+    def _be_patient(self, number: int, _: FrameType | None) -> None:
+        """Another Ctrl-C does not make it quicker, and must not lose anything."""
+        output.say(f"still storing, {format_size(self.service.pending_bytes())} left")
 
     def serve_webdav(self, host: str, port: int, users: Path | None) -> str:
         """Start the gateway; returns its address."""
@@ -120,7 +126,7 @@ class Serving:
         def stopping(number: int, _: FrameType | None) -> None:
             stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _STOP_SIGNALS:
             signal.signal(number, stopping)
         while not stop.wait(3600):
             pass
@@ -188,15 +194,29 @@ def _engine_options(choices: Choices) -> EngineOptions:
     )
 
 
-def _who_has(data: Path, locked: Locked) -> str:
-    """Which process, and what it was started as."""
+def _open(data: Path, options: EngineOptions, *, create: bool) -> Engine:
+    """Waits a moment for a command that has the volume open; for another server it would be in vain."""
+    from graviton_server.wiring import open_embedded
+
+    give_up = time.monotonic() + _COMMANDS_WAITED_FOR
+    while True:
+        try:
+            return open_embedded(data, create=create, options=options)
+        except Locked as locked:
+            role, sentence = _who_has(data, locked)
+            if role in SERVERS or time.monotonic() > give_up:
+                raise Locked(sentence) from None
+        time.sleep(_AGAIN_AFTER)
+
+
+def _who_has(data: Path, locked: Locked) -> tuple[str, str]:
+    """What the process that has the volume was started as, and the sentence that names it."""
     try:
         caller = RemoteCaller(data)
     except NobodyThere:
-        return f"{locked}: wait until it has ended, or stop it"
+        return "", f"{locked}: wait until it has ended, or stop it"
     role, pid = caller.owner.role, caller.owner.pid
     caller.close()
-    return (
-        f"{data} is open in process {pid} ('graviton {role}'), and one process at a time can serve it:"
-        f" stop that one first, or use its mount"
-    )
+    advice = "stop that one first, or use what it serves" if role in SERVERS else "wait until it has ended"
+    who = f"process {pid} ('graviton {role}')"
+    return role, f"{data} is open in {who}, and one process at a time can serve it: {advice}"

@@ -6,6 +6,8 @@ import os
 import select
 import shutil
 import subprocess
+import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,12 @@ from graviton_server.cli.params import DIRECTORY
 from graviton_server.cli.places import mount_of
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.requests import Drain
+from graviton_server.control.wire import Event
+from gravitonfs.core.units import format_size
 from gravitonfs.errors import Busy, GravitonError, Invalid, Unavailable
 
 _ENDS_WITHIN = 600.0
+_TELL_EVERY = 1.0
 
 
 @click.command()
@@ -126,10 +131,23 @@ def _watch(owner: RemoteCaller, mountpoint: str) -> None:
     """Show how much is left; the connection breaks when the process ends, which is fine."""
     try:
         with output.progress("storing") as on_event:
-            owner.call(Drain(mount=mountpoint), on_event=on_event)
+            owner.call(Drain(mount=mountpoint), on_event=on_event if sys.stderr.isatty() else _Lines())
     except Unavailable:
         pass
     owner.close()  # the process waits for its callers before it ends
+
+
+class _Lines:
+    """How much is left, once a second, for logs."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        left = event.total - event.done
+        if left and time.monotonic() - self._last >= _TELL_EVERY:
+            self._last = time.monotonic()
+            output.say(f"storing what is left: {format_size(left)}")
 
 
 def _wait_for_end(gone: int, told: dict[str, Any]) -> None:

@@ -58,6 +58,5 @@ def operations(service: Service) -> list[Operation]:
             for name, c in COUNTERS.items()
         ]
     if service.webdav_server is not None:
-        served = service.webdav_server.counters()
-        found.append(Operation("webdav", "requests", served.requests, served.errors, served.seconds, 0.0))
+        found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
     return found
