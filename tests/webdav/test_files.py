@@ -44,6 +44,7 @@ def test_head_tells_length_and_type_without_a_body(dav: Client, home: str) -> No
     assert answer.headers["Content-Length"] == "3"
     assert answer.headers["Content-Type"] == "text/html"
     assert answer.headers["Content-Security-Policy"] == "sandbox"
+    assert dav("HEAD", f"{home}page.html", Range="bytes=0-0").status == 200, "ranges are for GET"
     assert dav("GET", f"{home}page.html").body == b"<p>"
 
 

@@ -100,6 +100,12 @@ def test_slashes_and_dots_that_mean_nothing(dav: Client, home: str) -> None:
     assert dav("GET", f"{home}f?query=1").body == b"x"
 
 
+def test_a_request_may_name_a_whole_url(server: WebDavServer, dav: Client, home: str) -> None:
+    dav("PUT", f"{home}f", b"bytes")
+    request = f"GET {dav.url(home)}f?x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert raw(server.address, request.encode()).endswith(b"\r\n\r\nbytes")
+
+
 @pytest.mark.parametrize(
     ("reference", "path"),
     [

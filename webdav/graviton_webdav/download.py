@@ -48,11 +48,9 @@ class Download:
         if kind in _ACTIVE:
             # Files are their owners' data, not this server's pages: a browser must run nothing of them.
             headers.append(("Content-Security-Policy", "sandbox"))
-        ranges = self._ranges(request, attr, etag)
         if request.method == "HEAD":
-            if ranges is not None and len(ranges) == 1:
-                return _partial(headers, attr.size, ranges[0])
             return Response(200, headers, length=attr.size)
+        ranges = self._ranges(request, attr, etag)
         reader = self._resources.volume.reader(attr)
         if ranges is None:
             return self._piece(reader, Response(200, headers, length=attr.size), 0, attr.size)

@@ -43,7 +43,8 @@ _JOIN = 64 << 10
 """A first piece up to this size goes out in one call with the head."""
 _READ = 64 << 10
 
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-\"$-~\x80-\xff]*) HTTP/1\.([01])\r\n")
+# The target as a path, or as a whole URL, which servers have to take too (RFC 9112, 3.2.2).
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (?:https?://[!-.0-~]+)?(/[!-\"$-~\x80-\xff]*) HTTP/1\.([01])\r\n")
 
 Application = Callable[["DavHTTPRequest", Body], Response]
 
