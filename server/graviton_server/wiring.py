@@ -171,6 +171,7 @@ class Engine:
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
         self.target = DirectoryTarget(self.path, "local", store_uuid=self.namespace_store.store_uuid)
+        self._closers.append(self.target.close)
         engine = self.path / ENGINE
         engine.mkdir(exist_ok=True)
         self.index = RocksIndex(engine / "index")

@@ -12,6 +12,7 @@ from graviton_server.index import BlockIndex, Location
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.reading import PackReading
 from graviton_server.packs.recovery import Recovery, RecoveryReport, rebuild
+from graviton_server.packs.unsealed import UnsealedPacks
 from graviton_server.packs.upkeep import PackProblem, PackUpkeep, Record, Relocation
 from graviton_server.packs.writing import PackWriting
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
@@ -49,20 +50,14 @@ class PackStore:
         self._registry = registry
         self._loose = loose
         self._owner = owner
-        self._store_uuid = store_uuid
         self._block_key = block_key
         self._catalog = Catalog(index, registry, target, footer_bytes)
+        unsealed = UnsealedPacks(target, registry, self._catalog, store_uuid=store_uuid, owner=owner)
         self._writing = PackWriting(
-            target,
-            registry,
-            self._catalog,
-            store_uuid=store_uuid,
-            owner=owner,
-            pack_size=pack_size,
-            reserve=min_free,
+            target, registry, self._catalog, unsealed, pack_size=pack_size, reserve=min_free
         )
         self._reading = PackReading(target, self._catalog, loose, block_key)
-        self._upkeep = PackUpkeep(target, registry, loose, self._catalog, self._writing, block_key)
+        self._upkeep = PackUpkeep(target, registry, loose, self._catalog, self._writing, unsealed, block_key)
         self._lock = threading.Lock()
         self._put = self._put_bytes = self._found = 0
 
@@ -150,6 +145,7 @@ class PackStore:
     def delete_pack(self, number: PackNumber) -> None:
         """Remove the object of a pack whose row is ``deleting``, and what look-ups still know of it."""
         key = self._catalog.key(number)
+        self._writing.discard(number)
         self.forget_packs([number])
         self._target.delete(key)
         self._catalog.footers.drop(key)

@@ -13,6 +13,7 @@ from graviton_server.packs.footers import read_trailer
 from graviton_server.packs.format import RECORD_HEADER, decode_header, decode_record
 from graviton_server.packs.recovery import entries
 from graviton_server.packs.scan import good_payload
+from graviton_server.packs.unsealed import UnsealedPacks
 from graviton_server.packs.writing import PackWriting
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.errors import Damaged, MissingBlocks, NotFound
@@ -61,6 +62,7 @@ class PackUpkeep:
         loose: LooseBlocks,
         catalog: Catalog,
         writing: PackWriting,
+        unsealed: UnsealedPacks,
         block_key: bytes,
     ) -> None:
         self._target = target
@@ -68,6 +70,7 @@ class PackUpkeep:
         self._loose = loose
         self._catalog = catalog
         self._writing = writing
+        self._unsealed = unsealed
         self._block_key = block_key
 
     # --- loose blocks ---
@@ -101,7 +104,7 @@ class PackUpkeep:
         return [Record(block, *place[1:]) for block, place in self._entries(number)]
 
     def _entries(self, number: PackNumber) -> list[Entry]:
-        pack = self._writing.find(number)
+        pack = self._unsealed.find(number)
         if pack is not None:
             return pack.entries(0, pack.durable_records())
         return list(entries(number, self._catalog.footers.get(self._catalog.key(number))))
@@ -117,7 +120,7 @@ class PackUpkeep:
         damaged is dropped from the index, so that writing it again stores it again."""
         try:
             key = self._catalog.key(number)
-            if self._writing.find(number) is None:
+            if self._unsealed.find(number) is None:
                 self._catalog.footers.drop(key)  # what the medium has, not what memory remembers
                 yield from self._verify_frame(number, key)
             places = self._entries(number)
