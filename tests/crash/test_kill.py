@@ -23,6 +23,7 @@ def kill_loop(graviton: Graviton, scratch: Path, seed: int, count: int) -> None:
         mount = graviton.mount(data, point)
         rounds.check()
     graviton.unmount(mount, point)
+    graviton.run("fsck", data, "--read-data", timeout=300)
 
 
 @pytest.mark.timeout(300)

@@ -34,6 +34,7 @@ def power_loop(graviton: Graviton, machine: Machine, scratch: Path, seed: int, c
         mount = graviton.mount(data, point)
         rounds.check()
         graviton.unmount(mount, point)
+        graviton.run("fsck", data, "--read-data", timeout=300)
     machine.power_off()
 
 

@@ -208,6 +208,10 @@ class WindowedFile:
         try:
             with self._io:
                 self._write_to(goal)
+                if goal % self._align and goal == self._length:
+                    # Else a power cut would leave a sealed pack with the last sector's padding behind its
+                    # trailer. Nothing lies beyond: whoever writes holds _io.
+                    os.ftruncate(self._fd, goal)
             os.fdatasync(self._fd)
             if self._align == 1:
                 os.posix_fadvise(self._fd, 0, goal, os.POSIX_FADV_DONTNEED)
