@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ EXACT_REGIONS: Final = 64
 """Up to here the extents of a content are counted as a reader sees them, above as they are stored."""
 FLATTEN_REGIONS: Final = 128
 FOLD_REGIONS: Final = 32
+REAP_STEP: Final = 100
 
 _LIVE_ROWS: Final = "SELECT content, region, data FROM regions"
 _OLD_ROWS: Final = "SELECT content, region, data FROM regions_history"
@@ -102,16 +104,19 @@ class SqlUpkeep:
     # --- reaping -------------------------------------------------------------------------------------
 
     def reap(self, limit: int) -> int:
+        """In small steps, with the lock free between them: front ends wait for a few milliseconds only."""
         store = self._store
         done = 0
         told: list[Change] = []
-        with store.lock:
-            store.check_readable()
-            while done < limit:
-                step = self._reap_tree(limit - done, told) or self._reap_content(limit - done)
-                if not step:
-                    break
-                done += step
+        while done < limit:
+            most = min(limit - done, REAP_STEP)
+            with store.lock:
+                store.check_readable()
+                step = self._reap_tree(most, told) or self._reap_content(most)
+            if not step:
+                break
+            done += step
+            time.sleep(0)  # lets a thread that waits for the lock have it
         store.tell_all(told)
         return done
 
