@@ -99,10 +99,21 @@ def test_profile_and_stats_of_a_mount(volume: Shell, point: Path) -> None:
     mount = volume.graviton.mount(volume.data, point)
     for number in range(20):
         (point / f"f{number}").write_bytes(b"x" * 100)
+    (point / "missing").exists()  # a caller's own mistake is no error of the volume
     profile = {entry["name"]: entry for entry in volume.json("profile", str(volume.data))}
     assert profile["create"]["count"] == 20
     assert profile["create"]["mean_ms"] > 0
+    assert sum(entry["errors"] for entry in profile.values()) == 0
     assert all(entry["front_end"] == "fuse" for entry in profile.values())
+    volume.graviton.unmount(mount, point)
+
+
+def test_status_of_a_mount_tells_of_its_background_work(volume: Shell, point: Path) -> None:
+    mount = volume.graviton.mount(volume.data, point)
+    tasks = {task["name"]: task for task in volume.json("status", str(volume.data))["upkeep"]}
+    assert {"drain", "reap", "rechunk", "digest", "collect"} <= tasks.keys()
+    assert all(task["state"] in ("waiting", "running") for task in tasks.values())
+    assert re.search(r"^collect +waiting", volume.run("status", str(point)), re.MULTILINE)
     volume.graviton.unmount(mount, point)
 
 

@@ -190,3 +190,42 @@ def test_duplicates_cost_nothing(volume: Shell) -> None:
     assert after["logical_bytes"] == 2 * before["logical_bytes"]
     assert after["unique_bytes"] == before["unique_bytes"]
     assert after["stored_bytes"] - before["stored_bytes"] < before["stored_bytes"] // 100
+
+
+def test_a_full_disk_is_told_and_loses_nothing(volume: Shell) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    small = volume.graviton.scratch / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", small], check=True)
+    data = str(small / "data")
+    r = random.Random(8)
+    for name, size in (("fits", 20 << 20), ("does-not", 40 << 20)):
+        (volume.graviton.scratch / name).write_bytes(r.randbytes(size))
+    volume.run("init", data)
+    volume.run("put", "fits", f"{data}:/fits")
+    assert "free some space" in volume.fails("put", "does-not", f"{data}:/does-not")
+    assert [entry["name"] for entry in volume.json("ls", f"{data}:/")] == ["fits"]
+    assert volume.json("fsck", data, "--read-data")["clean"] is True
+    volume.run("rm", f"{data}:/fits")
+    volume.run("gc", data)
+    volume.run("put", "fits", f"{data}:/again")
+    assert volume.result("cat", f"{data}:/again").stdout == (volume.graviton.scratch / "fits").read_bytes()
+
+
+def test_an_interrupted_get_goes_on(volume: Shell) -> None:
+    scratch = volume.graviton.scratch
+    body = random.Random(11).randbytes(48 << 20)
+    volume.write("/f", body)
+    owner = volume.graviton.start("webdav", volume.data, "--listen", "127.0.0.1:0")
+    owner.ready_line()
+    first = volume.graviton.start("get", volume.at("/f"), "out")
+    try:
+        wait_until(lambda: any(p.stat().st_size for p in scratch.glob(".out*")), "some of it is here")
+    finally:
+        first.kill()
+    assert not (scratch / "out").exists() or (scratch / "out").read_bytes() == body
+    volume.run("get", volume.at("/f"), "out")
+    assert (scratch / "out").read_bytes() == body
+    assert not list(scratch.glob(".out*"))
+    assert owner.stop() == 0

@@ -43,6 +43,8 @@ _LOUD = {
     Kind.GAP,
     Kind.MISSING_BLOCKS,
 }
+_FAULTS = _LOUD | {Kind.NO_SPACE}
+"""What counts as an error of ours; a name that is not there is the caller's own."""
 
 
 def counted(
@@ -58,7 +60,8 @@ def counted(
         try:
             return await handler(*args, **kwargs)
         except GravitonError as error:
-            counter.errors += 1
+            if error.kind in _FAULTS:
+                counter.errors += 1
             if error.kind in _LOUD:
                 log.error("%s: %s", name, error)
             raise pyfuse3.FUSEError(error.errno) from None
