@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from graviton_server.maintenance.marking import Mark, PackMark, mark_live, pack_rows
 from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.reports import Collected
@@ -83,6 +85,18 @@ def collect(
         seconds=time.monotonic() - began,
     )
     return report, mark
+
+
+def together(first: Collected, second: Collected) -> Collected:
+    """Two runs, one after the other, as one."""
+    return msgspec.structs.replace(
+        second,
+        condemned=first.condemned + second.condemned,
+        deleted=first.deleted + second.deleted,
+        freed_bytes=first.freed_bytes + second.freed_bytes,
+        kept=first.kept + second.kept,
+        seconds=first.seconds + second.seconds,
+    )
 
 
 def dead_packs(mark: Mark) -> list[PackMark]:

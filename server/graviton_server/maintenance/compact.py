@@ -11,7 +11,8 @@ import logging
 from typing import Final, NamedTuple
 
 from graviton_server.maintenance.collect import EMBEDDED, Caution, give_up
-from graviton_server.maintenance.marking import Mark, PackMark
+from graviton_server.maintenance.marking import Mark, PackMark, pack_rows
+from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
 from gravitonfs.core.ids import BlockId, PackNumber
@@ -71,6 +72,17 @@ def candidates(mark: Mark, policy: Policy) -> list[PackMark]:
     if len(small) >= policy.small_count:
         chosen += small
     return chosen
+
+
+def open_waste(stores: Stores, mark: Mark) -> bool:
+    """Whether a pack that is still open holds more waste than anything else: sealing it frees that."""
+    for row in pack_rows(stores):
+        if row.length or row.state is not PackState.LIVE:
+            continue
+        length = object_length(stores, row)
+        if length - mark.open_live.get(row.number, 0) > max(MIB, length // 2):
+            return True
+    return False
 
 
 def _live_share(pack: PackMark) -> float:

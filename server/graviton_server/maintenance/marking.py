@@ -67,7 +67,8 @@ class PackMark:
 class Mark:
     """The result. ``packs``: those that were sealed when the mark began, live or abandoned.
 
-    ``open_*``: distinct blocks that are in packs still open. ``loose``: those in the database alone.
+    ``open_*``: distinct blocks that are in packs still open, and how much of each pack is in use.
+    ``loose``: blocks in the database alone.
     ``missing``: blocks that files name and that are nowhere, with the last hint. ``astray``: blocks
     that are in a pack although the index does not lead there. ``doubtful``: blocks that should be in a
     pack without a readable footer. ``short``: blocks of which files want more bytes than they have.
@@ -77,7 +78,7 @@ class Mark:
         self.began_ns = began_ns
         self.packs = packs
         self.open_blocks: set[tuple[PackNumber, int]] = set()
-        self.open_stored = 0
+        self.open_live: dict[PackNumber, int] = {}
         self.open_plain = 0
         self.loose: dict[BlockId, tuple[int, int]] = {}
         self.missing: dict[BlockId, PackNumber] = {}
@@ -94,7 +95,7 @@ class Mark:
     @property
     def live_stored(self) -> int:
         packed = sum(pack.live_stored for pack in self.packs.values())
-        return packed + self.open_stored + sum(stored for stored, _ in self.loose.values())
+        return packed + sum(self.open_live.values()) + sum(stored for stored, _ in self.loose.values())
 
     @property
     def live_plain(self) -> int:
@@ -193,7 +194,7 @@ class _Marker:
             if row is None or row.state is not PackState.LIVE:
                 return False
             mark.open_blocks.add(key)
-            mark.open_stored += RECORD_HEADER + place.stored
+            mark.open_live[place.pack] = mark.open_live.get(place.pack, 0) + RECORD_HEADER + place.stored
             mark.open_plain += place.plain
         return True
 

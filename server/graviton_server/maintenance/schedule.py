@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from graviton_server.maintenance.reports import TaskStatus
 from graviton_server.maintenance.work import Activity, Stopped, Work
 from gravitonfs.errors import GravitonError
@@ -56,8 +58,7 @@ class Task:
         self.status = TaskStatus(name=name, state="waiting")
 
     def tell(self, **changes: object) -> None:
-        fields = {name: getattr(self.status, name) for name in TaskStatus.__struct_fields__}
-        self.status = TaskStatus(**{**fields, **changes})
+        self.status = msgspec.structs.replace(self.status, **changes)
 
 
 class Supervisor:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from graviton_server.maintenance import backup
-from graviton_server.maintenance.collect import collect
-from graviton_server.maintenance.compact import Policy, compact
+from graviton_server.maintenance.collect import collect, together
+from graviton_server.maintenance.compact import Policy, compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.digest import Digester
 from graviton_server.maintenance.fsck import check
@@ -141,6 +143,11 @@ class Maintenance:
             version = self._stores.upkeep.version()
             report, mark = collect(self._stores, work, dry_run=dry_run, more_roots=self._dump_roots())
             self._keep(version, mark)
+            if not dry_run and open_waste(self._stores, mark):
+                self._stores.blocks.seal_open()
+                first = report
+                report, mark = collect(self._stores, work, more_roots=self._dump_roots())
+                report = together(first, report)
             if dry_run or not compaction:
                 return report
             return self._compact(report, mark, work)
@@ -274,19 +281,14 @@ class Maintenance:
 
     def _compact(self, report: Collected, mark: Mark, work: Work) -> Collected:
         done = compact(self._stores, mark, work, policy=self._settings.compaction)
-        return Collected(
-            dry_run=False,
-            packs=report.packs,
+        return msgspec.structs.replace(
+            report,
             condemned=report.condemned + done.packs - done.kept,
             deleted=report.deleted + done.deleted,
             freed_bytes=report.freed_bytes + done.freed_bytes,
-            live_blocks=report.live_blocks,
-            live_bytes=report.live_bytes,
-            missing=report.missing,
             compacted=done.packs,
             moved_bytes=done.moved_bytes,
             kept=report.kept + done.kept,
-            seconds=report.seconds,
         )
 
     def _dump_roots(self) -> Iterator[Iterator[BlockId]]:

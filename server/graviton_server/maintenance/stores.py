@@ -29,6 +29,9 @@ class PackKeeper(BlockStore, Protocol):
     def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
         """Copy blocks of a pack, verified, into new ones, synced; look-ups lead there from now on."""
 
+    def seal_open(self) -> None:
+        """Finish the packs that are being filled, so that they can be collected or compacted."""
+
     def delete_pack(self, number: PackNumber) -> None:
         """Remove the object of a pack whose row is ``deleting``. Repeating it is harmless."""
 

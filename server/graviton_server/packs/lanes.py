@@ -79,6 +79,16 @@ class Lane:
         finally:
             self._turn.release()
 
+    def take(self) -> OpenPack | None:
+        """Let go of the pack that is being filled, for the caller to seal; the next put begins another."""
+        with self._turn:
+            pack = self._pack
+            if pack is None or len(pack.records) == 0:
+                return None
+            self._pack = None
+        pack.close()
+        return pack
+
     def current(self) -> list[OpenPack]:
         return [pack for pack in (self._pack, self._spare) if pack is not None]
 

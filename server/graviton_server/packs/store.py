@@ -126,6 +126,10 @@ class PackStore:
     def drain_loose(self) -> int:
         return self._upkeep.drain_loose()
 
+    def seal_open(self) -> None:
+        """Finish the packs that are being filled, so that they can be collected or compacted."""
+        self._writing.seal_open()
+
     def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:
         """As ``missing``, with the places."""
         return self._catalog.locate(ids)

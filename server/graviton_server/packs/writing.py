@@ -220,6 +220,13 @@ class PackWriting:
         if not pack.lost:
             self._submit(self.seal, pack)
 
+    def seal_open(self) -> None:
+        """Finish what is being filled now, so that collection can take it."""
+        for lane in (self._small, self._bulk, self._moved):
+            pack = lane.take()
+            if pack is not None and not pack.lost:
+                self.seal(pack)
+
     def seal(self, pack: OpenPack) -> None:
         """Sync, footer and trailer, sync; index; row. A crash in between is what recovery is for."""
         pack.close()
