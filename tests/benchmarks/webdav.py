@@ -102,8 +102,8 @@ class Server:
         users = []
         if self.password:
             users = ["--users", str(self.home / "users")]
-            making = self._spawn([*graviton, "passwd", users[1], USER], stdin=subprocess.PIPE)
-            making.communicate(f"{PASSWORD}\n{PASSWORD}\n".encode(), timeout=60)
+            making = self._spawn([*graviton, "passwd", users[1], USER, "--stdin"], stdin=subprocess.PIPE)
+            making.communicate(f"{PASSWORD}\n".encode(), timeout=60)
         return [*graviton, "webdav", volume, "--listen", f"127.0.0.1:{self.port}", *users]
 
     def _answers(self) -> bool:
