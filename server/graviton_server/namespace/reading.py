@@ -222,8 +222,12 @@ class SqlNamespace:
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
         if not content:
             return []
-        with self._store.reading() as execute:
-            return regions.read(execute, content, first, last)
+        with self._lock:
+            self._store.check_readable()
+            try:
+                return regions.read(self._execute, content, first, last)
+            except DatabaseError as error:
+                raise translate(error) from error
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         with self._store.reading() as execute:

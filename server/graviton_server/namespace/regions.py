@@ -75,6 +75,7 @@ def merge(
 ) -> list[RegionMap]:
     """Follow a chain of bases: the first content that has rows for a region has all of it."""
     first, last = span
+    wanted = last - first + 1
     found: dict[int, list[Extent]] = {}
     while content:
         rows: dict[int, list[tuple[int, bytes]]] = {}
@@ -83,12 +84,14 @@ def merge(
         for region, parts in rows.items():
             if region not in found:
                 found[region] = resolve(region, parts)
+        if len(found) == wanted:
+            break
         chain = base_of(content)
         if chain is None or not chain[0]:
             break
         content, limit = chain
         last = min(last, limit - 1)
-        if last < first or (len(found) > last - first and all(r in found for r in range(first, last + 1))):
+        if last < first:
             break
     return [RegionMap(region, tuple(extents)) for region, extents in sorted(found.items()) if extents]
 
