@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Protocol
 
 from typing_extensions import Buffer
@@ -85,12 +85,8 @@ class AppendFile(Protocol):
 class AppendTarget(Target, Protocol):
     """A target on a local file system, where a pack is written in place."""
 
-    def create(self, key: str, tap: Callable[[memoryview], object] | None = None) -> AppendFile:
-        """A new, empty object; its name is durable once its first ``sync`` has returned.
-
-        ``tap`` sees every byte once, in order, never on two threads at a time, and off the thread
-        that appends where possible: all that a ``sync`` covers before that returns.
-        """
+    def create(self, key: str) -> AppendFile:
+        """A new, empty object; its name is durable once its first ``sync`` has returned."""
 
     def read_cached(self, key: str, start: int, length: int) -> Buffer | None:
         """As ``get``, but ``None`` where answering would wait for the disk. Never blocks for long."""

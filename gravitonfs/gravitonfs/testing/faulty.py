@@ -191,8 +191,8 @@ class FaultyTarget:
     def space(self) -> Space:
         return self._faults.run("space", self._inner.space)
 
-    def create(self, key: str, tap: Callable[[memoryview], object] | None = None) -> AppendFile:
-        file = self._faults.run("create", lambda: self._inner.create(key, tap))
+    def create(self, key: str) -> AppendFile:
+        file = self._faults.run("create", lambda: self._inner.create(key))
         return FaultyAppendFile(file, self._faults)
 
     def read_cached(self, key: str, start: int, length: int) -> Buffer | None:

@@ -167,19 +167,6 @@ class AppendTargetSuite(TargetSuite):
         file.close()
         assert bytes(append_target.get("packs/ab/g.pack", 0, len(expected) + 9)) == expected
 
-    def test_a_tap_sees_every_byte_once_in_order(self, append_target: AppendTarget) -> None:
-        seen = bytearray()
-        file = append_target.create("packs/ab/g.pack", seen.extend)
-        expected = bytearray()
-        for size in (100, 4 << 20, 5000, 9 << 20, 1):
-            part = os.urandom(size)
-            expected += part
-            file.append([part])
-            file.sync()
-            assert seen == expected
-        file.append([b"rest"])
-        file.close()
-
     def test_one_large_append(self, append_target: AppendTarget) -> None:
         file = append_target.create("packs/ab/g.pack")
         data = os.urandom(40 << 20)

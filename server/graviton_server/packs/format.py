@@ -197,9 +197,15 @@ def _little(column: array[int]) -> array[int]:
     return swapped
 
 
-def encode_trailer(footer_offset: int, footer: Buffer, digest: bytes) -> bytes:
-    """``digest``: BLAKE3 of everything before the trailer, the footer included."""
+def pack_digest(header: Buffer, footer: Buffer) -> bytes:
+    """What the whole pack is known by. The footer has the ids of all blocks, and so it speaks for every
+    byte of them (docs/adr/pack-digest.md)."""
+    return blake3(header).update(footer).digest()
+
+
+def encode_trailer(footer_offset: int, footer: Buffer, header: Buffer) -> bytes:
     length = memoryview(footer).nbytes
+    digest = pack_digest(header, footer)
     head = _TRAILER.pack(footer_offset, length, 0, blake3(footer).digest(), digest)
     return head + _pack_crc(_crc32c(head)) + TRAILER_MAGIC
 

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from blake3 import blake3
 from typing_extensions import Buffer
 
 from graviton_server.index import Entry, Location
@@ -49,13 +48,13 @@ class OpenPack:
         self.rescuing = threading.Lock()
         self._sealed: Sealed | None = None
         self.records = Records()
-        self._hasher = blake3()
-        self.file = target.create(self.key, self._hasher.update)
+        self._header = encode_header(uuid, store)
+        self.file = target.create(self.key)
         self.length = 0
         self.data_end = 0  # where the last record ends
         self.durable = 0
         self.indexed = 0  # records
-        self._write([encode_header(uuid, store)])
+        self._write([self._header])
 
     def _write(self, buffers: Sequence[Buffer]) -> None:
         self.file.append(buffers)
@@ -148,9 +147,7 @@ class OpenPack:
         """Write footer and trailer of a closed, synced pack; durable when this returns. Repeatable."""
         if self._sealed is None:
             footer = self.records.encode()
-            hasher = self._hasher.copy()  # a sync has returned, so it has seen everything
-            hasher.update(footer)
-            self._write([footer, encode_trailer(self.length, footer, hasher.digest())])
+            self._write([footer, encode_trailer(self.length, footer, self._header)])
             self._sealed = Sealed(self.length, footer)
         self.durable = self.file.sync()
         return self._sealed

@@ -8,12 +8,11 @@ from io import BytesIO
 from typing import Final
 
 import msgspec
-from blake3 import blake3
 
 from graviton_server.index import COMPLETE, BlockIndex, Entry, Location, PackMark
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.footers import read_trailer
-from graviton_server.packs.format import Records, decode_header, encode_trailer, pack_key
+from graviton_server.packs.format import HEADER_SIZE, Records, decode_header, encode_trailer, pack_key
 from graviton_server.packs.scan import Scanned, scan_all
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, NoSpace, NotFound
@@ -213,8 +212,7 @@ def entries(number: PackNumber, records: Records) -> Iterator[Entry]:
 def _seal(data: bytes, records: Records) -> tuple[bytes, bytes]:
     """The whole sealed pack, and its footer."""
     footer = records.encode()
-    body = data + footer
-    return body + encode_trailer(len(data), footer, blake3(body).digest()), footer
+    return data + footer + encode_trailer(len(data), footer, data[:HEADER_SIZE]), footer
 
 
 def rebuild(recovery: Recovery, progress: Callable[[int, int], None] | None) -> int:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Final, NamedTuple
 
-from blake3 import blake3
-
 from graviton_server.index import Entry, Location
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.footers import read_trailer
-from graviton_server.packs.format import RECORD_HEADER, decode_header, decode_record
+from graviton_server.packs.format import HEADER_SIZE, RECORD_HEADER, decode_header, decode_record, pack_digest
 from graviton_server.packs.recovery import entries
 from graviton_server.packs.scan import good_payload
 from graviton_server.packs.unsealed import UnsealedPacks
@@ -148,21 +146,18 @@ class PackUpkeep:
         row = self._registry.get(number)
         if row is not None and row.length not in (0, length):
             yield PackProblem(number, f"{key} has {length} bytes where {row.length} were stored", None)
+        header = self._target.get(key, 0, HEADER_SIZE)
         try:
-            header = decode_header(self._target.get(key, 0, _PIECE))
-            if row is not None and header.uuid != row.uuid:
+            if row is not None and decode_header(header).uuid != row.uuid:
                 yield PackProblem(number, f"{key} has the header of another pack", None)
         except Damaged as error:
             yield PackProblem(number, f"{key}: {error}", None)
         if trailer is None:
             yield PackProblem(number, f"{key} has no good trailer", None)
             return
-        hasher = blake3()
-        end = trailer.footer_offset + trailer.footer_length
-        for start in range(0, end, _PIECE):
-            hasher.update(self._target.get(key, start, min(_PIECE, end - start)))
-        if hasher.digest() != trailer.digest:
-            yield PackProblem(number, f"{key} does not have the bytes that were written", None)
+        footer = self._target.get(key, trailer.footer_offset, trailer.footer_length)
+        if pack_digest(header, footer) != trailer.digest:
+            yield PackProblem(number, f"{key} has another header or footer than was written", None)
 
     # --- compaction ---
 

@@ -14,7 +14,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from typing import Final
 
 from typing_extensions import Buffer
@@ -26,10 +26,7 @@ from gravitonfs.errors import GravitonError, Unavailable
 
 SECTOR: Final = 4096
 MAX_WINDOWS: Final = 4
-_TAP_BESIDE: Final = 512 << 10
 _PIECE: Final = (MAX_WINDOWS - 1) * WINDOW
-
-Tap = Callable[[memoryview], object]
 
 
 def _open(path: str) -> tuple[int, int]:
@@ -47,7 +44,7 @@ def _open(path: str) -> tuple[int, int]:
 class WindowedFile:
     """An ``AppendFile``.
 
-    ``_state`` guards every attribute but ``_tapped``; it is held while bytes are copied, never during
+    ``_state`` guards every attribute; it is held while bytes are copied, never during
     a write. ``_io`` is held by whoever writes: the worker or a syncing caller. ``_syncing`` marks the
     one thread that flushes. Order: ``_io`` before ``_state``.
     """
@@ -57,8 +54,6 @@ class WindowedFile:
         path: str,
         pool: WindowPool,
         worker: Executor,
-        tapper: Executor,
-        tap: Tap | None,
         *,
         on_first_sync: Callable[[], None],
         on_close: Callable[[], None],
@@ -66,8 +61,6 @@ class WindowedFile:
         self._path = path
         self._pool = pool
         self._worker = worker
-        self._tapper = tapper
-        self._tap = tap
         self._on_first_sync: Callable[[], None] | None = on_first_sync
         self._on_close = on_close
         self._fd, self._align = _open(path)
@@ -89,7 +82,6 @@ class WindowedFile:
         self._stalled: GravitonError | None = None
         self._failure: GravitonError | None = None
         self._closed = False
-        self._tapped = 0
 
     # --- appending ---
 
@@ -248,28 +240,12 @@ class WindowedFile:
                 filled = min(self._length - start + low, padded)
                 if filled < padded:
                     window[filled:padded] = bytes(padded - filled)
-            fresh = max(self._tapped - start, 0) + low
-            with memoryview(window) as view, view[fresh:high] as unseen:
-                tapping = self._start_tap(unseen)
-                try:
-                    _write_all(self._fd, view[low:padded], start, self._align)
-                finally:
-                    if tapping is not None:
-                        tapping.result()
-                    self._tapped = start - low + high
+            with memoryview(window) as view, view[low:padded] as part:
+                _write_all(self._fd, part, start, self._align)
             with self._state:
                 self._written = start - low + high - high % self._align
             if high % self._align:
                 return
-
-    def _start_tap(self, unseen: memoryview) -> Future[object] | None:
-        """Let the tap see these bytes: beside the write where that is worth a thread."""
-        if self._tap is None:
-            return None
-        if len(unseen) >= _TAP_BESIDE:
-            return self._tapper.submit(self._tap, unseen)
-        self._tap(unseen)
-        return None
 
     def _fail(self, error: GravitonError) -> None:
         with self._state:

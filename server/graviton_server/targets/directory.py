@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import msgspec
 from typing_extensions import Buffer
 
-from graviton_server.targets.append import Tap, WindowedFile
+from graviton_server.targets.append import WindowedFile
 from graviton_server.targets.descriptors import DescriptorCache
 from graviton_server.targets.oserrors import translate
 from graviton_server.targets.windows import WindowPool
@@ -50,7 +50,6 @@ class DirectoryTarget:
         self._pool = WindowPool()
         self._descriptors = DescriptorCache(_DESCRIPTORS, self._pool)
         self._worker = ThreadPoolExecutor(2, thread_name_prefix="pack-write")
-        self._tapper = ThreadPoolExecutor(1, thread_name_prefix="pack-hash")
         self._check_store(store_uuid)
         self._sweep_staging()
 
@@ -174,7 +173,7 @@ class DirectoryTarget:
 
     # --- growing objects ---
 
-    def create(self, key: str, tap: Tap | None = None) -> AppendFile:
+    def create(self, key: str) -> AppendFile:
         path = self._path(key)
         try:
             self._make_directories(path)
@@ -182,8 +181,6 @@ class DirectoryTarget:
                 str(path),
                 self._pool,
                 self._worker,
-                self._tapper,
-                tap,
                 on_first_sync=lambda: self._fsync_names(path),
                 on_close=lambda: self._forget(key),
             )
@@ -204,7 +201,6 @@ class DirectoryTarget:
         for file in left:
             file.close()
         self._worker.shutdown(wait=True)
-        self._tapper.shutdown(wait=True)
         self._descriptors.clear()
 
     def _path(self, key: str) -> Path:
