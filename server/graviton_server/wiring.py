@@ -44,7 +44,7 @@ ENGINE = OWNER = "engine-0"
 class EngineOptions:
     """Budgets in bytes. ``memory`` is the sum of all of them; parts are shares of it unless given."""
 
-    memory: int = 448 * MIB
+    memory: int = 384 * MIB
     cache: int | None = None
     background: bool = True
     """Run collection, compaction and the rest by itself."""
