@@ -116,19 +116,19 @@ def test_get_does_not_write_through_symlinks(volume: Shell) -> None:
     assert list((scratch / "outside").iterdir()) == []
 
 
-def test_an_interrupted_put_goes_on(volume: Shell) -> None:
-    """Killed in the middle, without a chance to clean up; then run again."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_put_goes_on(volume: Shell, number: signal.Signals) -> None:
+    """Ended in the middle, with and without a chance to clean up; then run again."""
     scratch = volume.graviton.scratch
     tree = scratch / "tree"
     tree.mkdir()
     r = random.Random(3)
-    for number in range(60):
-        (tree / f"file-{number:02}").write_bytes(r.randbytes(2 << 20))
+    for name in range(60):
+        (tree / f"file-{name:02}").write_bytes(r.randbytes(2 << 20))
     first = volume.graviton.start("put", "-r", tree, volume.at("/t"))
-    try:
-        wait_until(lambda: any((volume.data / "packs").rglob("*")), "some of it is stored")
-    finally:
-        first.kill()
+    wait_until(lambda: any((volume.data / "packs").rglob("*")), "some of it is stored")
+    first.process.send_signal(number)
+    assert first.process.wait(60) in (0, 130, -signal.SIGKILL)
     told = volume.json("put", "-r", str(tree), volume.at("/t"))
     assert told["files"] + told["skipped"] == 60
     volume.run("get", "-r", volume.at("/t"), str(scratch / "back"))
@@ -229,3 +229,21 @@ def test_an_interrupted_get_goes_on(volume: Shell) -> None:
     assert (scratch / "out").read_bytes() == body
     assert not list(scratch.glob(".out*"))
     assert owner.stop() == 0
+
+
+def test_many_large_attributes_and_links(reached: Shell) -> None:
+    """Enough that both directions have to be cut into several messages by size."""
+    scratch = reached.graviton.scratch
+    tree = scratch / "tree"
+    tree.mkdir()
+    for number in range(1600):
+        (tree / f"f{number}").write_bytes(b"")
+        for name in ("user.a", "user.b"):
+            os.setxattr(tree / f"f{number}", name, b"x" * 1500)
+    for number in range(700):
+        os.link(tree / "f0", tree / f"link{number}")
+    told = reached.json("put", "-r", str(tree), reached.at("/t"))
+    assert (told["files"], told["others"], told["problems"]) == (1600, 700, [])
+    reached.run("get", "-r", reached.at("/t"), "back")
+    assert look(scratch / "back") == look(tree)
+    assert reached.json("put", "-r", str(tree), reached.at("/t"))["skipped"] == 1600

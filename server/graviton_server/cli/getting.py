@@ -87,7 +87,7 @@ class TreeGet:
             first = self._first_names.setdefault(node.ino, local)
             if first != local:
                 self._links.append((first, local))
-                self._tally.file(skipped=True, size=node.size)
+                self._tally.link(node.size)
                 return
         if not stat.S_ISREG(node.mode):
             self._special(local, node)

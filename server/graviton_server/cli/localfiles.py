@@ -35,6 +35,10 @@ def xattrs_of(path: bytes) -> Xattrs:
     return found
 
 
+def size_of(xattrs: Xattrs) -> int:
+    return sum(len(name) + len(value) for name, value in xattrs)
+
+
 def set_xattrs(path: bytes, xattrs: Xattrs, refused: Callable[[str], None]) -> None:
     """``refused`` is told of those that the file system or the kernel does not take."""
     for name, value in xattrs:

@@ -10,11 +10,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 from graviton_server.cli.listing import names
-from graviton_server.cli.localfiles import read_runs, xattrs_of
+from graviton_server.cli.localfiles import read_runs, size_of, xattrs_of
 from graviton_server.cli.places import join
+from graviton_server.cli.sources import TRIES, Item, looks, node_of, read_whole, unchanged
 from graviton_server.cli.transfers import Jobs, Tally
 from graviton_server.control import requests
 from graviton_server.control.answers import NewNode, Node, SmallFile
@@ -24,15 +24,8 @@ from gravitonfs.errors import Damaged, GravitonError, NotFound
 
 SMALL = 64 << 10
 _SMALL_BATCH_FILES = 128
-_SMALL_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 4 << 20
 _NODES = 500
-_TRIES = 3
-
-
-class _Item(NamedTuple):
-    local: bytes
-    path: bytes
-    info: os.stat_result
 
 
 class TreePut:
@@ -45,8 +38,9 @@ class TreePut:
         self._tally = tally
         self._again = again
         self._nodes: list[NewNode] = []
+        self._nodes_bytes = 0
         self._times: list[tuple[bytes, int, int]] = []
-        self._small: list[tuple[_Item, SmallFile]] = []
+        self._small: list[tuple[Item, SmallFile]] = []
         self._small_bytes = 0
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._links: list[NewNode] = []
@@ -55,9 +49,9 @@ class TreePut:
         """A file, or a directory with all that is in it, as ``path``."""
         info = os.lstat(local)
         if not stat.S_ISDIR(info.st_mode):
-            self._put_one(_Item(local, path, info), self._stat(path))
+            self._put_one(Item(local, path, info), self._stat(path))
             return
-        self._directory(_Item(local, path, info))
+        self._directory(Item(local, path, info))
         self._flush_nodes()
         waiting = [(local, path)]
         while waiting:
@@ -65,7 +59,8 @@ class TreePut:
 
     def finish(self) -> None:
         """After all jobs: links, then the directories' times, then everything durable."""
-        self._nodes += self._links
+        for link in self._links:
+            self._add(link)
         self._flush_nodes()
         for start in range(0, len(self._times), _NODES):
             self._caller.call(requests.SetTimes(times=self._times[start : start + _NODES]))
@@ -94,19 +89,20 @@ class TreePut:
             except OSError as error:
                 self._tally.problem(f"{os.fsdecode(entry.path)}: {error.strerror}")
                 continue
-            item = _Item(entry.path, join(path, entry.name), info)
-            if stat.S_ISDIR(info.st_mode):
-                self._directory(item)
+            item = Item(entry.path, join(path, entry.name), info)
+            if not stat.S_ISDIR(info.st_mode):
+                self._jobs.attempt(
+                    os.fsdecode(item.local), partial(self._put_one, item, there.get(entry.name))
+                )
+            elif self._jobs.attempt(os.fsdecode(item.local), partial(self._directory, item)):
                 below.append((item.local, item.path))
-            else:
-                self._put_one(item, there.get(entry.name))
         self._flush_nodes()
         return below
 
     def _existing(self, path: bytes) -> dict[bytes, Node]:
         return {node.name: node for node in names(self._caller, path)}
 
-    def _put_one(self, item: _Item, old: Node | None) -> None:
+    def _put_one(self, item: Item, old: Node | None) -> None:
         info = item.info
         if not stat.S_ISREG(info.st_mode):
             self._special(item)
@@ -114,11 +110,11 @@ class TreePut:
         if info.st_nlink > 1:
             first = self._first_names.setdefault((info.st_dev, info.st_ino), item.path)
             if first != item.path:
-                self._links.append(_node(item, [], link_to=first))
-                self._tally.file(skipped=True, size=info.st_size)
+                self._links.append(node_of(item, [], link_to=first))
+                self._tally.link(info.st_size)
                 return
         if old is not None and self._is_same(old, info):
-            self._add(_node(item, xattrs_of(item.local)))
+            self._add(node_of(item, xattrs_of(item.local)))
             self._tally.file(skipped=True, size=info.st_size)
         elif info.st_size <= SMALL:
             self._put_small(item)
@@ -129,25 +125,26 @@ class TreePut:
         same = (old.size, old.mtime_ns) == (info.st_size, info.st_mtime_ns)
         return same and stat.S_ISREG(old.mode) and not self._again
 
-    def _directory(self, item: _Item) -> None:
+    def _directory(self, item: Item) -> None:
         self._tally.directories += 1
-        self._add(_node(item, xattrs_of(item.local)))
+        self._add(node_of(item, xattrs_of(item.local)))
         self._times.append((item.path, item.info.st_atime_ns, item.info.st_mtime_ns))
 
-    def _special(self, item: _Item) -> None:
+    def _special(self, item: Item) -> None:
         if stat.S_ISSOCK(item.info.st_mode):
             return  # belongs to a running process; tar leaves it out as well
         target = os.readlink(item.local) if stat.S_ISLNK(item.info.st_mode) else b""
         self._tally.others += 1
-        self._add(_node(item, xattrs_of(item.local), target=target))
+        self._add(node_of(item, xattrs_of(item.local), target=target))
 
     def _add(self, node: NewNode) -> None:
         self._nodes.append(node)
-        if len(self._nodes) >= _NODES:
+        self._nodes_bytes += len(node.path) + size_of(node.xattrs)
+        if len(self._nodes) >= _NODES or self._nodes_bytes >= _BATCH_BYTES:
             self._flush_nodes()
 
     def _flush_nodes(self) -> None:
-        nodes, self._nodes = self._nodes, []
+        nodes, self._nodes, self._nodes_bytes = self._nodes, [], 0
         if not nodes:
             return
         try:
@@ -159,15 +156,15 @@ class TreePut:
     def _make(self, nodes: list[NewNode]) -> None:
         self._caller.call(requests.MakeNodes(nodes=nodes))
 
-    def _put_small(self, item: _Item) -> None:
+    def _put_small(self, item: Item) -> None:
         def read() -> None:
-            body, info = _read_whole(item, self._jobs.check)
-            file = SmallFile(path=item.path, body=body, xattrs=xattrs_of(item.local), **_looks(info))
+            body, info = read_whole(item, self._jobs.check)
+            file = SmallFile(path=item.path, body=body, xattrs=xattrs_of(item.local), **looks(info))
             self._small.append((item, file))
-            self._small_bytes += len(body)
+            self._small_bytes += len(body) + size_of(file.xattrs)
 
         self._jobs.attempt(os.fsdecode(item.local), read)
-        if len(self._small) >= _SMALL_BATCH_FILES or self._small_bytes >= _SMALL_BATCH_BYTES:
+        if len(self._small) >= _SMALL_BATCH_FILES or self._small_bytes >= _BATCH_BYTES:
             self._flush_small()
 
     def _flush_small(self) -> None:
@@ -175,7 +172,7 @@ class TreePut:
         if batch:
             self._jobs.start("small files", lambda: self._send_small(batch))
 
-    def _send_small(self, batch: list[tuple[_Item, SmallFile]]) -> None:
+    def _send_small(self, batch: list[tuple[Item, SmallFile]]) -> None:
         """Together; where one is refused, one by one, to tell which."""
         try:
             self._caller.call(requests.WriteSmall(files=[file for _, file in batch]))
@@ -188,20 +185,20 @@ class TreePut:
         self._tally.file(len(batch))
         self._tally.moved(sum(len(file.body) for _, file in batch))
 
-    def _put_large(self, item: _Item) -> None:
-        for _ in range(_TRIES):
+    def _put_large(self, item: Item) -> None:
+        for _ in range(TRIES):
             handle = os.open(item.local, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 before = os.fstat(handle)
                 digest = content_hasher()
                 node = self._caller.call(
-                    requests.WriteFile(path=item.path, xattrs=xattrs_of(item.local), **_looks(before)),
+                    requests.WriteFile(path=item.path, xattrs=xattrs_of(item.local), **looks(before)),
                     source=self._pieces(handle, digest.update),
                 )
                 after = os.fstat(handle)
             finally:
                 os.close(handle)
-            if _unchanged(before, after, node.size):
+            if unchanged(before, after, node.size):
                 if node.digest is not None and node.digest != digest.digest():
                     raise Damaged("what was stored is not what was read: run the command again")
                 self._tally.file()
@@ -219,49 +216,3 @@ class TreePut:
             return self._caller.call(requests.Stat(path=path))
         except NotFound:
             return None
-
-
-def _read_whole(item: _Item, check: Callable[[], None]) -> tuple[bytes, os.stat_result]:
-    """A small file, read again if it changed in between."""
-    handle = os.open(item.local, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        for _ in range(_TRIES):
-            before = os.fstat(handle)
-            body = b"".join(read_runs(handle, check))
-            if _unchanged(before, os.fstat(handle), len(body)):
-                return body, before
-    finally:
-        os.close(handle)
-    raise OSError(0, "it changes while it is read: run the command again")
-
-
-def _unchanged(before: os.stat_result, after: os.stat_result, size: int) -> bool:
-    return (before.st_size, before.st_mtime_ns) == (
-        after.st_size,
-        after.st_mtime_ns,
-    ) and size == before.st_size
-
-
-def _looks(info: os.stat_result) -> dict[str, int]:
-    return {
-        "mode": info.st_mode,
-        "uid": info.st_uid,
-        "gid": info.st_gid,
-        "atime_ns": info.st_atime_ns,
-        "mtime_ns": info.st_mtime_ns,
-    }
-
-
-def _node(
-    item: _Item, xattrs: list[tuple[bytes, bytes]], *, target: bytes = b"", link_to: bytes | None = None
-) -> NewNode:
-    info = item.info
-    device = stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode)
-    return NewNode(
-        path=item.path,
-        rdev=info.st_rdev if device else 0,
-        target=target,
-        link_to=link_to,
-        xattrs=xattrs,
-        **_looks(info),
-    )

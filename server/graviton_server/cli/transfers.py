@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,6 +60,12 @@ class Tally:
                 self.total_bytes -= size
             else:
                 self.files += count
+
+    def link(self, size: int) -> None:
+        """One more name of a file whose bytes are moved once."""
+        with self._lock:
+            self.others += 1
+            self.total_bytes -= size
 
     def problem(self, sentence: str) -> None:
         """Told at once; the transfer goes on with the next file and fails at the end."""
@@ -150,8 +157,13 @@ class Jobs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self.stopping.set()
-        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        try:
+            if kind is None:
+                self._pool.shutdown(wait=True)
+        finally:
+            # After an error, or Ctrl-C while waiting: what runs sees the flag and ends.
+            if kind is not None or sys.exc_info()[0] is not None:
+                self.stopping.set()
+            self._pool.shutdown(wait=True, cancel_futures=True)
         if kind is None and self._fatal is not None:
             raise self._fatal

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from graviton_server.control import nodes, reports, requests, transfer, upkeep
+from graviton_server.control import making, nodes, reports, requests, transfer, upkeep
 from graviton_server.control.calls import Handler
 from graviton_server.control.requests import Request
 
 HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.Stat: nodes.handle_stat,
     requests.ListNames: nodes.handle_list,
-    requests.MakeNodes: nodes.handle_make_nodes,
-    requests.SetTimes: nodes.handle_set_times,
+    requests.MakeNodes: making.handle_make_nodes,
+    requests.SetTimes: making.handle_set_times,
     requests.MakeDirectory: nodes.handle_mkdir,
     requests.Remove: nodes.handle_remove,
     requests.Move: nodes.handle_move,

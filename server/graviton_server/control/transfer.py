@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from graviton_server.control import requests
 from graviton_server.control.answers import Node, SmallFile
 from graviton_server.control.calls import Cancelled, Channel
-from graviton_server.control.nodes import dressing, node_of
+from graviton_server.control.making import dressing
+from graviton_server.control.nodes import node_of
 from graviton_server.control.paths import Spot, existing, locate, regular, show
 from graviton_server.control.service import Service
 from graviton_server.control.walk import walk
