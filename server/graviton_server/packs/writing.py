@@ -225,7 +225,7 @@ class PackWriting:
         for lane in (self._small, self._bulk, self._moved):
             pack = lane.take()
             if pack is not None and not pack.lost:
-                self.seal(pack)
+                self._work(self.seal, pack)
 
     def seal(self, pack: OpenPack) -> None:
         """Sync, footer and trailer, sync; index; row. A crash in between is what recovery is for."""
