@@ -26,7 +26,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         try:
             self._work()
-        except BaseException as failure:  # told by the test
+        except BaseException as failure:  # noqa: BLE001  # told by the test
             self.failure = failure
 
     def _work(self) -> None:
