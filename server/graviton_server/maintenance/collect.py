@@ -4,7 +4,7 @@ Order of durable steps for one pack: condemned (conditional: still live, relied 
 the index forgets it → deleting → the target has confirmed → the row goes. A crash between any two is
 made good by the next run, which begins with what is condemned or deleting already.
 
-Where one process owns the store, margin and grace are zero (docs/adr/0007-collection-without-margin).
+Where one process owns the store, margin and grace are zero (docs/adr/0007-collection-without-margin.md).
 """
 
 from __future__ import annotations

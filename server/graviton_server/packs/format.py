@@ -199,7 +199,7 @@ def _little(column: array[int]) -> array[int]:
 
 def pack_digest(header: Buffer, footer: Buffer) -> bytes:
     """What the whole pack is known by. The footer has the ids of all blocks, and so it speaks for every
-    byte of them (docs/adr/pack-digest.md)."""
+    byte of them (docs/adr/0009-pack-digest.md)."""
     return blake3(header).update(footer).digest()
 
 
