@@ -22,23 +22,24 @@ if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
 
 PAGE: Final = 512
-EXACT_REGIONS: Final = 64
-"""Up to here the extents of a content are counted as a reader sees them, above as they are stored."""
 FLATTEN_REGIONS: Final = 128
-FOLD_REGIONS: Final = 32
+FOLD_REGIONS: Final = 2
 REAP_STEP: Final = 100
 
 _LIVE_ROWS: Final = "SELECT content, region, data FROM regions"
 _OLD_ROWS: Final = "SELECT content, region, data FROM regions_history"
-_RAGGED: Final = (
-    "SELECT r.content, c.changed, coalesce(i.size, c.length), coalesce(i.version, c.version) FROM ragged r"
-    " LEFT JOIN contents c ON c.id = r.content"
+_RAGGED_AFTER: Final = (
+    "SELECT r.content, coalesce(c.changed, 0) FROM ragged r LEFT JOIN contents c ON c.id = r.content"
+    " WHERE r.content > ? ORDER BY r.content LIMIT ?"
+)
+_RAGGED_UP_TO: Final = _RAGGED_AFTER.replace("r.content > ?", "r.content <= ?")
+_SIZES: Final = (
+    "SELECT coalesce(i.size, c.length), coalesce(i.version, c.version) FROM contents c"
     " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0"
-    " WHERE c.id IS NULL OR c.changed < ? LIMIT ?"
+    " WHERE c.id = ? AND c.refs > 0"
 )
 _STORED: Final = (
-    "SELECT count(DISTINCT region), coalesce(sum(length(data)), 0), coalesce(max(region), 0) FROM regions"
-    " WHERE content = ?"
+    "SELECT count(DISTINCT region), coalesce(sum(length(data)), 0) FROM regions WHERE content = ?"
 )
 _NOT_RAGGED: Final = "DELETE FROM ragged WHERE content = ?"
 _UNDIGESTED: Final = (
@@ -71,6 +72,7 @@ class SqlUpkeep:
 
     def __init__(self, store: NamespaceStore) -> None:
         self._store = store
+        self._ragged_after = 0
 
     @contextmanager
     def _snapshot(self) -> Iterator[Execute]:
@@ -156,40 +158,61 @@ class SqlUpkeep:
     # --- contents ------------------------------------------------------------------------------------
 
     def fragmented(self, idle_before_ns: int, limit: int) -> list[Fragmented]:
-        """Candidates are noted by the writes that make them; one that is fine is noted no longer."""
-        store = self._store
+        """Candidates are noted by the writes that make them; one that is fine is noted no longer.
+
+        Each is folded first, a few regions at a time, with the lock free between them.
+        """
         result: list[Fragmented] = []
-        with store.reading() as execute:
-            touched = store.applier.txn.touched
-            rows = execute(_RAGGED, (idle_before_ns, limit)).fetchall()
-            for content, changed, length, version in rows:
-                if max(touched.get(content, 0), changed or 0) >= idle_before_ns:
-                    continue
-                if changed is not None:
-                    folded: list[bool] = []
-                    store.change(self._fold, ContentId(content), store.applier.moment(), folded)
-                    if not folded[0]:
-                        continue
-                count, regions_used = self._count(execute, content) if changed is not None else (0, 0)
-                span = min(length or 0, regions_used * REGION)
-                if count > 2 * (span // store.format.block_average) + 8:
-                    result.append(Fragmented(ContentId(content), version, length, count))
-                else:
-                    store.change(store.execute, _NOT_RAGGED, (content,))
+        for content in self._ragged(idle_before_ns, limit):
+            while not self._fold(content):
+                time.sleep(0)
+            found = self._judge(content)
+            if found is not None:
+                result.append(found)
         return result
 
-    def _fold(self, content: ContentId, moment: Moment, folded: list[bool]) -> None:
+    def _ragged(self, idle_before_ns: int, limit: int) -> list[ContentId]:
+        """Idle candidates, going round, so that those nobody can mend do not hide the others."""
+        store = self._store
+        with store.reading() as execute:
+            after = self._ragged_after
+            rows = execute(_RAGGED_AFTER, (after, limit)).fetchall()
+            if len(rows) < limit:
+                rows += execute(_RAGGED_UP_TO, (after, limit - len(rows))).fetchall()
+            if rows:
+                self._ragged_after = rows[-1][0]
+            touched = store.applier.txn.touched
+            return [
+                ContentId(content)
+                for content, changed in rows
+                if max(touched.get(content, 0), changed) < idle_before_ns
+            ]
+
+    def _fold(self, content: ContentId) -> bool:
+        store = self._store
+        folded: list[bool] = []
+        with store.lock:
+            store.change(self._fold_some, content, store.applier.moment(), folded)
+        return folded[0]
+
+    def _fold_some(self, content: ContentId, moment: Moment, folded: list[bool]) -> None:
         store = self._store
         txn = store.applier.outside_batch(store.roster.volume_of_content(content), moment)
         folded.append(regions.fold_idle(txn, content, FOLD_REGIONS))
 
-    @staticmethod
-    def _count(execute: Execute, content: int) -> tuple[int, int]:
-        """The extents of a content's own rows, and the regions that have some."""
-        used, size, last = execute(_STORED, (content,)).fetchone()
-        if used > EXACT_REGIONS:
-            return size // EXTENT_SIZE, used
-        return sum(len(part.extents) for part in regions.read(execute, ContentId(content), 0, last)), used
+    def _judge(self, content: ContentId) -> Fragmented | None:
+        """Has a content many extents for its size? Its rows are folded: they are what a reader sees."""
+        store = self._store
+        with store.reading() as execute:
+            row = execute(_SIZES, (content,)).fetchone()
+            if row is not None:
+                length, version = row
+                used, size = execute(_STORED, (content,)).fetchone()
+                count = size // EXTENT_SIZE
+                if count > 2 * (min(length, used * REGION) // store.format.block_average) + 8:
+                    return Fragmented(content, version, length, count)
+            store.change(store.execute, _NOT_RAGGED, (content,))
+        return None
 
     def undigested(self, idle_before_ns: int, limit: int) -> list[Undigested]:
         store = self._store
