@@ -13,7 +13,7 @@ from graviton_webdav.bodies import Body
 from graviton_webdav.conditions import Conditions
 from graviton_webdav.download import Download
 from graviton_webdav.faults import Refused, refusal_of
-from graviton_webdav.http_server import DavHTTPRequest
+from graviton_webdav.http_connection import DavHTTPRequest
 from graviton_webdav.live_properties import Quota
 from graviton_webdav.lock_methods import LockMethods
 from graviton_webdav.locks import Locks

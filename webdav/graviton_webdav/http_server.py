@@ -1,33 +1,28 @@
 """HTTP/1.1 on cheroot: its accept loop, thread pool, connection manager and request parser.
 
-What is replaced: its buffered reader (pure Python), its chunked reader (reads a whole client chunk into
-memory), its writer (copies every piece), and the trip through the selector after every request.
+What is replaced: its buffered reader and its writer (pure Python), its chunked reader (reads a whole
+client chunk into memory), its fixed number of threads, and the trip through the selector after every
+request.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import re
-import select
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from math import ceil
 from typing import Any
 
-from cheroot.server import Gateway, HTTPConnection, HTTPRequest, HTTPServer
+from cheroot.server import Gateway, HTTPServer
 from cheroot.workers.threadpool import ThreadPool
-from typing_extensions import Buffer
 
-from graviton_webdav.bodies import Body, body_of
-from graviton_webdav.dates import http_date
-from graviton_webdav.faults import REASONS, Refused, refusal_of
-from graviton_webdav.messages import Response, refused_response
-from graviton_webdav.streams import HEAD_LIMIT, streams
-from gravitonfs.errors import GravitonError
+from graviton_webdav.bodies import Body
+from graviton_webdav.http_connection import DavHTTPConnection, DavHTTPRequest
+from graviton_webdav.messages import Response
+from graviton_webdav.streams import HEAD_LIMIT
 
 log = logging.getLogger("graviton.webdav")
 
@@ -36,213 +31,8 @@ IDLE_TIMEOUT = 75
 _THREADS = 16
 _THREADS_MAX = 256
 _BACKLOG = 256
-_LINGER_MS = 20
-"""How long a worker waits for a connection's next request before the selector gets it."""
-_DRAIN = 8 << 20
-_JOIN = 64 << 10
-"""A first piece up to this size goes out in one call with the head."""
-_READ = 64 << 10
 
-# The target as a path, or as a whole URL, which servers have to take too (RFC 9112, 3.2.2).
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (?:https?://[!-.0-~]+)?(/[!-\"$-~\x80-\xff]*) HTTP/1\.([01])\r\n")
-
-Application = Callable[["DavHTTPRequest", Body], Response]
-
-
-class DavHTTPRequest(HTTPRequest):
-    """One request on a connection."""
-
-    expects_continue = False
-
-    def read_request_line(self) -> bool:
-        """The plain case at once; whatever is unusual or wrong is cheroot's."""
-        line = self.rfile.readline()
-        self.started_request = True
-        match = _REQUEST_LINE.fullmatch(line)
-        if match is None:
-            self.conn.rfile.unread(line)
-            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
-        self.method, self.uri, minor = match.groups()
-        self.path, _, self.qs = self.uri.partition(b"?")
-        self.authority = b""
-        self.request_protocol = b"HTTP/1." + minor
-        self.response_protocol = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
-        return True
-
-    def read_request_headers(self) -> bool:
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]
-            return False
-        if self.response_protocol == "HTTP/1.1" and b"Host" not in self.inheaders:
-            self.simple_response("400 Bad Request", "HTTP/1.1 requires a Host header.")
-            return False
-        return True
-
-    def header_reader(self, rfile: Any, headers: dict[bytes, bytes]) -> None:
-        """As cheroot's, but keeps Expect from it, so that 100 Continue is sent when a body is wanted."""
-        HTTPRequest.header_reader(rfile, headers)
-        expect = headers.pop(b"Expect", b"").lower()
-        if expect and expect != b"100-continue":
-            raise ValueError("This expectation cannot be met.")
-        self.expects_continue = bool(expect)
-
-    def respond(self) -> None:
-        try:
-            body = body_of(
-                self.conn.rfile, self.inheaders, self._send_continue if self.expects_continue else None
-            )
-        except Refused as refused:
-            self.close_connection = True
-            self._send(refused_response(refused))
-            return
-        response = self.server.application(self, body)
-        try:
-            self._finish(body)
-            self._send(response)
-        finally:
-            close = getattr(response.stream, "close", None)
-            if close is not None:
-                close()
-
-    def _send_continue(self) -> None:
-        self.conn.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _finish(self, body: Body) -> None:
-        """Leave the connection at the next request, or have it closed after the answer."""
-        if not body.finished and not body.drain(_DRAIN):
-            self.close_connection = True
-            self.conn.unread = True
-
-    def _send(self, response: Response) -> None:
-        stream, length = response.stream, response.length
-        first: Buffer = response.body
-        bodyless = self.method == b"HEAD" or response.status in (204, 304)
-        if stream is None:
-            length = len(response.body) if length is None else length
-        elif not bodyless:
-            try:
-                first = next(stream, b"")
-            except GravitonError as error:
-                log.error("%s: %s", self.uri.decode("latin-1"), error)
-                self._send(refused_response(refusal_of(error)))
-                return
-            if length is None:
-                stream, first, length = _measured(stream, first)
-        chunked = length is None and not bodyless and self.response_protocol == "HTTP/1.1"
-        if length is None and not bodyless and not chunked:
-            self.close_connection = True
-        head = self._head(response, length, chunked)
-        self.sent_headers = True
-        if bodyless:
-            self.conn.socket.sendall(head)
-            return
-        self._first(head, first, chunked)
-        if stream is None:
-            return
-        try:
-            for piece in stream:
-                self._piece(piece, chunked)
-        except GravitonError as error:
-            # The head is out: an answer that ends early on a closed connection is all that can be told.
-            log.error("%s: %s", self.uri.decode("latin-1"), error)
-            self.close_connection = True
-            return
-        if chunked:
-            self.conn.socket.sendall(b"0\r\n\r\n")
-
-    def _head(self, response: Response, length: int | None, chunked: bool) -> bytes:
-        if not self.server.ready:
-            self.close_connection = True
-        lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in response.headers]
-        if chunked:
-            lines.append("Transfer-Encoding: chunked")
-        elif length is not None and response.status not in (204, 304):
-            lines.append(f"Content-Length: {length}")
-        if self.close_connection:
-            lines.append("Connection: close")
-        elif self.response_protocol != "HTTP/1.1":
-            lines.append("Connection: Keep-Alive")
-        lines.append(f"Date: {http_date(time.time_ns())}\r\n\r\n")
-        return "\r\n".join(lines).encode("latin-1", "replace")
-
-    def _first(self, head: bytes, piece: Buffer, chunked: bool) -> None:
-        """The head together with the first bytes: one segment, and one system call where that is cheap."""
-        size = memoryview(piece).nbytes
-        if chunked and size:
-            head += b"%x\r\n" % size
-        tail = b"\r\n" if chunked and size else b""
-        if size <= _JOIN:
-            self.conn.socket.sendall(b"".join((head, piece, tail)))
-            return
-        if self.server.ssl_adapter is None:
-            sent = self.conn.socket.send(head, socket.MSG_MORE)
-            head = head[sent:]
-        self.conn.socket.sendall(head)
-        self.conn.socket.sendall(piece)
-        if tail:
-            self.conn.socket.sendall(tail)
-
-    def _piece(self, piece: Buffer, chunked: bool) -> None:
-        sock = self.conn.socket
-        size = memoryview(piece).nbytes
-        if not chunked:
-            sock.sendall(piece)
-        elif size:
-            sock.sendall(b"".join((b"%x\r\n" % size, piece, b"\r\n")))
-
-
-def _measured(stream: Iterator[Buffer], first: Buffer) -> tuple[Iterator[Buffer] | None, Buffer, int | None]:
-    """A stream that ends with its first piece needs no chunks: (rest, first piece, length if known)."""
-    second = next(stream, None)
-    if second is None:
-        return None, first, memoryview(first).nbytes
-
-    def rest() -> Iterator[Buffer]:
-        yield second
-        yield from stream
-
-    return rest(), first, None
-
-
-class DavHTTPConnection(HTTPConnection):
-    """A connection whose worker looks for the next request itself before it gives it back."""
-
-    RequestHandlerClass = DavHTTPRequest
-    unread = False
-
-    def __init__(self, server: HTTPServer, sock: socket.socket, makefile: object = None) -> None:
-        super().__init__(server, sock, streams)
-
-    def communicate(self) -> bool:
-        while super().communicate():  # type: ignore[no-untyped-call]
-            if not self._next_soon():
-                return True
-        if self.unread:
-            self._linger()
-        return False
-
-    def _next_soon(self) -> bool:
-        if self.rfile.has_data():
-            return True
-        if not self.server.ready or self.server.requests.qsize:
-            return False
-        poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
-        return bool(poll.poll(_LINGER_MS))
-
-    def _linger(self) -> None:
-        """Closing with unread bytes resets the connection, and the client would lose the answer."""
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-            self.socket.settimeout(1.0)
-            left = _DRAIN
-            while left > 0 and self.server.ready:
-                piece = self.socket.recv(_READ)
-                if not piece:
-                    return
-                left -= len(piece)
-        except OSError:
-            pass
+Application = Callable[[DavHTTPRequest, Body], Response]
 
 
 class Workers(ThreadPool):
