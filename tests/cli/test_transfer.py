@@ -231,6 +231,7 @@ def test_an_interrupted_get_goes_on(volume: Shell) -> None:
     assert owner.stop() == 0
 
 
+@pytest.mark.parametrize("reached", ["through the owner"], indirect=True)
 def test_many_large_attributes_and_links(reached: Shell) -> None:
     """Enough that both directions have to be cut into several messages by size."""
     scratch = reached.graviton.scratch

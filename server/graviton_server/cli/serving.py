@@ -20,7 +20,7 @@ from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import Locked
+from gravitonfs.errors import GravitonError, Locked
 
 if TYPE_CHECKING:
     from graviton_server.wiring import Engine, EngineOptions
@@ -112,12 +112,16 @@ class Serving:
             ready()
 
         forget = self.service.engine.maintenance.ask_writing(mount.vfs.writing)
+        failure = None
         try:
             with self._telling(mount):
                 mount.run(answering)
+        except GravitonError as error:
+            failure = error
+            raise
         finally:
             forget()
-            self.service.unmounted(where.path)
+            self.service.unmounted(where.path, failure)
 
     def wait(self) -> None:
         """Until SIGTERM or SIGINT."""

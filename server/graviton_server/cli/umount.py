@@ -17,7 +17,7 @@ import click
 from graviton_server.cli import output
 from graviton_server.cli.params import DIRECTORY
 from graviton_server.cli.places import mount_of
-from graviton_server.control.client import NobodyThere, RemoteCaller
+from graviton_server.control.client import NobodyThere, OwnerGone, RemoteCaller
 from graviton_server.control.requests import Drain
 from graviton_server.control.wire import Event
 from gravitonfs.core.units import format_size
@@ -132,7 +132,7 @@ def _watch(owner: RemoteCaller, mountpoint: str) -> None:
     try:
         with output.progress("storing") as on_event:
             owner.call(Drain(mount=mountpoint), on_event=on_event if sys.stderr.isatty() else _Lines())
-    except Unavailable:
+    except OwnerGone:
         pass
     owner.close()  # the process waits for its callers before it ends
 

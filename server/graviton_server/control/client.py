@@ -37,6 +37,10 @@ class NobodyThere(Unavailable):
     """No process listens on the data directory's control socket."""
 
 
+class OwnerGone(Unavailable):
+    """The process that had the volume open ended before it answered."""
+
+
 class RemoteCaller:
     """Requests to the process that has the volume open; a connection for each call under way.
 
@@ -68,7 +72,7 @@ class RemoteCaller:
         except GravitonError as error:
             if isinstance(error, Disconnected):
                 wire.close()
-                raise Unavailable(
+                raise OwnerGone(
                     f"process {self.owner.pid}, which has {self._data} open, went away during the command:"
                     " run it again"
                 ) from error

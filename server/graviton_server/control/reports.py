@@ -115,4 +115,7 @@ def handle_drain(service: Service, request: requests.Drain, channel: Channel) ->
         most = max(most, left)
         channel.event(Event(most - left, most))
         channel.cancelled.wait(_DRAIN_LOOK)
+    failure = service.failure_of(request.mount)
+    if failure is not None:
+        raise failure
     service.volume.commit()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from graviton_server.control.answers import MountPoint
+from gravitonfs.errors import GravitonError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ class Service:
         self._lock = threading.Lock()
         self._volume: Volume | None = None
         self._mounts: dict[str, MountPoint] = {}
+        self._failures: dict[str, GravitonError | None] = {}
 
     @property
     def data(self) -> Path:
@@ -59,9 +61,14 @@ class Service:
         with self._lock:
             self._mounts[mount.path] = mount
 
-    def unmounted(self, path: str) -> None:
+    def unmounted(self, path: str, failure: GravitonError | None = None) -> None:
+        """``failure``: why not everything that was written to the mount could be stored."""
         with self._lock:
             self._mounts.pop(path, None)
+            self._failures[path] = failure
+
+    def failure_of(self, path: str) -> GravitonError | None:
+        return self._failures.get(path)
 
     def pending_bytes(self) -> int:
         """Accepted from writers, and not stored yet."""
