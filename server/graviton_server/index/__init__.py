@@ -22,9 +22,10 @@ class Location(NamedTuple):
 
 
 class PackMark(NamedTuple):
-    """Records of the pack ``uuid`` up to ``through`` are in the index."""
+    """Records of a pack up to ``through`` are in the index, under ``number``. Marks are kept by the
+    pack's UUID: a number may be given twice, if the commit that gave it first never happened."""
 
-    uuid: bytes
+    number: PackNumber
     through: int
 
 
@@ -37,15 +38,17 @@ class BlockIndex(Protocol):
 
     def get(self, ids: Sequence[BlockId]) -> list[Location | None]: ...
 
-    def write(self, number: PackNumber, mark: PackMark, entries: Iterable[Entry]) -> None:
+    def write(self, uuid: bytes, mark: PackMark, entries: Iterable[Entry]) -> None:
         """Add entries of one pack and its mark, in one atomic step."""
 
-    def marks(self) -> dict[PackNumber, PackMark]: ...
+    def marks(self) -> dict[bytes, PackMark]: ...
+
+    def unmark(self, uuid: bytes) -> None: ...
 
     def remove(self, ids: Sequence[BlockId]) -> None: ...
 
     def forget(self, number: PackNumber, ids: Iterable[BlockId]) -> None:
-        """Drop a pack's mark and those of its blocks ``ids`` that the index still places there."""
+        """Drop those of a pack's blocks ``ids`` that the index still places there."""
 
     def sweep(self, numbers: set[PackNumber]) -> int:
         """As ``forget`` where the packs' blocks are not known: reads the whole index. Returns how many."""

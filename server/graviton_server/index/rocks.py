@@ -18,10 +18,11 @@ from gravitonfs.errors import FormatError, Unavailable
 
 VERSION: Final = 1
 _VALUE = struct.Struct("<QIIIB")
-_MARK = struct.Struct("<16sQ")
+_MARK = struct.Struct("<QQ")
 _META = struct.Struct("<I")
 _META_KEY = b"index"
 _MARK_PREFIX = bytes(8)  # no block id begins so: marks lie together, before the entries
+_MARK_KEY = 24
 _DAMAGED = "DAMAGED"
 _BATCH = 4096
 
@@ -53,8 +54,8 @@ def _options(cache_bytes: int) -> Options:
     return options
 
 
-def _mark_key(number: PackNumber) -> bytes:
-    return _MARK_PREFIX + number.to_bytes(8, "big")
+def _mark_key(uuid: bytes) -> bytes:
+    return _MARK_PREFIX + uuid
 
 
 class RocksIndex:
@@ -120,12 +121,12 @@ class RocksIndex:
             _log.error("the block index is damaged and will be rebuilt at the next start: %s", error)
             (self._path / _DAMAGED).touch()
 
-    def write(self, number: PackNumber, mark: PackMark, entries: Iterable[Entry]) -> None:
+    def write(self, uuid: bytes, mark: PackMark, entries: Iterable[Entry]) -> None:
         batch = WriteBatch(raw_mode=True)
         put = batch.put
         for block, location in entries:
             put(block, _pack(*location))
-        put(_mark_key(number), _MARK.pack(*mark))
+        put(_mark_key(uuid), _MARK.pack(*mark))
         self._apply(batch)
 
     def _apply(self, batch: WriteBatch) -> None:
@@ -138,14 +139,20 @@ class RocksIndex:
     def _unavailable(self, error: Exception) -> Unavailable:
         return Unavailable(f"the block index {self._path}: {error}")
 
-    def marks(self) -> dict[PackNumber, PackMark]:
+    def marks(self) -> dict[bytes, PackMark]:
         result = {}
         for key, value in self._items(_MARK_PREFIX):
             if key[:8] != _MARK_PREFIX:
                 break
-            if len(key) == 16:
-                result[PackNumber(int.from_bytes(key[8:], "big"))] = PackMark(*_MARK.unpack(value))
+            if len(key) == _MARK_KEY:
+                number, through = _MARK.unpack(value)
+                result[key[8:]] = PackMark(PackNumber(number), through)
         return result
+
+    def unmark(self, uuid: bytes) -> None:
+        batch = WriteBatch(raw_mode=True)
+        batch.delete(_mark_key(uuid))
+        self._apply(batch)
 
     def remove(self, ids: Sequence[BlockId]) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -161,7 +168,6 @@ class RocksIndex:
                 value = get(block)
                 if value is not None and _unpack(value)[0] == number:
                     batch.delete(block)
-            batch.delete(_mark_key(number))
             self._db.write(batch)
 
     def sweep(self, numbers: set[PackNumber]) -> int:
@@ -175,8 +181,6 @@ class RocksIndex:
                     if batch.len() >= _BATCH:
                         self._db.write(batch)
                         batch = WriteBatch(raw_mode=True)
-            for number in numbers:
-                batch.delete(_mark_key(number))
             self._db.write(batch)
         return removed
 

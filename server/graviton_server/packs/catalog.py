@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from graviton_server.index import BlockIndex, Entry, Location, PackMark
 from graviton_server.packs.footers import FooterCache
@@ -16,11 +17,16 @@ from gravitonfs.ports.packs import PackRegistry
 from gravitonfs.ports.target import Target
 
 _log = logging.getLogger(__name__)
-_KEYS = 65536
+_NAMES = 65536
+
+
+class _Name(NamedTuple):
+    key: str
+    uuid: bytes
 
 
 class Catalog:
-    """``_lock`` guards ``_tail`` (blocks whose entries are not in the index yet) and ``_keys``."""
+    """``_lock`` guards ``_tail`` (blocks whose entries are not in the index yet) and ``_names``."""
 
     def __init__(self, index: BlockIndex, registry: PackRegistry, target: Target, footer_bytes: int) -> None:
         self.index = index
@@ -28,31 +34,36 @@ class Catalog:
         self._registry = registry
         self._lock = threading.Lock()
         self._tail: dict[BlockId, Location] = {}
-        self._keys: OrderedDict[PackNumber, str] = OrderedDict()
+        self._names: OrderedDict[PackNumber, _Name] = OrderedDict()
 
     # --- packs ---
 
     def key(self, number: PackNumber) -> str:
         """The key of a pack in the target. Raises ``NotFound`` when there is no such pack."""
+        return self._name(number).key
+
+    def _name(self, number: PackNumber) -> _Name:
         with self._lock:
-            found = self._keys.get(number)
+            found = self._names.get(number)
         if found is None:
             row = self._registry.get(number)
             if row is None:
                 raise NotFound(f"there is no pack {number}")
-            found = pack_key(row.uuid)
-            self.name(number, found)
+            found = self._remember(number, row.uuid)
         return found
 
-    def name(self, number: PackNumber, key: str) -> None:
+    def _remember(self, number: PackNumber, uuid: bytes) -> _Name:
+        name = _Name(pack_key(uuid), uuid)
         with self._lock:
-            self._keys[number] = key
-            if len(self._keys) > _KEYS:
-                self._keys.popitem(last=False)
+            self._names[number] = name
+            if len(self._names) > _NAMES:
+                self._names.popitem(last=False)
+        return name
 
     def expect(self, number: PackNumber, uuid: bytes) -> None:
         """A pack begins. The mark tells a start after a crash that there was one."""
-        self.index.write(number, PackMark(uuid, 0), ())
+        self._remember(number, uuid)
+        self.index.write(uuid, PackMark(number, 0), ())
 
     # --- look-ups ---
 
@@ -92,12 +103,12 @@ class Catalog:
         with self._lock:
             self._tail.update(entries)
 
-    def settle(self, number: PackNumber, mark: PackMark, entries: Sequence[Entry]) -> None:
+    def settle(self, uuid: bytes, mark: PackMark, entries: Sequence[Entry]) -> None:
         """Write entries that are durable in their pack, with its mark, to the index."""
         with self._lock:
             # Where the block was put elsewhere meanwhile, the newer place counts.
             current = [(block, place) for block, place in entries if self._tail.get(block, place) == place]
-        self.index.write(number, mark, current)
+        self.index.write(uuid, mark, current)
         with self._lock:
             for block, place in current:
                 if self._tail.get(block) == place:
@@ -108,13 +119,16 @@ class Catalog:
         with self._lock:
             for block in [block for block, place in self._tail.items() if place.pack == number]:
                 del self._tail[block]
-        if records is None:
-            try:
-                records = self.footers.get(self.key(number))
-            except (NotFound, Damaged):
-                self.index.sweep({number})
-                return
-        self.index.forget(number, map(records.id, range(len(records))))
+        name = None
+        try:
+            name = self._name(number)
+            records = records or self.footers.get(name.key)
+        except (NotFound, Damaged):
+            self.index.sweep({number})
+        else:
+            self.index.forget(number, map(records.id, range(len(records))))
+        if name is not None:
+            self.index.unmark(name.uuid)
 
     def drop(self, block: BlockId, place: Location) -> None:
         """A block is not readable where it was said to be: a later put may store it again."""

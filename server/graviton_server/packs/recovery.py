@@ -64,14 +64,16 @@ class Recovery:
             first = self._registry.rows(limit=1)
             if first:
                 _log.warning("the block index is empty: reading the footers of all packs")
-        rows = {row.number: row for row in self.rows()}
-        # A number may have been given again, if the commit that gave it first never happened.
-        others = {
-            number for number, mark in marks.items() if number in rows and rows[number].uuid != mark.uuid
-        }
-        self._drop_orphans({number: marks[number] for number in marks.keys() - rows.keys() | others})
-        for row in rows.values():
-            self._bring_up(row, None if row.number in others else marks.get(row.number))
+        rows = list(self.rows())
+        numbers = {row.uuid: row.number for row in rows}
+        stale = {uuid: mark for uuid, mark in marks.items() if numbers.get(uuid) != mark.number}
+        if stale:
+            self._purge(stale)
+            self._adopt([uuid for uuid in stale if uuid not in numbers])
+            marks = self._index.marks()
+        for row in rows:
+            mark = marks.get(row.uuid)
+            self._bring_up(row, mark if mark is not None and mark.number == row.number else None)
         return self.report
 
     def rows(self) -> Iterator[PackRow]:
@@ -82,8 +84,10 @@ class Recovery:
 
     def _bring_up(self, row: PackRow, mark: PackMark | None) -> None:
         if row.state not in _SERVING:
-            if mark is not None:
+            if mark is not None and mark.through:
                 self._catalog.forget(row.number)
+            elif mark is not None:  # no entries have come with it
+                self._index.unmark(row.uuid)
             return
         if row.length == 0:
             if row.owner == self._owner:
@@ -110,7 +114,7 @@ class Recovery:
 
     def _enter(self, row: PackRow, records: Records, mark: int, through: int = 0) -> None:
         fresh = [entry for entry in entries(row.number, records) if entry[1].offset >= through]
-        self._index.write(row.number, PackMark(row.uuid, mark), fresh)
+        self._index.write(row.uuid, PackMark(row.number, mark), fresh)
         self.report.replayed += len(fresh)
 
     def _scan(self, key: str) -> Scanned:
@@ -168,37 +172,49 @@ class Recovery:
     def _abandon(self, row: PackRow) -> None:
         self._registry.abandon(row.number)
         # The mark stays until a later start sees that the row's state has been committed.
-        self._index.write(row.number, PackMark(row.uuid, 0), ())
+        self._index.write(row.uuid, PackMark(row.number, 0), ())
         self.report.abandoned += 1
 
     # --- packs without a row ---
 
-    def _drop_orphans(self, marks: dict[PackNumber, PackMark]) -> None:
-        """Packs that the index knows and the database does not: deleted ones, or ones begun after the
-        last commit before a crash. Nothing relies on either; the latter get a row, so that collection
-        takes care of them."""
+    def _purge(self, stale: dict[bytes, PackMark]) -> None:
+        """Remove the entries of packs that the index knows under a number that the database does not
+        give them: deleted ones, or ones begun after the last commit before a crash."""
+        numbers = set()
         unreadable = set()
-        for number, mark in marks.items():
-            key = pack_key(mark.uuid)
+        for uuid, mark in stale.items():
+            if mark.through == 0:
+                continue  # entries come with a later mark
+            numbers.add(mark.number)
+            try:
+                records = self._catalog.footers.get(pack_key(uuid))
+                self._index.forget(mark.number, map(records.id, range(len(records))))
+            except (NotFound, Damaged):
+                unreadable.add(mark.number)
+        if unreadable:
+            self._index.sweep(unreadable)
+        for uuid, mark in self._index.marks().items():
+            if mark.number in numbers and uuid not in stale:  # may have lost entries, too: read it again
+                self._index.write(uuid, PackMark(mark.number, 0), ())
+
+    def _adopt(self, uuids: list[bytes]) -> None:
+        """Give packs without a row a new one, so that collection takes care of them; nothing relies on
+        them. The mark of a pack goes only when there is no such pack."""
+        for uuid in uuids:
+            key = pack_key(uuid)
             try:
                 self._target.head(key)
             except NotFound:
-                unreadable.add(number)
+                self._index.unmark(uuid)
                 continue
-            try:
-                records = self._catalog.footers.get(key)
-                self._index.forget(number, map(records.id, range(len(records))))
-            except Damaged:
-                unreadable.add(number)
-            adopted = self._registry.begin(mark.uuid, self._owner, PackState.LIVE)
+            # What a process that died had begun and nobody relied on yet: no cause for alarm.
+            adopted = self._registry.begin(uuid, self._owner, PackState.LIVE)
+            self._catalog.expect(adopted, uuid)
             row = self._registry.get(adopted)
             if row is not None:
-                # What a process that died had begun and nobody relied on yet: no cause for alarm.
                 _log.info("pack %s had no row yet and is adopted as %d", key, adopted)
                 self.report.adopted += 1
                 self._finish(row)
-        if unreadable:
-            self._index.sweep(unreadable)
 
 
 def entries(number: PackNumber, records: Records) -> Iterator[Entry]:

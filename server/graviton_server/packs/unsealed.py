@@ -70,12 +70,10 @@ class UnsealedPacks:
         number = self._registry.begin(uuid, self._owner, PackState.LIVE)
         self._catalog.expect(number, uuid)
         try:
-            pack = OpenPack(number, uuid, self._store, self._target)
+            return OpenPack(number, uuid, self._store, self._target)
         except GravitonError:
             self._registry.abandon(number)
             raise
-        self._catalog.name(number, pack.key)
-        return pack
 
     def all(self) -> list[OpenPack]:
         with self._lock:

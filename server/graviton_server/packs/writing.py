@@ -179,7 +179,7 @@ class PackWriting:
             if pack.closed or stop - pack.indexed < _INDEX_AT // 2:
                 return  # sealing indexes the rest
             entries = pack.entries(pack.indexed, stop)
-            self._catalog.settle(pack.number, PackMark(pack.uuid, pack.records.end(stop - 1)), entries)
+            self._catalog.settle(pack.uuid, PackMark(pack.number, pack.records.end(stop - 1)), entries)
             pack.indexed = stop
 
     def reindex(self) -> int:
@@ -189,7 +189,7 @@ class PackWriting:
             with pack.indexing:
                 if not pack.forgotten:
                     entries = pack.entries(0, pack.durable_records())
-                    self._catalog.settle(pack.number, PackMark(pack.uuid, pack.durable), entries)
+                    self._catalog.settle(pack.uuid, PackMark(pack.number, pack.durable), entries)
                     count += len(entries)
         return count
 
@@ -237,7 +237,7 @@ class PackWriting:
         with pack.indexing:
             if not pack.forgotten:
                 entries = pack.entries(pack.indexed, len(pack.records))
-                self._catalog.settle(pack.number, PackMark(pack.uuid, COMPLETE), entries)
+                self._catalog.settle(pack.uuid, PackMark(pack.number, COMPLETE), entries)
         self._registry.sealed(pack.number, sealed.length, len(pack.records), sealed.footer)
         self._catalog.footers.add(pack.key, pack.records)
         self._unsealed.release(pack)
