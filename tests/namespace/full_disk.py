@@ -20,7 +20,7 @@ def main(path: Path) -> None:
     store = NamespaceStore.open(path, group_seconds=3600)
     opened: set[int] = set()
     namespace = store.attach(label="full", claims=lambda ino: ino in opened)
-    inos = iter(namespace.grant(1000))
+    inos = iter(namespace.grant(10_000))
     done = 0
 
     def apply(*todo: Create | Unlink, durable: bool = False, loose: tuple[LooseBlock, ...] = ()) -> None:
@@ -39,7 +39,7 @@ def main(path: Path) -> None:
     apply(Unlink(ROOT_INO, b"kept"))
     opened.clear()  # a second run of the batch must not ask again
     pack = store.packs.begin(b"p" * 16, "full", PackState.LIVE)
-    for number in range(200):
+    for number in range(5000):
         apply(Create(ROOT_INO, b"file-%d" % number, next(inos), 0o100644, 0, 0))
     block = LooseBlock(BlockId(bytes(32)), 0, 5000, bytes(5000))
     apply(loose=(block,))
@@ -58,12 +58,21 @@ def main(path: Path) -> None:
     assert picture(store, namespace, kept) == expected
     assert store.packs.get(pack) is not None
     print("durable", flush=True)
+
+    # A log that cannot grow is moved into the database and used again from its start.
+    store.finish_checkpoint()
+    size = max(path.stat().st_size, path.with_name(path.name + "-wal").stat().st_size)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + (128 << 10), resource.RLIM_INFINITY))
+    before = store.counters()["restarts"]
+    for number in range(100):
+        apply(Unlink(ROOT_INO, b"file-%d" % number), durable=True)
+    print("room" if store.counters()["restarts"] > before else "the log never filled up", flush=True)
     signal.raise_signal(signal.SIGKILL)
 
 
 def picture(store: NamespaceStore, namespace: Namespace, kept: int) -> object:
     return (
-        namespace.entries(ROOT_INO, None, 1000),
+        namespace.entries(ROOT_INO, None, 10_000),
         namespace.attr(kept),
         namespace.usage(),
         store.loose.loose_bytes(),

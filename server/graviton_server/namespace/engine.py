@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,6 +88,14 @@ class SqliteEngine:
             yield connection.execute
         finally:
             connection.close()
+
+    def make_room(self) -> None:
+        """Move the log into the database, so that the next commit reuses its space on a full disk.
+
+        Without this nothing could be deleted there any more, because that is written to the log first.
+        """
+        with suppress(sqlite3.Error):
+            self.checkpoint("PASSIVE")
 
     def log_bytes(self) -> int:
         try:

@@ -84,7 +84,8 @@ class Group:
         except DatabaseError as error:
             self.failing = True
             failure = translate(error)
-            log.error("the namespace could not be made durable: %s", failure)
+            self._engine.rollback()
+            self._engine.make_room()
             self.restart()
             raise failure from error
         self.open = self.failing = False

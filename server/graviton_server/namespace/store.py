@@ -28,7 +28,7 @@ from graviton_server.namespace.roster import Roster
 from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.errors import NotFound, Unavailable
+from gravitonfs.errors import NoSpace, NotFound, Unavailable
 from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
 
 TOUCHED_STEP_NS: Final = 5 * 10**9
@@ -211,13 +211,19 @@ class NamespaceStore:
         finally:
             self._in_barrier = False
         try:
-            self._save()
-        except DatabaseError as error:
-            raise group.broken_by(error) from error
-        group.commit()
+            self._save_and_commit()
+        except (NoSpace, Unavailable):
+            self._save_and_commit()  # the failed one has made room, if there was any to make
         self._commits += 1
         self.numbers.committed()
         self.roster.committed()
+
+    def _save_and_commit(self) -> None:
+        try:
+            self._save()
+        except DatabaseError as error:
+            raise self.group.broken_by(error) from error
+        self.group.commit()
 
     def _save(self) -> None:
         """What memory has gathered since the last commit."""
