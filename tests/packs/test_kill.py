@@ -58,4 +58,4 @@ def test_acknowledged_blocks_survive_kills(tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_acknowledged_blocks_survive_many_kills(tmp_path: Path) -> None:
-    kill_loop(tmp_path, 100)
+    kill_loop(tmp_path, 60)
