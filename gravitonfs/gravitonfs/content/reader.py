@@ -53,7 +53,7 @@ class Fetcher:
             found = self.cache.get(block)
             if found is not None:
                 return found
-        if small and hint:
+        if small:  # also without a hint: loose blocks lie together once they are drained
             together = self.store.near(block, hint, NEAR_SPAN)
             for neighbour, data in reversed(together):
                 self.cache.put(neighbour, data)

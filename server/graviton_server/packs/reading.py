@@ -152,7 +152,8 @@ class PackReading:
     def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
         place = self._locate([(block, hint)])[0]
         if not isinstance(place, Location):
-            return [(block, next(self.get([(block, hint)])))]
+            plain = self._plain(block, place)
+            return [(block, self._search((block, hint), None) if plain is None else plain)]
         length = max(RECORD_HEADER + place.stored, span)
         try:
             data = memoryview(self._target.get(self._catalog.key(place.pack), place.offset, length))

@@ -308,10 +308,10 @@ class WindowedFile:
         finally:
             self._on_close()
             os.close(self._fd)
-            for window in self._windows:
-                self._pool.give(window)
-            self._windows.clear()
-            self._base = self._length
+            with self._state:  # who reads now copies from the windows first, or from the file after
+                while self._windows:
+                    self._pool.give(self._windows.pop())
+                self._base = self._length
 
 
 def _pieces(views: Sequence[bytes | memoryview]) -> list[list[memoryview]]:
