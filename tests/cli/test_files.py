@@ -30,6 +30,7 @@ def test_stat_tells_everything(reached: Shell) -> None:
     assert node["nlink"] == 1
     assert node["mode"] == "0644"
     assert node["blob"] == "blake3:8e4c7c1b99dbfd50e7a95185fead5ee1448fa904a2fdd778eaf5f2dbfd629a99:6"
+    assert (node["blocks"], node["extents"], node["stored_bytes"]) == (1, 1, 6)
     assert {"ino", "uid", "gid", "atime_ns", "mtime_ns", "ctime_ns", "btime_ns", "xattrs"} <= node.keys()
     shown = reached.run("stat", reached.at("/a"))
     assert "-rw-r--r--" in shown

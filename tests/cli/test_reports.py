@@ -62,6 +62,8 @@ def test_info_and_du_of_a_path(reached: Shell) -> None:
     one = reached.json("info", reached.at("/t/random"))
     assert one["unique_bytes"] == one["logical_bytes"] == 1 << 20
     assert one["blocks"] == one["extents"] >= 1
+    assert 1 << 20 <= one["stored_bytes"] < (1 << 20) + (1 << 12)
+    assert info["stored_bytes"] < info["unique_bytes"]
     (usage,) = reached.json("du", reached.at("/t"))
     assert usage["unique_bytes"] == info["unique_bytes"]
     assert str(usage["logical_bytes"]) in reached.run("du", "-b", reached.at("/t"))

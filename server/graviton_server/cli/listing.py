@@ -15,7 +15,7 @@ from graviton_server.cli.opening import reach
 from graviton_server.cli.params import PATH
 from graviton_server.cli.places import Place, place
 from graviton_server.control.answers import Node
-from graviton_server.control.requests import ListNames, Stat
+from graviton_server.control.requests import ListNames, Stat, TreeUsage
 from gravitonfs.core.ids import BlobId
 from gravitonfs.core.units import format_size
 
@@ -160,12 +160,19 @@ def _fields(node: Node) -> dict[str, Any]:
 @click.option("-L", "--dereference", is_flag=True, help="Of what a symlink points to.")
 @output.json_option
 def stat(paths: tuple[str, ...], dereference: bool, as_json: bool) -> None:
-    """Show everything about files: attributes, times, digest, extended attributes."""
+    """Show everything about files: attributes, times, digest, blocks, extended attributes."""
     shown = []
     for where in [place(text) for text in paths]:
         with reach(where.data, "stat") as caller:
             node = caller.call(Stat(path=where.path, follow=dereference, details=True))
-        fields = _fields(node)
+            fields = _fields(node)
+            if modes.S_ISREG(node.mode):
+                usage = caller.call(TreeUsage(path=where.path))
+                fields |= {
+                    "extents": usage.extents,
+                    "blocks": usage.blocks,
+                    "stored_bytes": usage.stored_bytes,
+                }
         fields["xattrs"] = {
             name.decode(errors="replace"): value.decode(errors="replace") for name, value in node.xattrs
         }
@@ -191,6 +198,8 @@ def _print_node(where: Place, node: Node, fields: dict[str, Any]) -> None:
         rows.append(("target", output.show_name(node.target)))
     if modes.S_ISREG(node.mode):
         rows.append(("blob", str(fields.get("blob", "none yet"))))
+        rows.append(("blocks", f"{fields['blocks']} in {fields['extents']} extents"))
+        rows.append(("stored", f"{fields['stored_bytes']} ({format_size(fields['stored_bytes'])})"))
     rows += [(f"xattr {name}", value) for name, value in fields["xattrs"].items()]
     output.pairs(rows)
 

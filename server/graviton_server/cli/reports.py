@@ -53,7 +53,9 @@ def _usage_fields(usage: Usage) -> dict[str, Any]:
     return {
         "logical_bytes": usage.logical_bytes,
         "unique_bytes": usage.unique_bytes,
+        "stored_bytes": usage.stored_bytes,
         "dedupe_ratio": _ratio(usage.logical_bytes, usage.unique_bytes),
+        "compression_ratio": _ratio(usage.unique_bytes, usage.stored_bytes),
         "files": usage.files,
         "directories": usage.directories,
         "others": usage.others,
@@ -94,5 +96,6 @@ def du(paths: tuple[str, ...], exact: bool, as_json: bool) -> None:
         output.print_json(found)
         return
     show = str if exact else format_size
-    lines = [(show(f["logical_bytes"]), show(f["unique_bytes"]), str(f["files"]), f["path"]) for f in found]
-    output.rows([("logical", "unique", "files", "path"), *lines], right=(0, 1, 2))
+    sizes = ("logical_bytes", "unique_bytes", "stored_bytes")
+    lines = [(*(show(f[key]) for key in sizes), str(f["files"]), f["path"]) for f in found]
+    output.rows([("logical", "unique", "stored", "files", "path"), *lines], right=(0, 1, 2, 3))

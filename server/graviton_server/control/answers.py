@@ -66,10 +66,11 @@ class SmallFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of a tree; ``unique_bytes`` are those of its distinct blocks, ``extents`` of its distinct contents."""
+    """Of a tree; unique and stored bytes of its distinct blocks, extents of its distinct contents."""
 
     logical_bytes: int
     unique_bytes: int
+    stored_bytes: int
     files: int
     directories: int
     others: int
