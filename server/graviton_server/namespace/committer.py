@@ -62,7 +62,7 @@ class Committer:
             self._pending.clear()
             self._hurry.clear()
             try:
-                self._store.presync()
+                self._store.commits.presync()
                 self._store.commit()
             except Exception as error:  # without this thread nothing would become durable
                 known = isinstance(error, GravitonError)

@@ -1,8 +1,6 @@
 """The namespace of one store: its database, its sessions, its group commit.
 
-One lock guards the writing connection, the open group and all counters in memory. Order of durable
-steps of a commit: what batches rely on (the barrier), then the sessions' rows and counters, then
-COMMIT, which flushes the log.
+One lock guards the writing connection, the open group and all counters in memory.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 from graviton_server.namespace import dumping, schema
 from graviton_server.namespace.applying import Applier
+from graviton_server.namespace.commits import Commits
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from graviton_server.namespace.group import Called, Group
@@ -28,23 +27,17 @@ from graviton_server.namespace.roster import Roster
 from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.errors import NoSpace, NotFound, Unavailable
+from gravitonfs.errors import NotFound, Unavailable
 from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
 
-TOUCHED_STEP_NS: Final = 5 * 10**9
 GROUP_ENTRIES: Final = 20_000
 GROUP_BYTES: Final = 64 << 20
 """An open group of this size is committed before its time."""
 
 _META: Final = "SELECT value FROM meta WHERE key = ?"
 _SET_META: Final = "UPDATE meta SET value = ? WHERE key = ?"
-_SAVE_CHANGED: Final = "UPDATE contents SET changed = ? WHERE id = ?"
 _SESSIONS_VERSION: Final = "SELECT coalesce(max(version), 0) FROM sessions"
 _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
-
-
-def _nothing() -> None:
-    pass
 
 
 class NamespaceStore:
@@ -60,13 +53,8 @@ class NamespaceStore:
         self.store_uuid: bytes = self._meta("store_uuid")
         self.format = VolumeFormat.from_json(self._meta("format"))
         self.incarnation: int = self._meta("incarnation") + 1
-        self._barrier = barrier or _nothing
-        self._presync: Callable[[], None] = _nothing
         self._clock = 0
-        self._touched_saved = 0
-        self._commits = 0
         self._closed = False
-        self._in_barrier = False
         self.applier = Applier(self)
         self.roster = Roster(self)
         self.numbers = InodeNumbers(self, self._meta("next_ino"))
@@ -74,6 +62,9 @@ class NamespaceStore:
         self.loose = SqlLoose(self)
         self.upkeep = SqlUpkeep(self)
         self.group = Group(engine, self._load, self.applier.replay)
+        self.commits = Commits(self)
+        if barrier is not None:
+            self.commits.barrier = barrier
         self.applier.version = max(self._meta("version"), self.execute(_SESSIONS_VERSION).fetchone()[0])
         self.applier.txn.content = self._meta("next_content")
         self.applier.txn.ino_limit = self.numbers.next
@@ -137,14 +128,11 @@ class NamespaceStore:
 
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         """Called with the gate closed before each commit: what batches rely on becomes durable there."""
-        self._barrier = barrier
+        self.commits.barrier = barrier
 
     def set_presync(self, presync: Callable[[], None]) -> None:
         """Called before the gate closes for the group's own commit, so that little is left to the barrier."""
-        self._presync = presync
-
-    def presync(self) -> None:
-        self._presync()
+        self.commits.presync = presync
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:
@@ -184,7 +172,7 @@ class NamespaceStore:
     def commit(self) -> None:
         """Everything applied is durable when this returns."""
         with self.lock:
-            self._commit()
+            self.commits.commit()
 
     def take_back(self, session: Session, last: int) -> None:
         """Undo a session's batches after ``last``, which nobody has seen yet. Lock held."""
@@ -196,51 +184,8 @@ class NamespaceStore:
         """Move the last of the log into the database, so that the next change starts it over."""
         with self.lock:
             self.check_readable()
-            self._commit()
+            self.commits.commit()
             self.engine.checkpoint("PASSIVE")
-
-    def _commit(self) -> None:
-        group = self.group
-        if group.lost is not None:
-            group.restart()
-        if not group.open or self._in_barrier:
-            return  # calls during the barrier are part of the commit that waits for it
-        self._in_barrier = True
-        try:
-            self._barrier()
-        finally:
-            self._in_barrier = False
-        try:
-            self._save_and_commit()
-        except (NoSpace, Unavailable):
-            self._save_and_commit()  # the failed one has made room, if there was any to make
-        self._commits += 1
-        self.numbers.committed()
-        self.roster.committed()
-
-    def _save_and_commit(self) -> None:
-        try:
-            self._save()
-        except DatabaseError as error:
-            raise self.group.broken_by(error) from error
-        self.group.commit()
-
-    def _save(self) -> None:
-        """What memory has gathered since the last commit."""
-        version = self.applier.version
-        if not self.roster.save(version):
-            self.execute(_SET_META, (version, "version"))  # else the row of a session tells it
-        self._save_touched(everything=False)
-
-    def _save_touched(self, *, everything: bool) -> None:
-        """When drafts changed is for background work, which knows memory too: rows may lag a little."""
-        touched = self.applier.txn.touched
-        now = self._clock
-        if touched and (everything or now - self._touched_saved >= TOUCHED_STEP_NS):
-            for content, changed in touched.items():
-                self.execute(_SAVE_CHANGED, (changed, content))
-            touched.clear()
-            self._touched_saved = now
 
     def applied(self) -> None:
         """After batches: see that the group is committed in time."""
@@ -248,9 +193,6 @@ class NamespaceStore:
         self._committer.work()
         if len(group.entries) >= GROUP_ENTRIES or group.bytes >= GROUP_BYTES:
             self._committer.hurry()
-
-    def _save_touched_all(self) -> None:
-        self._save_touched(everything=True)
 
     def clock_ns(self) -> int:
         """The database's clock, which never goes back. Lock held."""
@@ -333,7 +275,7 @@ class NamespaceStore:
             "ops": applier.ops,
             "failures": applier.failures,
             "repeats": applier.repeats,
-            "commits": self._commits,
+            "commits": self.commits.count,
             "restarts": self.group.restarts,
             "sessions": len(self.roster),
             "loose_bytes": self.loose.bytes,
@@ -348,11 +290,11 @@ class NamespaceStore:
                 return
             try:
                 self.check_readable()
-                self.change(self._save_touched_all)
+                self.change(self.commits.save_touched)
                 self.change(self.execute, _SET_META, (self.numbers.next, "next_ino"))
                 self.change(self.execute, _SET_META, (self.applier.version, "version"))
                 self.change(self.execute, _SET_META, (self.applier.txn.content, "next_content"))
-                self._commit()
+                self.commits.commit()
                 self.engine.checkpoint("TRUNCATE")
             except DatabaseError as error:
                 raise translate(error) from error

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import checking, contents, dumping, reaping, regions
+from graviton_server.namespace import checking, dumping, reaping
 from graviton_server.namespace.applying import Moment
-from graviton_server.namespace.contents import Content
 from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
-from graviton_server.namespace.history import keep_content
+from graviton_server.namespace.flattening import Flattener
+from graviton_server.namespace.fragments import Fragments
 from graviton_server.namespace.sessions import Volume
-from gravitonfs.core.extents import EXTENT_SIZE, REGION, unpack_row
+from gravitonfs.core.extents import unpack_row
 from gravitonfs.core.ids import BlockId, ContentId, Ino
 from gravitonfs.ports.namespace import Change
 from gravitonfs.ports.upkeep import ExtentRow, Fragmented, Problem, Undigested
@@ -22,26 +22,10 @@ if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
 
 PAGE: Final = 512
-FLATTEN_REGIONS: Final = 128
-FOLD_REGIONS: Final = 2
 REAP_STEP: Final = 100
 
 _LIVE_ROWS: Final = "SELECT content, region, data FROM regions"
 _OLD_ROWS: Final = "SELECT content, region, data FROM regions_history"
-_RAGGED_AFTER: Final = (
-    "SELECT r.content, coalesce(c.changed, 0) FROM ragged r LEFT JOIN contents c ON c.id = r.content"
-    " WHERE r.content > ? ORDER BY r.content LIMIT ?"
-)
-_RAGGED_UP_TO: Final = _RAGGED_AFTER.replace("r.content > ?", "r.content <= ?")
-_SIZES: Final = (
-    "SELECT coalesce(i.size, c.length), coalesce(i.version, c.version) FROM contents c"
-    " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0"
-    " WHERE c.id = ? AND c.refs > 0"
-)
-_STORED: Final = (
-    "SELECT count(DISTINCT region), coalesce(sum(length(data)), 0) FROM regions WHERE content = ?"
-)
-_NOT_RAGGED: Final = "DELETE FROM ragged WHERE content = ?"
 _UNDIGESTED: Final = (
     "SELECT c.id, coalesce(i.version, c.version), coalesce(i.size, c.length) FROM contents c"
     " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0"
@@ -51,14 +35,6 @@ _DEEP: Final = (
     "SELECT c.id FROM contents c JOIN contents b ON b.id = c.base"
     " WHERE c.base <> 0 AND c.refs > 0 AND (c.depth > 1 OR b.refs = 1) LIMIT ?"
 )
-_COPY_UP: Final = (
-    "INSERT INTO regions (content, region, seq, born, data)"
-    " SELECT ?, region, seq, ?, data FROM regions WHERE content = ? AND region BETWEEN ? AND ?"
-    " AND region NOT IN (SELECT region FROM regions WHERE content = ?)"
-)
-_NEXT_REGION: Final = "SELECT min(region) FROM regions WHERE content = ? AND region >= ? AND region < ?"
-_SET_BASE: Final = "UPDATE contents SET base = ?, base_limit = ?, depth = ? WHERE id = ?"
-_ADD_REF: Final = "UPDATE contents SET refs = refs + 1 WHERE id = ?"
 _USERS: Final = (
     "WITH RECURSIVE up (id) AS (VALUES (?) UNION"
     " SELECT c.id FROM up JOIN contents c ON c.base = up.id AND c.base <> 0)"
@@ -72,7 +48,8 @@ class SqlUpkeep:
 
     def __init__(self, store: NamespaceStore) -> None:
         self._store = store
-        self._ragged_after = 0
+        self._fragments = Fragments(store)
+        self._flattener = Flattener(store)
 
     @contextmanager
     def _snapshot(self) -> Iterator[Execute]:
@@ -158,61 +135,7 @@ class SqlUpkeep:
     # --- contents ------------------------------------------------------------------------------------
 
     def fragmented(self, idle_before_ns: int, limit: int) -> list[Fragmented]:
-        """Candidates are noted by the writes that make them; one that is fine is noted no longer.
-
-        Each is folded first, a few regions at a time, with the lock free between them.
-        """
-        result: list[Fragmented] = []
-        for content in self._ragged(idle_before_ns, limit):
-            while not self._fold(content):
-                time.sleep(0)
-            found = self._judge(content)
-            if found is not None:
-                result.append(found)
-        return result
-
-    def _ragged(self, idle_before_ns: int, limit: int) -> list[ContentId]:
-        """Idle candidates, going round, so that those nobody can mend do not hide the others."""
-        store = self._store
-        with store.reading() as execute:
-            after = self._ragged_after
-            rows = execute(_RAGGED_AFTER, (after, limit)).fetchall()
-            if len(rows) < limit:
-                rows += execute(_RAGGED_UP_TO, (after, limit - len(rows))).fetchall()
-            if rows:
-                self._ragged_after = rows[-1][0]
-            touched = store.applier.txn.touched
-            return [
-                ContentId(content)
-                for content, changed in rows
-                if max(touched.get(content, 0), changed) < idle_before_ns
-            ]
-
-    def _fold(self, content: ContentId) -> bool:
-        store = self._store
-        folded: list[bool] = []
-        with store.lock:
-            store.change(self._fold_some, content, store.applier.moment(), folded)
-        return folded[0]
-
-    def _fold_some(self, content: ContentId, moment: Moment, folded: list[bool]) -> None:
-        store = self._store
-        txn = store.applier.outside_batch(store.roster.volume_of_content(content), moment)
-        folded.append(regions.fold_idle(txn, content, FOLD_REGIONS))
-
-    def _judge(self, content: ContentId) -> Fragmented | None:
-        """Has a content many extents for its size? Its rows are folded: they are what a reader sees."""
-        store = self._store
-        with store.reading() as execute:
-            row = execute(_SIZES, (content,)).fetchone()
-            if row is not None:
-                length, version = row
-                used, size = execute(_STORED, (content,)).fetchone()
-                count = size // EXTENT_SIZE
-                if count > 2 * (min(length, used * REGION) // store.format.block_average) + 8:
-                    return Fragmented(content, version, length, count)
-            store.change(store.execute, _NOT_RAGGED, (content,))
-        return None
+        return self._fragments.find(idle_before_ns, limit)
 
     def undigested(self, idle_before_ns: int, limit: int) -> list[Undigested]:
         store = self._store
@@ -230,51 +153,7 @@ class SqlUpkeep:
             return [ContentId(row[0]) for row in execute(_DEEP, (limit,))]
 
     def flatten(self, content: ContentId) -> None:
-        """Some regions at a time; each copy changes nothing that a reader sees."""
-        store = self._store
-        while True:
-            with store.lock:
-                store.check_readable()
-                found = contents.get(store.applier.txn, content)
-                if not found.base:
-                    return
-                start = 0
-                base = found.base
-            while start >= 0:
-                with store.lock:
-                    start = self._copy_some(content, base, start)
-            with store.lock:
-                found = contents.get(store.applier.txn, content)
-                if found.base == base:
-                    store.change(self._leave_base, found, store.applier.moment())
-
-    def _copy_some(self, content: ContentId, base: ContentId, start: int) -> int:
-        """Copy the next regions that show through; returns where to go on, -1 at the end."""
-        store = self._store
-        store.check_readable()
-        found = contents.get(store.applier.txn, content)
-        if found.base != base:
-            return -1
-        first: int | None = store.execute(_NEXT_REGION, (base, start, found.base_limit)).fetchone()[0]
-        if first is None:
-            return -1
-        last: int = min(first + FLATTEN_REGIONS, found.base_limit) - 1
-        moment = store.applier.moment()
-        store.change(store.execute, _COPY_UP, (content, moment.version, base, first, last, content))
-        return last + 1
-
-    def _leave_base(self, found: Content, moment: Moment) -> None:
-        store = self._store
-        txn = store.applier.outside_batch(store.roster.volume_of_content(found.id), moment)
-        base = contents.get(txn, found.base)
-        if txn.snapshot:
-            keep_content(txn, found.id)
-        below = base.base
-        limit = min(found.base_limit, base.base_limit) if below else 0
-        if below:
-            txn.execute(_ADD_REF, (below,))
-        txn.execute(_SET_BASE, (below, limit, base.depth, found.id))
-        contents.release(txn, found.base)
+        self._flattener.flatten(content)
 
     def users(self, content: ContentId) -> Sequence[Ino]:
         with self._store.reading() as execute:
