@@ -71,6 +71,29 @@ def test_kill_9_keeps_what_was_synced_and_mounts_again_over_the_stale_point(
     graviton.run("fsck", data, "--read-data")
 
 
+@pytest.mark.soak
+def test_bytes_nobody_syncs_survive_once_they_are_written_back(
+    graviton: Graviton, data: Path, scratch: Path
+) -> None:
+    point = scratch / "mnt"
+    running = graviton.mount(data, point)
+    log = os.open(point / "log", os.O_WRONLY | os.O_CREAT)
+    os.write(log, b"a line")
+
+    def stored() -> bool:
+        return b'"bytes": 6' in os.getxattr(point / "log", "user.graviton.stat")
+
+    wait_until(stored, "the bytes are in the volume", timeout=60)
+    # A durable change makes durable what was in the volume before it.
+    graviton.run("mkdir", f"{data}:/marker")
+    running.kill()
+    with refused(errno.ENOTCONN):
+        os.close(log)
+    running = graviton.mount(data, point)
+    assert (point / "log").read_bytes() == b"a line"
+    graviton.unmount(running, point)
+
+
 def test_a_read_only_mount_refuses_changes(graviton: Graviton, data: Path, scratch: Path) -> None:
     point = scratch / "mnt"
     running = graviton.mount(data, point)

@@ -23,6 +23,7 @@ from gravitonfs.fuse.operations import Operations
 from gravitonfs.ports.namespace import Change, Claims, Listener
 from gravitonfs.ports.target import Space
 from gravitonfs.vfs.vfs import Vfs
+from gravitonfs.vfs.writeback import WriteBack
 
 log = logging.getLogger("graviton.fuse")
 
@@ -142,6 +143,7 @@ class Mount:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._announce, on_ready)
+            nursery.start_soon(WriteBack(self.vfs.files).run)
             await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
         with trio.CancelScope(
