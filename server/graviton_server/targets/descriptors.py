@@ -15,8 +15,8 @@ from graviton_server.targets.windows import WINDOW, WindowPool
 
 SECTOR: Final = 4096
 DIRECT_MIN: Final = 64 << 10
-DIRECT_MAX: Final = (1 << 20) + (64 << 10)
-"""Longer spans are sequential reading, which the kernel's read-ahead serves as well."""
+DIRECT_MAX: Final = WINDOW - 2 * SECTOR
+"""A span up to this fits into a window wherever it begins."""
 _REGION_BITS: Final = 17
 _REGIONS: Final = 1 << 14
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
@@ -25,8 +25,9 @@ Range = tuple[int, int]
 
 
 class ReadOnce:
-    """Which parts of which files have been read lately: the first time a read of about a block goes
-    straight to the medium, twice as fast as through the page cache; what is read again goes through it.
+    """Which parts of which files have been read lately: the first time, a read of a block or more goes
+    straight to the medium, with half the CPU and, for one block, half the time; what is read again goes
+    through the page cache.
 
     ``_lock`` guards ``_regions``.
     """
