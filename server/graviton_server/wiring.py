@@ -241,6 +241,8 @@ class Engine:
         namespace = self.namespace_store.attach(
             label=label, claims=claims, listener=listener, read_only=read_only
         )
+        if claims is not None:
+            self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
         return Volume(namespace, self.content)
 
     def _limited_store(self) -> BlockStore:

@@ -44,8 +44,12 @@ class Rig:
         self.maintenance = self.engine.maintenance
         self.volume = self.engine.volume("test")
         self.root = self.volume.namespace.root
-        space = self.engine.namespace_store
-        self.stores = Stores(space.upkeep, space.packs, space.loose, self.engine.store, self.engine.target)
+        self.stores = self.stores_of(self.engine)
+
+    @staticmethod
+    def stores_of(engine: Engine) -> Stores:
+        names = engine.namespace_store
+        return Stores(names.upkeep, names.packs, names.loose, engine.store, engine.target)
 
     def close(self) -> None:
         self.volume.close()

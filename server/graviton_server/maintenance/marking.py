@@ -11,13 +11,12 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from graviton_server.index import Location
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
 from graviton_server.packs.format import RECORD_HEADER
-from graviton_server.packs.upkeep import Record
 from gravitonfs.core.ids import HOLE, NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, NotFound
 from gravitonfs.ports.packs import PackRegistry, PackRow, PackState
@@ -30,11 +29,8 @@ _OFFSETS_MAX: Final = 64 << 20
 """Bytes of record offsets kept while marking."""
 
 
-class Need(NamedTuple):
-    """What extents say of a block: the last hint, and how many of its bytes they use."""
-
-    hint: PackNumber
-    end: int
+Batch = dict[BlockId, tuple[PackNumber, int]]
+"""What extents say of blocks: the last hint, and how many of a block's bytes they use."""
 
 
 class PackMark:
@@ -125,7 +121,7 @@ def mark_live(stores: Stores, work: Work, more_roots: Iterable[Iterable[BlockId]
     began = stores.packs.clock_ns()
     mark = Mark(began, {row.number: PackMark(row) for row in sealed_packs(stores)})
     marker = _Marker(stores, mark)
-    batch: dict[BlockId, Need] = {}
+    batch: Batch = {}
     for page in stores.upkeep.extent_rows():
         for row in page:
             mark.rows += 1
@@ -135,8 +131,8 @@ def mark_live(stores: Stores, work: Work, more_roots: Iterable[Iterable[BlockId]
                 if block != HOLE:
                     end = block_offset + length
                     known = batch.get(block)
-                    if known is None or known.end < end:
-                        batch[block] = Need(hint, end)
+                    if known is None or known[1] < end:
+                        batch[block] = (hint, end)
         if len(batch) >= _BATCH:
             marker.add(batch)
             batch = {}
@@ -144,7 +140,7 @@ def mark_live(stores: Stores, work: Work, more_roots: Iterable[Iterable[BlockId]
             work.give_way()
     for root in more_roots:
         for block in root:
-            batch[block] = Need(NO_PACK, 0)
+            batch[block] = (NO_PACK, 0)
             if len(batch) >= _BATCH:
                 marker.add(batch)
                 batch = {}
@@ -162,41 +158,53 @@ class _Marker:
         self._offsets_bytes = 0
         self._unresolved: dict[BlockId, PackNumber] = {}
 
-    def add(self, batch: dict[BlockId, Need]) -> None:
+    def add(self, batch: Batch) -> None:
         places = self._stores.blocks.locate(list(batch))
-        for (block, need), place in zip(batch.items(), places, strict=True):
-            if place is None or not self._set(block, place):
-                self._unresolved[block] = need.hint
-            elif need.end > place.plain:
+        groups: dict[PackNumber, list[tuple[BlockId, Location]]] = {}
+        for (block, (hint, end)), place in zip(batch.items(), places, strict=True):
+            if place is None:
+                self._unresolved[block] = hint
+                continue
+            if end > place.plain:
                 self._mark.short.add(block)
+            group = groups.get(place.pack)
+            if group is None:
+                groups[place.pack] = [(block, place)]
+            else:
+                group.append((block, place))
+        for number, group in groups.items():
+            self._add_group(number, group)
 
-    def _set(self, block: BlockId, place: Location) -> bool:
-        """False when there is no such record in a pack that may be relied on."""
-        pack = self._mark.packs.get(place.pack)
+    def _add_group(self, number: PackNumber, group: list[tuple[BlockId, Location]]) -> None:
+        pack = self._mark.packs.get(number)
         if pack is None:
-            return self._set_open(place)
+            self._add_open(number, group)
+            return
         offsets = self._record_offsets(pack)
-        if offsets is None:
-            self._mark.doubtful[block] = place.pack
-            return True  # the pack is kept as a whole
-        record = bisect_left(offsets, place.offset)
-        if record == len(offsets) or offsets[record] != place.offset:
-            return False
-        pack.set(record, place.stored, place.plain)
-        return True
+        if offsets is None:  # the pack is kept as a whole
+            self._mark.doubtful.update((block, number) for block, _ in group)
+            return
+        count = len(offsets)
+        for block, (_, offset, stored, plain, _) in group:
+            record = bisect_left(offsets, offset)
+            if record < count and offsets[record] == offset:
+                pack.set(record, stored, plain)
+            else:
+                self._unresolved[block] = number
 
-    def _set_open(self, place: Location) -> bool:
+    def _add_open(self, number: PackNumber, group: list[tuple[BlockId, Location]]) -> None:
         """A pack that was open when the mark began, or is younger: never touched, only counted."""
         mark = self._mark
-        key = (place.pack, place.offset)
-        if key not in mark.open_blocks:
-            row = self._stores.packs.get(place.pack)
-            if row is None or row.state is not PackState.LIVE:
-                return False
-            mark.open_blocks.add(key)
-            mark.open_live[place.pack] = mark.open_live.get(place.pack, 0) + RECORD_HEADER + place.stored
-            mark.open_plain += place.plain
-        return True
+        row = self._stores.packs.get(number)
+        if row is None or row.state is not PackState.LIVE:
+            self._unresolved.update((block, number) for block, _ in group)
+            return
+        for _, place in group:
+            key = (number, place.offset)
+            if key not in mark.open_blocks:
+                mark.open_blocks.add(key)
+                mark.open_live[number] = mark.open_live.get(number, 0) + RECORD_HEADER + place.stored
+                mark.open_plain += place.plain
 
     def _record_offsets(self, pack: PackMark) -> array[int] | None:
         number = pack.row.number
@@ -204,27 +212,26 @@ class _Marker:
         if found is not None:
             self._offsets.move_to_end(number)
             return found
-        records = self._records(pack)
-        if records is None:
+        found = self._read_offsets(pack)
+        if found is None:
             return None
-        found = self._offsets[number] = array("I", [record.offset for record in records])
+        self._offsets[number] = found
         self._offsets_bytes += len(found) * 4
         while self._offsets_bytes > _OFFSETS_MAX and len(self._offsets) > 1:
             self._offsets_bytes -= len(self._offsets.popitem(last=False)[1]) * 4
         return found
 
-    def _records(self, pack: PackMark) -> list[Record] | None:
+    def _read_offsets(self, pack: PackMark) -> array[int] | None:
         if pack.unreadable:
             return None
         try:
-            records = self._stores.blocks.records(pack.row.number)
+            offsets = self._stores.blocks.record_offsets(pack.row.number)
         except (NotFound, Damaged) as error:
             log.error("pack %d: %s", pack.row.number, error)
             pack.unreadable = True
             return None
-        if len(pack.bits) < (len(records) + 7) // 8:
-            pack.bits.extend(bytes((len(records) + 7) // 8 - len(pack.bits)))
-        return records
+        pack.bits.extend(bytes(max(0, (len(offsets) + 7) // 8 - len(pack.bits))))
+        return offsets
 
     def finish(self, work: Work) -> None:
         """What the index did not find: it was loose, or moved meanwhile, or the index is incomplete."""
@@ -237,13 +244,12 @@ class _Marker:
         self._mark.missing = self._unresolved
         for pack in self._mark.packs.values():
             if not pack.live and not pack.unreadable:
-                self._records(pack)  # a pack is given up only if it can be read
+                self._read_offsets(pack)  # a pack is given up only if it can be read
 
     def _retry(self) -> None:
-        ids = list(self._unresolved)
-        for block, place in zip(ids, self._stores.blocks.locate(ids), strict=True):
-            if place is not None and self._set(block, place):
-                del self._unresolved[block]
+        again: Batch = {block: (hint, 0) for block, hint in self._unresolved.items()}
+        self._unresolved = {}
+        self.add(again)
 
     def _take_loose(self) -> None:
         ids = list(self._unresolved)
@@ -256,11 +262,10 @@ class _Marker:
         """An index may be incomplete; packs say themselves what they hold. Youngest first."""
         for number in sorted(self._mark.packs, reverse=True):
             pack = self._mark.packs[number]
-            records = self._records(pack)
             work.check()
-            if records is None:
+            if self._read_offsets(pack) is None:
                 continue
-            for at, record in enumerate(records):
+            for at, record in enumerate(self._stores.blocks.records(number)):
                 if record.id in self._unresolved:
                     pack.set(at, record.stored, record.plain)
                     del self._unresolved[record.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -22,6 +23,9 @@ class PackKeeper(BlockStore, Protocol):
 
     def records(self, number: PackNumber) -> list[Record]:
         """What is in a pack, in order. Raises ``NotFound``, or ``Damaged`` without a good footer."""
+
+    def record_offsets(self, number: PackNumber) -> array[int]:
+        """Where each record of a sealed pack begins. Raises as ``records``."""
 
     def verify_pack(self, number: PackNumber) -> Iterator[PackProblem]:
         """Read and hash all of a pack; everything that is wrong with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 
@@ -136,6 +137,9 @@ class PackStore:
 
     def records(self, number: PackNumber) -> list[Record]:
         return self._upkeep.records(number)
+
+    def record_offsets(self, number: PackNumber) -> array[int]:
+        return self._upkeep.record_offsets(number)
 
     def pack_path(self, number: PackNumber) -> str:
         return self._upkeep.pack_path(number)
