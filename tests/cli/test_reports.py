@@ -8,6 +8,7 @@ import os
 import pty
 import random
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from cli.conftest import Shell
 from graviton_server.cli.opening import owner as owner_of
 from graviton_server.control.requests import GetCounters
 from harness.programs import Running, environment
+from harness.waiting import wait_until
 
 
 @pytest.fixture
@@ -111,6 +113,14 @@ def test_stats_are_rates(volume: Shell, owner: Running) -> None:
     shown = volume.run("stats", str(volume.data), "-n", "1", "-i", "0.1").splitlines()
     assert shown[0].split()[0] == "ops/s"
     assert len(shown) == 2
+
+
+def test_ctrl_c_is_how_stats_end(volume: Shell, owner: Running) -> None:
+    stats = volume.graviton.start("stats", volume.data, "-i", "0.1")
+    wait_until(lambda: len(stats.output.read_text().splitlines()) > 2, "some lines")
+    stats.process.send_signal(signal.SIGINT)
+    assert stats.process.wait(30) == 0
+    assert stats.log_text() == ""
 
 
 def test_profile_counts_requests(volume: Shell, owner: Running) -> None:

@@ -275,6 +275,17 @@ def test_read_only(volume: Shell, point: Path) -> None:
     assert (point / "f").read_bytes() == b"x"
     with pytest.raises(OSError, match="Read-only"):
         (point / "g").write_bytes(b"")
+    inside, other = str(point / "f"), str(point / "g")
+    changes = (
+        ["put", "-", other],
+        ["rm", inside],
+        ["mkdir", other],
+        ["cp", inside, other],
+        ["mv", inside, other],
+    )
+    for command in changes:
+        assert "is read-only" in volume.fails(*command)
+    assert volume.result("cat", inside).stdout == b"x"
     volume.graviton.unmount(mount, point)
 
 

@@ -248,3 +248,26 @@ def test_many_large_attributes_and_links(reached: Shell) -> None:
     reached.run("get", "-r", reached.at("/t"), "back")
     assert look(scratch / "back") == look(tree)
     assert reached.json("put", "-r", str(tree), reached.at("/t"))["skipped"] == 1600
+
+
+def test_pipes_links_and_devices_as_cp_treats_them(volume: Shell) -> None:
+    scratch = volume.graviton.scratch
+    (scratch / "real").write_bytes(b"real")
+    (scratch / "link").symlink_to("real")
+    volume.run("put", "link", volume.at("/followed"))
+    volume.run("put", "-r", "link", volume.at("/kept"))
+    kinds = {entry["name"]: entry["type"] for entry in volume.json("ls", volume.at("/"))}
+    assert kinds == {"followed": "file", "kept": "symlink"}
+    volume.result("put", "/dev/stdin", volume.at("/piped"), stdin=b"through a pipe")
+    assert volume.read("/piped") == b"through a pipe"
+    volume.run("mkdir", volume.at("/d"))
+    volume.run("mv", volume.at("/kept"), volume.at("/d/kept"))
+    volume.run("put", "real", volume.at("/d/real"))
+    volume.run("get", volume.at("/d/kept"), "out")
+    assert (scratch / "out").read_bytes() == b"real"
+    assert not (scratch / "out").is_symlink()
+    os.mkfifo(scratch / "pipe")
+    with subprocess.Popen(["cat", "pipe"], cwd=scratch, stdout=subprocess.PIPE) as reader:
+        volume.run("get", volume.at("/followed"), "pipe")
+        assert reader.communicate(timeout=30)[0] == b"real"
+    assert (scratch / "pipe").is_fifo()

@@ -12,7 +12,7 @@ import click
 from graviton_server.cli import output
 from graviton_server.cli.opening import reach
 from graviton_server.cli.params import PATH
-from graviton_server.cli.places import Place, place
+from graviton_server.cli.places import Place, place, place_to_change
 from graviton_server.control import requests
 from gravitonfs.errors import CrossVolume
 
@@ -46,7 +46,7 @@ def cp(sources: tuple[str, ...], target: str, recursive: bool, preserve: bool, n
     TARGET is the copy's name, or a directory to copy into. A directory becomes visible whole.
     """
     froms = [place(text) for text in sources]
-    to = place(target)
+    to = place_to_change(target)
     same_volume([*froms, to])
     with reach(to.data, "cp") as caller:
         for where in froms:
@@ -70,8 +70,8 @@ def cp(sources: tuple[str, ...], target: str, recursive: bool, preserve: bool, n
 @click.option("-n", "--no-clobber", is_flag=True, help="Refuse to replace what is there.")
 def mv(sources: tuple[str, ...], target: str, no_clobber: bool) -> None:
     """Move or rename inside a volume."""
-    froms = [place(text) for text in sources]
-    to = place(target)
+    froms = [place_to_change(text) for text in sources]
+    to = place_to_change(target)
     same_volume([*froms, to])
     with reach(to.data, "mv") as caller:
         for where in froms:
@@ -94,7 +94,7 @@ def rm(paths: tuple[str, ...], recursive: bool, force: bool) -> None:
 
     A tree is gone at once, whatever its size; its space comes back in the background.
     """
-    for data, places in groupby([place(text) for text in paths], lambda where: where.data):
+    for data, places in groupby([place_to_change(text) for text in paths], lambda where: where.data):
         with reach(data, "rm") as caller:
             for where in places:
                 caller.call(requests.Remove(path=where.path, recursive=recursive, missing_ok=force))
@@ -108,7 +108,7 @@ def mkdir(paths: tuple[str, ...], parents: bool) -> None:
     """Create directories."""
     mask = os.umask(0o022)
     os.umask(mask)
-    for data, places in groupby([place(text) for text in paths], lambda where: where.data):
+    for data, places in groupby([place_to_change(text) for text in paths], lambda where: where.data):
         with reach(data, "mkdir") as caller:
             for where in places:
                 caller.call(

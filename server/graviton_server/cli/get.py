@@ -8,6 +8,7 @@ import sys
 import time
 
 import click
+from typing_extensions import Buffer
 
 from graviton_server.cli import output
 from graviton_server.cli.getting import TreeGet
@@ -67,17 +68,32 @@ def _get(
     *,
     many: bool,
 ) -> None:
-    node = caller.call(requests.Stat(path=where.path))
+    node = caller.call(requests.Stat(path=where.path, follow=not recursive))
     if stat.S_ISDIR(node.mode) and not recursive:
         raise IsADirectory(f"{where.shown} is a directory: get it and all in it with -r")
     if sys.stderr.isatty():
         usage = caller.call(requests.TreeUsage(path=where.path, names_only=True))
         tally.expect(usage.logical_bytes)
     local = _local_for(node, target, many=many)
+    if stat.S_ISREG(node.mode) and os.path.exists(local) and not os.path.isfile(local):
+        _stream(caller, where, local, tally)
+        return
     with Jobs(count, tally) as jobs:
         tree = TreeGet(caller, jobs, tally, again=again)
-        tree.get(where.path, local)
+        tree.get(where.path, local, follow=not recursive)
     tree.finish()
+
+
+def _stream(caller: Caller, where: Place, local: bytes, tally: Tally) -> None:
+    """Into what is there, a pipe or a device: it is not to be replaced by a file."""
+    with open(local, "wb") as there:
+
+        def write(data: Buffer) -> None:
+            there.write(data)
+            tally.moved(memoryview(data).nbytes)
+
+        caller.call(requests.ReadFile(path=where.path), sink=write)
+    tally.file()
 
 
 def _local_for(node: Node, target: str, *, many: bool) -> bytes:

@@ -43,9 +43,9 @@ class TreeGet:
         self._links: list[tuple[bytes, bytes]] = []
         self._directories: list[tuple[bytes, Node]] = []
 
-    def get(self, path: bytes, local: bytes) -> None:
+    def get(self, path: bytes, local: bytes, *, follow: bool = False) -> None:
         """A file, or a directory with all that is in it, as ``local``."""
-        node = self._caller.call(requests.Stat(path=path, details=True))
+        node = self._caller.call(requests.Stat(path=path, details=True, follow=follow))
         if not stat.S_ISDIR(node.mode):
             self._get_one(path, local, node)
             return
@@ -128,7 +128,7 @@ class TreeGet:
                 self._tally.file()
                 return
             except Conflict:
-                node = self._caller.call(requests.Stat(path=path, details=True))
+                node = self._caller.call(requests.Stat(path=path, details=True, follow=True))
         raise Conflict("it changes while it is read: run the command again")
 
     def _fetch_part(self, path: bytes, local: bytes, node: Node) -> bytes:

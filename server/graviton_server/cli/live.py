@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 import msgspec
@@ -89,21 +89,25 @@ def _serving(source: str) -> Iterator[RemoteCaller]:
 @output.json_option
 def stats(source: str, interval: float, count: int | None, as_json: bool) -> None:
     """Rates of the process that has the volume open, line by line, until Ctrl-C."""
-    with _serving(source) as caller:
-        before = caller.call(GetCounters())
-        shown = 0
-        while count is None or shown < count:
-            time.sleep(interval)
-            now = caller.call(GetCounters())
-            line = _rates(before, now)
-            if as_json:
-                output.line(msgspec.json.encode(line).decode())
-            else:
-                if shown % 20 == 0:
-                    output.line("".join(title.rjust(width) for title, width, _ in _COLUMNS))
-                output.line("".join(_cell(line[key], key).rjust(width) for _, width, key in _COLUMNS))
-            before = now
-            shown += 1
+    with _serving(source) as caller, suppress(KeyboardInterrupt):
+        _print_rates(caller, interval, count, as_json)
+
+
+def _print_rates(caller: RemoteCaller, interval: float, count: int | None, as_json: bool) -> None:
+    before = caller.call(GetCounters())
+    shown = 0
+    while count is None or shown < count:
+        time.sleep(interval)
+        now = caller.call(GetCounters())
+        line = _rates(before, now)
+        if as_json:
+            output.line(msgspec.json.encode(line).decode())
+        else:
+            if shown % 20 == 0:
+                output.line("".join(title.rjust(width) for title, width, _ in _COLUMNS))
+            output.line("".join(_cell(line[key], key).rjust(width) for _, width, key in _COLUMNS))
+        before = now
+        shown += 1
 
 
 _COLUMNS = (

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from gravitonfs.errors import Invalid, Unavailable
+from gravitonfs.errors import Invalid, ReadOnly, Unavailable
 
 MOUNT_XATTR = "user.graviton.mount"
 _STDIO = "-"
@@ -19,16 +19,12 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 class Place(NamedTuple):
-    """A path in a volume. ``shown`` is how the user wrote it."""
+    """A path in a volume. ``shown`` is how the user wrote it; ``read_only``: in a mount that is."""
 
     data: Path
     path: bytes
     shown: str
-
-    def child(self, name: bytes) -> Place:
-        return Place(
-            self.data, join(self.path, name), join(os.fsencode(self.shown), name).decode(errors="replace")
-        )
+    read_only: bool = False
 
 
 def join(directory: bytes, name: bytes) -> bytes:
@@ -58,6 +54,14 @@ def place(text: str) -> Place:
     return found
 
 
+def place_to_change(text: str) -> Place:
+    """As ``place``; a read-only mount stays so, although the process behind it could write."""
+    found = place(text)
+    if found.read_only:
+        raise ReadOnly(f"{text} is in a mount that is read-only")
+    return found
+
+
 def parse(text: str) -> Place | None:
     """None: an ordinary local path."""
     if _SCHEME.match(text):
@@ -84,7 +88,7 @@ def _in_mount(text: str) -> Place | None:
     inner = os.path.join("/", str(told.get("subdir", "")), "" if below == "." else below)
     if text.endswith("/"):
         inner += "/"
-    return Place(Path(told["data"]), os.fsencode(inner), text)
+    return Place(Path(told["data"]), os.fsencode(inner), text, bool(told.get("read_only")))
 
 
 def _refuse_dead(path: str) -> None:

@@ -7,13 +7,14 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import click
 
 from graviton_server.cli import output
 from graviton_server.cli.opening import reach
 from graviton_server.cli.params import FILE, PATH
-from graviton_server.cli.places import Place, join, place
+from graviton_server.cli.places import Place, join, place_to_change
 from graviton_server.cli.putting import TreePut
 from graviton_server.cli.transfers import Jobs, Tally
 from graviton_server.control import requests
@@ -43,46 +44,73 @@ def put(
 
     With -r a directory becomes PATH, merged with what is there; "PATH/" puts it into PATH.
     """
-    to = place(target)
+    to = place_to_change(target)
     started = time.monotonic()
     with reach(to.data, "put") as caller, output.progress("put") as on_event:
         tally = Tally(on_event)
         if sources == ("-",):
-            _put_stdin(caller, to, tally)
+            _put_from(caller, sys.stdin.buffer, to.path, tally)
+            caller.call(requests.Flush())
         else:
             pairs = [
                 (os.fsencode(text), _path_for(caller, text, to, many=len(sources) > 1)) for text in sources
             ]
-            for local, _ in pairs:
-                if os.path.isdir(local) and not os.path.islink(local) and not recursive:
-                    raise IsADirectory(f"{os.fsdecode(local)} is a directory: put it and all in it with -r")
-            _put_all(caller, pairs, tally, jobs, again)
+            _put_all(caller, pairs, tally, jobs, again=again, recursive=recursive)
     finish("put", tally, time.monotonic() - started, as_json)
 
 
-def _put_all(caller: Caller, pairs: list[tuple[bytes, bytes]], tally: Tally, count: int, again: bool) -> None:
+def _put_all(
+    caller: Caller,
+    pairs: list[tuple[bytes, bytes]],
+    tally: Tally,
+    count: int,
+    *,
+    again: bool,
+    recursive: bool,
+) -> None:
+    if not recursive:
+        pairs = [(_followed(local), path) for local, path in pairs]
     if sys.stderr.isatty():
         tally.expect(sum(size for local, _ in pairs for size in _sizes(local)))
     with Jobs(count, tally) as jobs:
         tree = TreePut(caller, jobs, tally, again=again)
         for local, path in pairs:
-            tree.put(local, path)
+            if not recursive and _is_stream(local):
+                _put_stream(caller, local, path, tally)
+            else:
+                tree.put(local, path)
         tree.send_rest()
     tree.finish()
 
 
-def _put_stdin(caller: Caller, to: Place, tally: Tally) -> None:
+def _followed(local: bytes) -> bytes:
+    """As cp does without -r: of a symlink the file that it points to, of a pipe what comes out of it."""
+    if os.path.isdir(local):
+        raise IsADirectory(f"{os.fsdecode(local)} is a directory: put it and all in it with -r")
+    return os.path.realpath(local) if os.path.isfile(local) else local
+
+
+def _is_stream(local: bytes) -> bool:
+    return not stat.S_ISREG(os.stat(local).st_mode)
+
+
+def _put_stream(caller: Caller, local: bytes, path: bytes, tally: Tally) -> None:
+    with open(local, "rb") as stream:
+        _put_from(caller, stream, path, tally)
+
+
+def _put_from(caller: Caller, stream: BinaryIO, path: bytes, tally: Tally) -> None:
+    """A file of no known size, that comes with no looks of its own."""
     mask = os.umask(0o022)
     os.umask(mask)
 
     def pieces() -> Iterator[bytes]:
-        while piece := sys.stdin.buffer.read(_CHUNK):
+        while piece := stream.read(_CHUNK):
             yield piece
             tally.moved(len(piece))
 
-    request = requests.WriteFile(path=to.path, mode=0o666 & ~mask, uid=os.geteuid(), gid=os.getegid())
+    request = requests.WriteFile(path=path, mode=0o666 & ~mask, uid=os.geteuid(), gid=os.getegid())
     caller.call(request, source=pieces())
-    caller.call(requests.Flush())
     tally.file()
 
 

@@ -144,6 +144,7 @@ class Serving:
             "data": str(self.service.data.resolve()),
             "mountpoint": where.path,
             "subdir": where.subdir,
+            "read_only": where.read_only,
             "pid": os.getpid(),
         }
 
