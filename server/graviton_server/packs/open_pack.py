@@ -45,7 +45,7 @@ class OpenPack:
         self.lost = False  # a flush failed: what was not durable is to be stored elsewhere
         self.forgotten = False  # nothing may rely on it: its blocks stay out of the index
         self.indexing = threading.Lock()
-        self.rescuing = threading.Lock()
+        self.finishing = threading.Lock()  # held by the one thread that seals or rescues it
         self._sealed: Sealed | None = None
         self.records = Records()
         self._header = encode_header(uuid, store)

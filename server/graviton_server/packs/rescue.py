@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rescue:
-    """Each pack's ``rescuing`` lock lets one thread at a time work on it."""
+    """A pack's ``finishing`` lock keeps sealing and rescue apart."""
 
     def __init__(
         self, target: AppendTarget, registry: PackRegistry, catalog: Catalog, unsealed: UnsealedPacks
@@ -32,7 +32,7 @@ class Rescue:
         """Store what is in a lost pack in one more, and abandon it, so that whoever relies on what it
         held loses nothing, and nobody begins to rely on it. Returns the new pack, to be sealed, or None
         when there is nothing to do. Raises while that does not work; nothing has changed then."""
-        with pack.rescuing:
+        with pack.finishing:
             if self._unsealed.find(pack.number) is not pack:
                 return None
             try:

@@ -116,7 +116,7 @@ class PackWriting:
     def sync_all(self) -> None:
         """Every open pack. Never waits for the database; raises while a pack's bytes are not safe."""
         for pack in self._unsealed.all():
-            if pack.lost and not pack.rescuing.locked():
+            if pack.lost and not pack.finishing.locked():
                 self._submit(self._mend, pack)
             if pack.dirty:
                 self._sync(pack)
@@ -230,10 +230,19 @@ class PackWriting:
     def seal(self, pack: OpenPack) -> None:
         """Sync, footer and trailer, sync; index; row. A crash in between is what recovery is for."""
         pack.close()
-        if self._unsealed.find(pack.number) is not pack:
-            return
+        with pack.finishing:
+            if self._unsealed.find(pack.number) is pack:
+                self._seal(pack)
+
+    def _seal(self, pack: OpenPack) -> None:
         self._sync(pack)
-        sealed = pack.seal()
+        try:
+            sealed = pack.seal()
+        except NoSpace:
+            raise
+        except GravitonError as error:
+            self._give_up(pack, error)
+            raise
         with pack.indexing:
             if not pack.forgotten:
                 entries = pack.entries(pack.indexed, len(pack.records))

@@ -19,6 +19,8 @@ DIRECT_MAX: Final = WINDOW - 2 * SECTOR
 """A span up to this fits into a window wherever it begins."""
 _REGION_BITS: Final = 17
 _REGIONS: Final = 1 << 14
+_CLOSED: Final = -1
+_REFUSED: Final = -2
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 Range = tuple[int, int]
@@ -55,7 +57,7 @@ class Descriptor:
     __slots__ = ("_direct", "_fd", "_path", "_pool")
 
     def __init__(self, path: str, pool: WindowPool) -> None:
-        self._fd = self._direct = -1
+        self._fd = self._direct = _CLOSED
         self._path = path
         self._pool = pool
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -87,10 +89,10 @@ class Descriptor:
         start = ranges[0][0] - ranges[0][0] % SECTOR
         end = ranges[-1][0] + ranges[-1][1]
         size = end - start + -end % SECTOR
+        if self._direct < 0 and not self._open_direct():
+            return None
         window = self._pool.take()
         try:
-            if self._direct < 0:
-                self._open_direct()
             with memoryview(window) as view, view[:size] as span:
                 count = os.preadv(self._direct, [span], start)
             if start + count < end:
@@ -103,13 +105,20 @@ class Descriptor:
         finally:
             self._pool.give(window)
 
-    def _open_direct(self) -> None:
-        # The file may have lost its name meanwhile, so it is opened again by its descriptor.
-        fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
-        if self._direct < 0:
-            self._direct = fd
-        else:
+    def _open_direct(self) -> bool:
+        if self._direct == _REFUSED:
+            return False
+        try:
+            # The file may have lost its name meanwhile, so it is opened again by its descriptor.
+            fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError:
+            self._direct = _REFUSED
+            return False
+        if self._direct >= 0:  # another thread was faster
             os.close(fd)
+        else:
+            self._direct = fd
+        return True
 
     def read_cached(self, start: int, length: int) -> Buffer | None:
         """All ``length`` bytes if the page cache has them, else None."""
