@@ -84,5 +84,8 @@ class LimitedBlockStore:
     def forget_packs(self, packs: Sequence[PackNumber]) -> None:
         self._store.forget_packs(packs)
 
+    def stored_bytes(self, ids: Sequence[BlockId]) -> int:
+        return self._store.stored_bytes(ids)
+
     def counters(self) -> StoreCounters:
         return self._store.counters()

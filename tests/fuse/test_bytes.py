@@ -165,6 +165,11 @@ def test_the_digest_is_the_blake3_of_the_bytes(here: Path) -> None:
     figures = json.loads(os.getxattr(here / "f", "user.graviton.stat"))
     assert figures["bytes"] == len(data)
     assert figures["extents"] == figures["blocks"] > 10
+    assert figures["stored_bytes"] == len(data)  # incompressible
+    (here / "zeroes").write_bytes(bytes(10 * MIB))
+    figures = json.loads(os.getxattr(here / "zeroes", "user.graviton.stat"))
+    assert figures["blocks"] == 1
+    assert figures["stored_bytes"] < 10_000
 
 
 def test_a_file_beyond_the_limit_is_efbig(here: Path) -> None:

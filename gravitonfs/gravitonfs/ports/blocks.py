@@ -85,4 +85,7 @@ class BlockStore(Protocol):
     def forget_packs(self, packs: Sequence[PackNumber]) -> None:
         """Drop these packs from the index, so that ``missing`` no longer finds blocks there."""
 
+    def stored_bytes(self, ids: Sequence[BlockId]) -> int:
+        """What these blocks take as stored; one that is not found counts nothing. Duplicates count."""
+
     def counters(self) -> StoreCounters: ...

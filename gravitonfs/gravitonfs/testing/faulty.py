@@ -229,5 +229,8 @@ class FaultyBlockStore:
     def forget_packs(self, packs: Sequence[PackNumber]) -> None:
         self._faults.run("forget_packs", lambda: self._inner.forget_packs(packs))
 
+    def stored_bytes(self, ids: Sequence[BlockId]) -> int:
+        return self._inner.stored_bytes(ids)
+
     def counters(self) -> StoreCounters:
         return self._inner.counters()

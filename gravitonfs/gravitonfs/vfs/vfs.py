@@ -243,6 +243,7 @@ class Vfs:
             "extents": len(extents),
             "blocks": len(blocks),
             "bytes": sum(extent.length for extent in extents),
+            "stored_bytes": self.volume.store.stored_bytes(list(blocks)),
         }
 
     # What others do.

@@ -99,6 +99,13 @@ class PackStore:
             self._writing.withdraw(number)
             self._catalog.forget(number)
 
+    def stored_bytes(self, ids: Sequence[BlockId]) -> int:
+        places = self._catalog.locate(ids)
+        elsewhere = [block for block, place in zip(ids, places, strict=True) if place is None]
+        loose = self._loose.loose_get(elsewhere) if elsewhere else {}
+        in_packs = sum(place.stored for place in places if place is not None)
+        return in_packs + sum(memoryview(block.payload).nbytes for block in loose.values())
+
     def counters(self) -> StoreCounters:
         with self._lock:
             return StoreCounters(
