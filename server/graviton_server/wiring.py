@@ -17,9 +17,10 @@ from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore
 from graviton_server.lock import DataLock
 from graviton_server.maintenance.backup import plain_lines
+from graviton_server.maintenance.chores import Settings
 from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
-from graviton_server.maintenance.service import Maintenance, Settings
+from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.store import PACK_SIZE, PackStore

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from graviton_server.maintenance.chores import Settings
 from graviton_server.maintenance.compact import Policy
-from graviton_server.maintenance.service import Maintenance, Settings
+from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
 from graviton_server.packs.format import pack_key
 from graviton_server.wiring import Engine, EngineOptions, open_embedded

@@ -190,6 +190,35 @@ def test_object_without_a_row_is_told_and_gets_one(rig: Rig) -> None:
     rig.assert_sound()
 
 
+def test_wrong_counts_are_told_and_counted_again(rig: Rig) -> None:
+    rig.put("file", noise(2 * MIB, 14))
+    rig.clone("file", "copy")
+    rig.patch("copy", 5, b"so that it is a draft")
+    usage = rig.volume.namespace.usage()
+    store = rig.engine.namespace_store
+    with store.lock:
+        for wrong in (
+            "UPDATE inodes SET nlink = nlink + 3",
+            "UPDATE contents SET refs = refs + 1",
+        ):
+            store.change(store.execute, wrong)
+        store.volumes()[0].add(1000, 7)
+        store.commit()
+    rig.volume.close()
+    rig.engine.close()
+    rig.open()
+    report = rig.maintenance.check()
+    assert {finding.kind for finding in report.findings} == {"namespace"}
+    assert len(report.findings) >= 5
+    repaired = rig.maintenance.check(repair=True)
+    assert repaired.findings == ()
+    assert len(repaired.repaired) == 4
+    assert rig.volume.namespace.usage() == usage
+    rig.reopen()
+    rig.assert_sound()
+    assert rig.volume.namespace.usage() == usage
+
+
 def test_findings_are_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: object) -> None:
     monkeypatch.setattr("graviton_server.maintenance.fsck.FINDINGS_MAX", 3)
     for number in range(6):

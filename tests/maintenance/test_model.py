@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from graviton_server.maintenance.collect import give_up
-from graviton_server.maintenance.marking import Mark, mark_live
+from graviton_server.maintenance.mark import Mark
+from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.ingest import Piece, Stored
 from gravitonfs.errors import MissingBlocks

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from graviton_server.maintenance.chores import Settings
 from graviton_server.maintenance.schedule import Supervisor, Task, Timing
-from graviton_server.maintenance.service import Settings
 from graviton_server.maintenance.work import Stopped, Work
 from gravitonfs.errors import Unavailable
 from harness.waiting import wait_until

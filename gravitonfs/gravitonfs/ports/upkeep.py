@@ -82,5 +82,11 @@ class Upkeep(Protocol):
     def check(self) -> Iterator[Problem]:
         """The namespace's own consistency: links, names, contents, references, sizes."""
 
+    def recount(self) -> list[str]:
+        """Put right what is merely counted: links, uses, totals. Sentences on what was wrong. Durable.
+
+        Not short: the namespace is held until it is done.
+        """
+
     def dump(self) -> Iterator[bytes]:
         """The whole namespace at one moment, as lines of text that ``load`` reads, in pieces."""

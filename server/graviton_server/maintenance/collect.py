@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from graviton_server.maintenance.marking import Mark, PackMark, mark_live, pack_rows
+from graviton_server.maintenance.mark import Mark, PackMark, pack_rows
+from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.stores import Stores

@@ -11,7 +11,7 @@ import logging
 from typing import Final, NamedTuple
 
 from graviton_server.maintenance.collect import EMBEDDED, Caution, give_up
-from graviton_server.maintenance.marking import Mark, PackMark, pack_rows
+from graviton_server.maintenance.mark import Mark, PackMark, pack_rows
 from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from graviton_server.maintenance.damage import damaged_files
-from graviton_server.maintenance.marking import Mark, mark_live, pack_rows
+from graviton_server.maintenance.mark import Mark, pack_rows
+from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.objects import adopt, check_objects, object_length, unclaimed_finding
 from graviton_server.maintenance.reports import Checked, Finding
 from graviton_server.maintenance.scrub import check_loose, check_pack
@@ -50,8 +51,8 @@ def check(
 ) -> Checked:
     """Everything that can be checked without reading the data; with ``read_data`` that, too.
 
-    ``repair`` does what cannot lose anything: it makes the index anew where it is wrong, and gives
-    packs without a row one.
+    ``repair`` does what cannot lose anything: it counts links, uses and totals again, makes the index
+    anew where it is wrong, and gives packs without a row one.
     """
     return _Check(stores, volume, work).run(read_data, rebuild_index, repair)
 
@@ -71,6 +72,8 @@ class _Check:
         began = time.monotonic()
         if rebuild_index:
             self._rebuild()
+        if repair:
+            self._repaired += self._stores.upkeep.recount()
         inodes = self._check_namespace()
         self._check_packs(repair)
         mark = self._mark()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from graviton_server.maintenance.marking import pack_rows, rows_of
+from graviton_server.maintenance.mark import pack_rows, rows_of
 from graviton_server.maintenance.reports import Finding, Loaded
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.usage import PACKS

@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from graviton_server.maintenance.damage import damaged_files
-from graviton_server.maintenance.marking import pack_rows
+from graviton_server.maintenance.mark import pack_rows
 from graviton_server.maintenance.reports import Finding, Scrubbed
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work

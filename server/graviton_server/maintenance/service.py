@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from graviton_server.maintenance import backup
+from graviton_server.maintenance.chores import Chores, Settings
 from graviton_server.maintenance.collect import collect, together
-from graviton_server.maintenance.compact import Policy, compact, open_waste
+from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
-from graviton_server.maintenance.digest import Digester
 from graviton_server.maintenance.fsck import check
-from graviton_server.maintenance.marking import Mark, mark_live
-from graviton_server.maintenance.rechunk import Rechunker
+from graviton_server.maintenance.mark import Mark
+from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figures, Scrubbed, TaskStatus
-from graviton_server.maintenance.schedule import Supervisor, Task, Timing
+from graviton_server.maintenance.schedule import Supervisor
 from graviton_server.maintenance.scrub import scrub
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.usage import Marked, figures
 from graviton_server.maintenance.work import Activity, Work
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlockId, Ino
-from gravitonfs.core.units import format_size
-
-DRAIN_BYTES = 8 << 20
-DRAIN_SECONDS = 60.0
-_REAP_STEP = 512
-_LOOK_AGAIN = 600.0
-_NEARLY_FULL = 10
-_NEARLY_FULL_BYTES = 1 << 30
-"""With less than this part of the target free, and less than so much, space is given back at once. Well
-above what the pack store keeps in reserve: writers are refused from there on."""
-
-
-class Settings(NamedTuple):
-    """Seconds and bytes a second. ``settled``: how long a file must have been left alone before it is
-    re-chunked or digested."""
-
-    settled: float = 10.0
-    idle: float = 3.0
-    collect_rest: float = 15.0
-    patience: float = 120.0
-    bytes_per_second: int = 96 << 20
-    compaction: Policy = Policy()
 
 
 class Maintenance:
@@ -77,15 +53,11 @@ class Maintenance:
         self._session: Volume | None = None
         self._marked: tuple[int, Marked] | None = None
         self._writing: list[Writing] = []
-        self._drained_at = time.monotonic()
-        self._version = -1
-        self._version_at = 0.0
-        self._digester: Digester | None = None
-        self._rechunker: Rechunker | None = None
+        self._chores = Chores(stores, lambda: self._volume, self._settings, self._is_written, self.collect)
         self._supervisor = Supervisor(
-            self._tasks(),
+            self._chores.tasks(),
             activity=activity,
-            urgent=self._nearly_full,
+            urgent=self._chores.nearly_full,
             bytes_per_second=self._settings.bytes_per_second,
         )
 
@@ -139,7 +111,7 @@ class Maintenance:
         work = work or Work()
         with self._turn:
             if not dry_run:
-                self._reap(work)
+                self._chores.reap(work)
             version = self._stores.upkeep.version()
             report, mark = collect(self._stores, work, dry_run=dry_run, more_roots=self._dump_roots())
             self._keep(version, mark)
@@ -180,14 +152,14 @@ class Maintenance:
         """``graviton dump``: the namespace, compressed, into ``sink``."""
         work = work or Work()
         with self._turn:
-            self._reap(work)  # what nothing names any more would be missed when the dump is loaded
+            self._chores.reap(work)  # what nothing names any more would be missed when the dump is loaded
             return backup.dump(self._stores, sink, work)
 
     def retain_dump(self, name: str, work: Work | None = None) -> Dumped:
         """A dump kept with the volume: what it names is not collected while it is there."""
         work = work or Work()
         with self._turn:
-            self._reap(work)
+            self._chores.reap(work)
             return backup.dump_to_file(self._stores, self._dumps / (name + backup.SUFFIX), work)
 
     def figures(self, work: Work | None = None) -> Figures:
@@ -201,83 +173,10 @@ class Maintenance:
 
     # --- inside --------------------------------------------------------------------------------------
 
-    def _tasks(self) -> list[Task]:
-        settings, upkeep = self._settings, self._stores.upkeep
-        heavy = Timing(settings.idle, settings.patience, rest=1.0, rest_factor=1.0)
-        collection = Timing(settings.idle, settings.patience, settings.collect_rest, rest_factor=10.0)
-        return [
-            Task("drain", self._run_drain, self._drain_due, Timing()),
-            Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
-            Task("rechunk", self._run_rechunk, self._settled_changes, heavy),
-            Task("digest", self._run_digest, self._settled_changes, heavy),
-            Task("collect", self._run_collect, upkeep.version, collection),
-        ]
-
-    def _nearly_full(self) -> bool:
-        space = self._stores.target.space()
-        return bool(space.capacity) and space.free < min(space.capacity // _NEARLY_FULL, _NEARLY_FULL_BYTES)
-
-    def _settled_changes(self) -> object:
-        """Differs once after every change, as soon as that has settled; else now and then."""
-        version, now = self._stores.upkeep.version(), time.monotonic()
-        if version != self._version:
-            self._version, self._version_at = version, now
-        if now - self._version_at >= self._settings.settled:
-            return version, int(now / _LOOK_AGAIN)
-        return int(now / max(self._settings.patience, 1.0))
-
     def _is_written(self, ino: Ino) -> bool:
         with self._lock:
             asked = list(self._writing)
         return any(writing(ino) for writing in asked)
-
-    def _idle_before(self) -> int:
-        return self._stores.packs.clock_ns() - int(self._settings.settled * 1e9)
-
-    def _drain_due(self) -> object:
-        held = self._stores.loose.loose_bytes()
-        due = held >= DRAIN_BYTES or (held and time.monotonic() - self._drained_at >= DRAIN_SECONDS)
-        return time.monotonic() if due else None
-
-    def _run_drain(self, work: Work) -> str:
-        held = self._stores.loose.loose_bytes()
-        self._drained_at = time.monotonic()
-        count = self._stores.blocks.drain_loose() if held else 0
-        return f"{count} loose blocks, {format_size(held)}, put into packs" if count else ""
-
-    def _reap(self, work: Work) -> int:
-        total = 0
-        while count := self._stores.upkeep.reap(_REAP_STEP):
-            total += count
-            work.tell(total, 0, "removed files freed")
-        return total
-
-    def _run_reap(self, work: Work) -> str:
-        count = self._reap(work)
-        return f"{count} rows of removed files freed" if count else ""
-
-    def _run_rechunk(self, work: Work) -> str:
-        if self._rechunker is None:
-            self._rechunker = Rechunker(self._stores, self._volume)
-        done = self._rechunker.run(self._idle_before(), work)
-        if not done.contents and not done.flattened:
-            return ""
-        return (
-            f"{done.contents} files cut anew, {done.extents_before} extents are {done.extents_after};"
-            f" {done.flattened} flattened"
-        )
-
-    def _run_digest(self, work: Work) -> str:
-        if self._digester is None:
-            self._digester = Digester(self._stores.upkeep, self._volume, self._is_written)
-        done = self._digester.run(self._idle_before(), work)
-        return f"{done.contents} files sealed, {format_size(done.bytes)}" if done.contents else ""
-
-    def _run_collect(self, work: Work) -> str:
-        done = self.collect(work)
-        if not done.condemned and not done.deleted and not done.compacted:
-            return ""
-        return f"{done.deleted} packs deleted, {format_size(done.freed_bytes)} given back"
 
     def _compact(self, report: Collected, mark: Mark, work: Work) -> Collected:
         done = compact(self._stores, mark, work, policy=self._settings.compaction)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import checking, dumping, reaping
+from graviton_server.namespace import checking, dumping, reaping, recounting
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
 from graviton_server.namespace.flattening import Flattener
@@ -178,6 +178,12 @@ class SqlUpkeep:
         with self._snapshot() as execute:
             broken = [Problem(f"the database: {what}", Ino(0), ContentId(0)) for what in integrity(execute)]
             yield from broken or checking.problems(execute)
+
+    def recount(self) -> list[str]:
+        try:
+            return recounting.recount(self._store)
+        except DatabaseError as error:
+            raise translate(error) from error
 
     def dump(self) -> Iterator[bytes]:
         self._store.note_version()

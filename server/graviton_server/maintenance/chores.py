@@ -1,0 +1,136 @@
+"""What a volume does by itself, one kind of work after the other, and when each is due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from graviton_server.maintenance.compact import Policy
+from graviton_server.maintenance.contents import Writing
+from graviton_server.maintenance.digest import Digester
+from graviton_server.maintenance.rechunk import Rechunker
+from graviton_server.maintenance.reports import Collected
+from graviton_server.maintenance.schedule import Task, Timing
+from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.work import Work
+from gravitonfs.content.volume import Volume
+from gravitonfs.core.units import format_size
+
+DRAIN_BYTES: Final = 8 << 20
+DRAIN_SECONDS: Final = 60.0
+_REAP_STEP: Final = 512
+_LOOK_AGAIN: Final = 600.0
+_NEARLY_FULL: Final = 10
+_NEARLY_FULL_BYTES: Final = 1 << 30
+"""With less than this part of the target free, and less than so much, space is given back at once. Well
+above what the pack store keeps in reserve: writers are refused from there on."""
+
+
+class Settings(NamedTuple):
+    """Seconds and bytes a second. ``settled``: how long a file must have been left alone before it is
+    re-chunked or digested."""
+
+    settled: float = 10.0
+    idle: float = 3.0
+    collect_rest: float = 15.0
+    patience: float = 120.0
+    bytes_per_second: int = 96 << 20
+    compaction: Policy = Policy()
+
+
+class Chores:
+    """Run by one thread at a time, but for ``reap``."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        volume: Callable[[], Volume],
+        settings: Settings,
+        writing: Writing,
+        collect: Callable[[Work], Collected],
+    ) -> None:
+        self._stores = stores
+        self._volume = volume
+        self._settings = settings
+        self._writing = writing
+        self._collect = collect
+        self._drained_at = time.monotonic()
+        self._drain_seen: object = None
+        self._version = -1
+        self._version_at = 0.0
+        self._digester: Digester | None = None
+        self._rechunker: Rechunker | None = None
+
+    def tasks(self) -> list[Task]:
+        settings, upkeep = self._settings, self._stores.upkeep
+        heavy = Timing(settings.idle, settings.patience, rest=1.0, rest_factor=1.0)
+        collection = Timing(settings.idle, settings.patience, settings.collect_rest, rest_factor=10.0)
+        return [
+            Task("drain", self._run_drain, self._drain_due, Timing()),
+            Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
+            Task("rechunk", self._run_rechunk, self._settled_changes, heavy),
+            Task("digest", self._run_digest, self._settled_changes, heavy),
+            Task("collect", self._run_collect, upkeep.version, collection),
+        ]
+
+    def nearly_full(self) -> bool:
+        space = self._stores.target.space()
+        return bool(space.capacity) and space.free < min(space.capacity // _NEARLY_FULL, _NEARLY_FULL_BYTES)
+
+    def _settled_changes(self) -> object:
+        """Differs once after every change, as soon as that has settled; else now and then."""
+        version, now = self._stores.upkeep.version(), time.monotonic()
+        if version != self._version:
+            self._version, self._version_at = version, now
+        if now - self._version_at >= self._settings.settled:
+            return version, int(now / _LOOK_AGAIN)
+        return int(now / max(self._settings.patience, 1.0))
+
+    def _idle_before(self) -> int:
+        return self._stores.packs.clock_ns() - int(self._settings.settled * 1e9)
+
+    def _drain_due(self) -> object:
+        held = self._stores.loose.loose_bytes()
+        due = held >= DRAIN_BYTES or (held and time.monotonic() - self._drained_at >= DRAIN_SECONDS)
+        return self._drained_at if due else self._drain_seen
+
+    def _run_drain(self, work: Work) -> str:
+        held = self._stores.loose.loose_bytes()
+        self._drain_seen, self._drained_at = self._drain_due(), time.monotonic()
+        count = self._stores.blocks.drain_loose() if held else 0
+        return f"{count} loose blocks, {format_size(held)}, put into packs" if count else ""
+
+    def reap(self, work: Work) -> int:
+        total = 0
+        while count := self._stores.upkeep.reap(_REAP_STEP):
+            total += count
+            work.tell(total, 0, "removed files freed")
+        return total
+
+    def _run_reap(self, work: Work) -> str:
+        count = self.reap(work)
+        return f"{count} rows of removed files freed" if count else ""
+
+    def _run_rechunk(self, work: Work) -> str:
+        if self._rechunker is None:
+            self._rechunker = Rechunker(self._stores, self._volume())
+        done = self._rechunker.run(self._idle_before(), work)
+        if not done.contents and not done.flattened:
+            return ""
+        return (
+            f"{done.contents} files cut anew, {done.extents_before} extents are {done.extents_after};"
+            f" {done.flattened} flattened"
+        )
+
+    def _run_digest(self, work: Work) -> str:
+        if self._digester is None:
+            self._digester = Digester(self._stores.upkeep, self._volume(), self._writing)
+        done = self._digester.run(self._idle_before(), work)
+        return f"{done.contents} files sealed, {format_size(done.bytes)}" if done.contents else ""
+
+    def _run_collect(self, work: Work) -> str:
+        done = self._collect(work)
+        if not done.condemned and not done.deleted and not done.compacted:
+            return ""
+        return f"{done.deleted} packs deleted, {format_size(done.freed_bytes)} given back"
