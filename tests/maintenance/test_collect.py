@@ -172,3 +172,12 @@ def test_mark_finds_blocks_that_the_index_has_lost(rig: Rig) -> None:
     assert report.condemned == 0
     assert mark.astray
     assert rig.read_cold("kept") == data
+
+
+def test_whoever_waits_for_another_run_can_give_up(rig: Rig) -> None:
+    waiting = Work()
+    with rig.maintenance._in_turn(Work()):
+        waiting.cancelled.set()
+        with pytest.raises(Stopped):
+            rig.maintenance.collect(waiting)
+    assert rig.maintenance.collect().missing == 0

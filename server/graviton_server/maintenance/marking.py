@@ -145,8 +145,10 @@ class _Marker:
         try:
             offsets = self._stores.blocks.record_offsets(pack.row.number)
         except (NotFound, Damaged) as error:
-            log.error("pack %d: %s", pack.row.number, error)
             pack.unreadable = True
+            row = self._stores.packs.get(pack.row.number)
+            if row is not None and row.state is PackState.LIVE:  # else collected while we looked
+                log.error("pack %d: %s", pack.row.number, error)
             return None
         pack.bits.extend(bytes(max(0, (len(offsets) + 7) // 8 - len(pack.bits))))
         return offsets

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -24,6 +26,8 @@ from graviton_server.maintenance.usage import Marked, figures
 from graviton_server.maintenance.work import Activity, Work
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlockId, Ino
+
+_LOOK: Final = 0.2
 
 
 class Maintenance:
@@ -109,7 +113,7 @@ class Maintenance:
     ) -> Collected:
         """``graviton gc``: free what nothing names, condemn and delete packs, compact wasteful ones."""
         work = work or Work()
-        with self._turn:
+        with self._in_turn(work):
             if not dry_run:
                 self._chores.reap(work)
             version = self._stores.upkeep.version()
@@ -133,11 +137,12 @@ class Maintenance:
         repair: bool = False,
     ) -> Checked:
         """``graviton fsck``. Damage does not raise: see the findings."""
-        with self._turn:
+        work = work or Work()
+        with self._in_turn(work):
             return check(
                 self._stores,
                 self._volume,
-                work or Work(),
+                work,
                 read_data=read_data,
                 rebuild_index=rebuild_index,
                 repair=repair,
@@ -145,20 +150,21 @@ class Maintenance:
 
     def scrub(self, work: Work | None = None) -> Scrubbed:
         """``graviton scrub``; the rate is that of ``work``. Goes on where a stopped run was."""
-        with self._turn:
-            return scrub(self._stores, self._volume, work or Work())
+        work = work or Work()
+        with self._in_turn(work):
+            return scrub(self._stores, self._volume, work)
 
     def dump(self, sink: backup.Sink, work: Work | None = None) -> Dumped:
         """``graviton dump``: the namespace, compressed, into ``sink``."""
         work = work or Work()
-        with self._turn:
+        with self._in_turn(work):
             self._chores.reap(work)  # what nothing names any more would be missed when the dump is loaded
             return backup.dump(self._stores, sink, work)
 
     def retain_dump(self, name: str, work: Work | None = None) -> Dumped:
         """A dump kept with the volume: what it names is not collected while it is there."""
         work = work or Work()
-        with self._turn:
+        with self._in_turn(work):
             self._chores.reap(work)
             return backup.dump_to_file(self._stores, self._dumps / (name + backup.SUFFIX), work)
 
@@ -172,6 +178,16 @@ class Maintenance:
         return figures(self._stores, self._volume.namespace.usage(), known[1])
 
     # --- inside --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _in_turn(self, work: Work) -> Iterator[None]:
+        """Wait for what others do, but not longer than whoever asked."""
+        while not self._turn.acquire(timeout=_LOOK):
+            work.check()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _is_written(self, ino: Ino) -> bool:
         with self._lock:
