@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import (
+    BlockBasedIndexType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 from graviton_server.index import Entry, Location, PackMark
 from gravitonfs.core.ids import BlockId, PackNumber
@@ -37,6 +45,12 @@ def _options(cache_bytes: int) -> Options:
     table.set_cache_index_and_filter_blocks(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
     table.set_bloom_filter(10, False)
+    # Filters and indexes in pieces: a whole filter of a million blocks is larger than a shard of the
+    # cache, would never be kept in it, and would be read anew for every look-up.
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_metadata_block_size(4096)
+    table.set_pin_top_level_index_and_filter(True)
     table.set_format_version(5)
     options = Options(raw_mode=True)
     options.create_if_missing(True)

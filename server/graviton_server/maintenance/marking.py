@@ -77,9 +77,11 @@ class _Marker:
         self._unresolved: dict[BlockId, PackNumber] = {}
 
     def add(self, batch: Batch) -> None:
-        places = self._stores.blocks.locate(list(batch))
+        ids = sorted(batch)  # the index lies in this order: neighbours cost one read
+        places = self._stores.blocks.locate(ids)
         groups: dict[PackNumber, list[tuple[BlockId, Location]]] = {}
-        for (block, (hint, end)), place in zip(batch.items(), places, strict=True):
+        for block, place in zip(ids, places, strict=True):
+            hint, end = batch[block]
             if place is None:
                 self._unresolved[block] = hint
                 continue
