@@ -20,7 +20,6 @@ from gravitonfs.ports.ops import Attr
 SMALL = 64 << 10
 """A file up to this size is read together with its neighbours in the pack."""
 NEAR_SPAN = 1 << 20
-CLUSTER = 1 << 20
 _MAPS_MAX = 64
 _GROUP = 4 << 20
 """Plain bytes fetched by one worker at a time while reading ahead."""
@@ -87,17 +86,6 @@ class Fetcher:
                 group, size = [], 0
         if group:
             self._start(group)
-
-    def together(self, extents: Sequence[Extent]) -> None:
-        """Fetch what is missing of these in one go. Errors are left to whoever reads the block."""
-        wanted = [(e.block, e.hint) for e in extents if e.block not in self.cache]
-        if len(wanted) < 2:
-            return
-        try:
-            for (block, _), data in zip(wanted, self.store.get(wanted), strict=True):
-                self.cache.put(block, data)
-        except GravitonError:
-            return
 
     def _start(self, group: list[tuple[BlockId, PackNumber]]) -> None:
         landed: Future[None] = Future()
@@ -177,18 +165,6 @@ class ContentReader:
             piece = self.read(offset, end - offset)
             yield piece
             offset = end
-
-    def around(self, offset: int, length: int) -> Buffer:
-        """As ``read``, for a reader that jumps about: fetches the aligned neighbourhood as well.
-
-        A ranged read of 1 MiB takes twice as long as one of a block and makes four later reads hits,
-        where the file is small enough for the caches to keep them.
-        """
-        end = min(offset + length, self.size)
-        if CLUSTER < self.size <= self._fetcher.cache.limit * 4 and offset < end:
-            start = offset // CLUSTER * CLUSTER
-            self._fetcher.together(self._extents(start, min(start + CLUSTER, self.size)))
-        return self.read(offset, length)
 
     def ahead(self, start: int, end: int) -> None:
         """Start fetching what [start, end) needs; returns at once."""

@@ -71,8 +71,7 @@ class Files:
         handle.next = offset + size
         data = reader.read_quick(offset, size)
         if data is None:
-            call = reader.read if handle.window else reader.around
-            data = await self._thread(partial(call, offset, size))
+            data = await self._thread(partial(reader.read, offset, size))
         return data
 
     def _read_ahead(self, handle: FileHandle, end: int) -> None:
