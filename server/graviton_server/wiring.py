@@ -45,7 +45,7 @@ ENGINE = OWNER = "engine-0"
 class EngineOptions:
     """Budgets in bytes. ``memory`` is the sum of all of them; parts are shares of it unless given."""
 
-    memory: int = 384 * MIB
+    memory: int = 512 * MIB
     cache: int | None = None
     background: bool = True
     """Run collection, compaction and the rest by itself."""
@@ -58,7 +58,7 @@ class EngineOptions:
 
     @property
     def cache_limit(self) -> int:
-        return self.cache if self.cache is not None else self.memory // 2
+        return self.cache if self.cache is not None else self.memory * 9 // 16
 
     @property
     def dirty_limit(self) -> int:
