@@ -83,6 +83,8 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("dropping the kernel's caches needs root")
     systems = options.systems.split(",")
+    if unknown := set(systems) - SYSTEMS.keys():
+        sys.exit(f"no system is called {min(unknown)}; there are {', '.join(sorted(SYSTEMS))}")
     groups = options.only or [*GROUPS, *WEBDAV_GROUPS]
     sizes = QUICK if options.quick else FULL
     environment.install({PROGRAMS[name] for name in systems if name in PROGRAMS} | {"rclone"})

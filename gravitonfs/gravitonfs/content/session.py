@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Internal
 from gravitonfs.ports.namespace import Namespace
-from gravitonfs.ports.ops import Attr, Batch, LooseBlock, Op, Removed, Result
+from gravitonfs.ports.ops import Attr, Batch, LooseBlock, Op, Result
 
 _INO_GRANT = 1024
 
@@ -49,13 +49,6 @@ class Session:
         """One op whose answer is an Attr."""
         result = self.submit((op,), durable=durable)[0]
         if not isinstance(result, Attr):
-            raise Internal(f"{type(op).__name__} was answered with {result!r}")
-        return result
-
-    def submit_for_removed(self, op: Op) -> Removed:
-        """One op whose answer is a Removed."""
-        result = self.submit((op,))[0]
-        if not isinstance(result, Removed):
             raise Internal(f"{type(op).__name__} was answered with {result!r}")
         return result
 

@@ -49,10 +49,6 @@ def hole(offset: int, length: int) -> Extent:
     return Extent(offset, length, HOLE, 0, PackNumber(0))
 
 
-def region_of(offset: int) -> int:
-    return offset // REGION
-
-
 def trim(extent: Extent, start: int, end: int) -> Extent:
     """The part of ``extent`` inside [start, end), which must not be empty."""
     lead = max(0, start - extent.offset)

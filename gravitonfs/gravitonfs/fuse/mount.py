@@ -68,6 +68,7 @@ class Mount:
         self.mountpoint = mountpoint
         self._options = options
         mountpoints.prepare(mountpoint)
+        self._stopped = False
         self._vfs: Vfs | None = None
         self._kernel: KernelCaches | None = None
         self.volume = attach(self._claims, self._changed)
@@ -135,8 +136,6 @@ class Mount:
                 self._kernel.live = False
             pyfuse3.close(unmount=unmount)
             self.volume.close()
-
-    _stopped = False
 
     async def _serve(self, on_ready: Callable[[], None]) -> None:
         self._token = trio.lowlevel.current_trio_token()

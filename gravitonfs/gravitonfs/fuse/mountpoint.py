@@ -41,25 +41,25 @@ def detach(mountpoint: Path) -> None:
 
 def fs_type(mountpoint: Path) -> str:
     """The type in the kernel's mount table, or an empty string."""
-    wanted = os.path.realpath(mountpoint)
-    found = ""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            fields = line.split()
-            if _unescape(fields[4]) == wanted:
-                found = fields[fields.index("-") + 1]
-    return found
+    fields = _mount_fields(mountpoint)
+    return fields[fields.index("-") + 1] if fields else ""
 
 
 def device_of(mountpoint: Path) -> str:
     """``major:minor`` of the mount, which names its tunables in /sys; empty when there is none."""
+    fields = _mount_fields(mountpoint)
+    return fields[2] if fields else ""
+
+
+def _mount_fields(mountpoint: Path) -> list[str]:
+    """The line of the mount table for what is visible there: the last one; empty when there is none."""
     wanted = os.path.realpath(mountpoint)
-    found = ""
+    found: list[str] = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:
             fields = line.split()
             if _unescape(fields[4]) == wanted:
-                found = fields[2]
+                found = fields
     return found
 
 
