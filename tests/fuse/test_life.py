@@ -94,6 +94,23 @@ def test_bytes_nobody_syncs_survive_once_they_are_written_back(
     graviton.unmount(running, point)
 
 
+def test_up_comes_back_over_the_point_that_a_killed_one_left(graviton: Graviton, scratch: Path) -> None:
+    point = scratch / "mnt"
+    arguments = ("up", "--data", scratch / "data", "--mount", point, "--webdav", "off")
+    running = graviton.start(*arguments)
+    running.ready_line()
+    with open(point / "f", "wb", buffering=0) as file:
+        file.write(b"synced")
+        os.fsync(file.fileno())
+    running.kill()
+    with refused(errno.ENOTCONN):
+        os.listdir(point)
+    running = graviton.start(*arguments)
+    running.ready_line()
+    assert (point / "f").read_bytes() == b"synced"
+    assert running.stop() == 0
+
+
 def test_a_read_only_mount_refuses_changes(graviton: Graviton, data: Path, scratch: Path) -> None:
     point = scratch / "mnt"
     running = graviton.mount(data, point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -69,7 +70,7 @@ def made_directory(text: str) -> Path:
     """The mount point, made when there is none; a dead mount's is cleaned by mounting."""
     path = Path(text).absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path, exist_ok=True)  # Path.mkdir would fail on a dead mount with ENOTCONN
     except FileExistsError:
         pass  # also what a dead mount looks like; the mount itself looks closer
     return path
