@@ -197,6 +197,7 @@ class Engine:
             loose=self.namespace_store.loose,
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
+            near=True,
         )
         self._closers.append(self.content.close)
         self._open_maintenance(fmt)

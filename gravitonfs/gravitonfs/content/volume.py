@@ -28,8 +28,11 @@ class Content:
         loose: LooseRoom | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
+        near: bool = False,
     ) -> None:
+        """``near``: the store is on a local disk, where one block takes less than a millisecond."""
         self.store = store
+        self.near = near
         self.loose = loose
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
