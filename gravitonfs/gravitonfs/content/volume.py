@@ -28,6 +28,7 @@ class Content:
         loose: LooseRoom | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
+        stream_limit: int = 32 << 20,
     ) -> None:
         self.store = store
         self.loose = loose
@@ -36,7 +37,7 @@ class Content:
         threads = (os.cpu_count() or 2) + 1
         self.ingest_workers = ThreadPoolExecutor(threads, "ingest")
         self.fetch_workers = ThreadPoolExecutor(threads, "fetch")
-        self.fetcher = Fetcher(store, self.cache, self.fetch_workers)
+        self.fetcher = Fetcher(store, self.cache, self.fetch_workers, Budget(stream_limit))
 
     def close(self) -> None:
         """Waits for work that has begun; every volume is closed before."""
