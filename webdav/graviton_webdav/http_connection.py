@@ -180,6 +180,8 @@ class DavHTTPConnection(HTTPConnection):
 
     def __init__(self, server: HTTPServer, sock: socket.socket, makefile: object = None) -> None:
         super().__init__(server, sock, streams)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def communicate(self) -> bool:
         while super().communicate():  # type: ignore[no-untyped-call]
@@ -194,9 +196,7 @@ class DavHTTPConnection(HTTPConnection):
             return True
         if not self.server.ready or self.server.requests.qsize:
             return False
-        poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
-        return bool(poll.poll(_LINGER_MS))
+        return bool(self._poll.poll(_LINGER_MS))
 
     def _linger(self) -> None:
         """Closing with unread bytes resets the connection, and the client would lose the answer."""
