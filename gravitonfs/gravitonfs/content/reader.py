@@ -37,12 +37,18 @@ class Fetcher:
     """
 
     def __init__(
-        self, store: BlockStore, cache: BlockCache, workers: ThreadPoolExecutor, held: Budget
+        self,
+        store: BlockStore,
+        cache: BlockCache,
+        workers: ThreadPoolExecutor,
+        run_workers: ThreadPoolExecutor,
+        held: Budget,
     ) -> None:
         self.store = store
         self.cache = cache
-        self.workers = workers
+        self.run_workers = run_workers
         self.held = held
+        self._workers = workers
         self._lock = threading.Lock()
         self._flying: dict[BlockId, Future[None]] = {}
 
@@ -102,7 +108,7 @@ class Fetcher:
             for block, _ in group:
                 self._flying[block] = landed
         if group:
-            self.workers.submit(self._fetch, group, landed)
+            self._workers.submit(self._fetch, group, landed)
 
     def _fetch(self, group: list[tuple[BlockId, PackNumber]], landed: Future[None]) -> None:
         try:

@@ -24,7 +24,8 @@ RUN = (4 << 20) - (64 << 10)
 """Bytes of a run: with the blocks' headers it fits into one read of the target."""
 _BLOCKS_MAX = 32
 """Extents may be small parts of large blocks: so many blocks at most are held for one run."""
-_AHEAD = 4
+_AHEAD = 6
+"""Runs on their way for one reader: the medium is then busy while others are verified and sent."""
 
 
 class Fetching(Protocol):
@@ -32,7 +33,7 @@ class Fetching(Protocol):
 
     store: BlockStore
     cache: BlockCache
-    workers: ThreadPoolExecutor
+    run_workers: ThreadPoolExecutor
     held: Budget
 
     def ahead(self, wanted: Sequence[tuple[BlockId, PackNumber, int]]) -> None: ...
@@ -71,14 +72,15 @@ def read_runs(
 ) -> Iterator[Sequence[Buffer]]:
     """The bytes of the runs, in order, in pieces; valid as long as they are kept.
 
-    A few runs are on their way at a time, within the budget that all readers share. ``read`` is the way
-    through the cache, block by block: for what lies scattered, what cannot be read like this, and
-    when others have used the budget up.
+    A few runs are on their way at a time, within the budget that all readers share; a reader that has
+    none gets one up to twice the budget. ``read`` is the way through the cache, block by block: for what
+    lies scattered, what cannot be read like this, and when even that is used up.
     """
+    held = fetching.held
     flying: deque[tuple[Run, Future[list[Buffer]] | None]] = deque()
     try:
         for run in runs:
-            while len(flying) >= _AHEAD or (flying and fetching.held.exceeded()):
+            while len(flying) >= _AHEAD or (flying and held.used + RUN > held.limit):
                 yield from _landed(fetching, *flying.popleft(), read)
             flying.append((run, _started(fetching, run)))
         while flying:
@@ -86,7 +88,7 @@ def read_runs(
     finally:
         for run, future in flying:  # whoever asked has gone
             if future is not None:
-                future.add_done_callback(lambda _, size=run.stop - run.start: fetching.held.release(size))  # type: ignore[misc]
+                future.add_done_callback(lambda _, size=run.stop - run.start: held.release(size))  # type: ignore[misc]
                 future.cancel()
 
 
@@ -94,9 +96,9 @@ def _started(fetching: Fetching, run: Run) -> Future[list[Buffer]] | None:
     if run.scattered:
         fetching.ahead([(extent.block, extent.hint, extent.length) for extent in run.extents])
         return None
-    if fetching.held.exceeded():
+    if fetching.held.used > 2 * fetching.held.limit:
         return None
-    future = fetching.workers.submit(_fetched, fetching, run)
+    future = fetching.run_workers.submit(_fetched, fetching, run)
     fetching.held.add(run.stop - run.start)
     return future
 
