@@ -30,8 +30,9 @@ def handle_read(service: Service, request: requests.ReadFile, channel: Channel) 
     if request.offset < 0 or request.offset > attr.size:
         raise OutOfRange(f"{show(request.path)} has {attr.size} bytes, so none at {request.offset}")
     stop = attr.size if request.length < 0 else min(attr.size, request.offset + request.length)
-    for piece in volume.reader(attr).stream(request.offset, stop):
-        channel.send(piece)
+    for pieces in volume.reader(attr).runs(request.offset, stop):
+        for piece in pieces:
+            channel.send(piece)
     return node_of(volume.namespace, b"", attr, details=True)
 
 
