@@ -153,7 +153,7 @@ class ContentReader:
         end = min(offset + length, self.size)
         if end <= offset:
             return b""
-        parts = self._extents(offset, end)
+        parts = self.extents(offset, end)
         found: list[tuple[Extent, Buffer]] = []
         for extent in parts:
             data = self._fetcher.quick(extent.block, extent.hint)
@@ -167,7 +167,7 @@ class ContentReader:
         the cache. Who keeps a piece for long copies it."""
         stop = min(stop, self.size)
         if (stop - start) * _LONG_SHARE > self._fetcher.cache.limit:
-            return read_runs(self._fetcher, plan(self._extents, start, stop), self._pieces)
+            return read_runs(self._fetcher, plan(self.extents, start, stop), self._pieces)
         return ((piece,) for piece in self.stream(start, stop))
 
     def stream(self, start: int, stop: int) -> Iterator[Buffer]:
@@ -187,7 +187,7 @@ class ContentReader:
     def _pieces(self, start: int, stop: int) -> Iterator[Buffer]:
         """Through the cache, each extent or hole a piece of its own."""
         while start < stop:
-            extents = self._extents(start, min(start + _STEP, stop))
+            extents = self.extents(start, min(start + _STEP, stop))
             end = min(start + _STEP, stop)
             if extents and extents[0].offset > start:
                 end = min(extents[0].offset, end)
@@ -200,13 +200,13 @@ class ContentReader:
         """Start fetching what [start, end) needs; returns at once."""
         end = min(end, self.size)
         if end > start:
-            self._fetcher.ahead([(e.block, e.hint, e.length) for e in self._extents(start, end)])
+            self._fetcher.ahead([(e.block, e.hint, e.length) for e in self.extents(start, end)])
 
     def tail(self, maximum: int) -> bytes:
         """The last block's bytes if the file ends in a block of its own under ``maximum`` bytes."""
         if not self.size:
             return b""
-        last = self._extents(self.size - 1, self.size)
+        last = self.extents(self.size - 1, self.size)
         if not last or last[0].length >= maximum or last[0].end != self.size or last[0].block_offset:
             return b""
         return bytes(self.read(last[0].offset, last[0].length))
@@ -214,10 +214,11 @@ class ContentReader:
     def _assemble(self, offset: int, end: int) -> Buffer:
         small = self.size <= SMALL
         block = self._fetcher.block
-        parts = [(e, block(e.block, e.hint, small=small)) for e in self._extents(offset, end)]
+        parts = [(e, block(e.block, e.hint, small=small)) for e in self.extents(offset, end)]
         return _lay_out(parts, offset, end)
 
-    def _extents(self, start: int, end: int) -> list[Extent]:
+    def extents(self, start: int, end: int) -> list[Extent]:
+        """Those that touch [start, end), which must not be empty."""
         first, last = start // REGION, (end - 1) // REGION
         if first == last:
             return covering(self._map(first), start, end)

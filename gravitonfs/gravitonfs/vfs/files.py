@@ -12,6 +12,7 @@ import trio
 from typing_extensions import Buffer
 
 from gravitonfs.content.volume import Volume
+from gravitonfs.content.whole import fetch_rest
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Unavailable
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
@@ -111,9 +112,13 @@ class Files:
         data = reader.read_quick(offset, size)
         if data is not None:
             return data
-        if self.volume.shared.near and self._alone() and self._pace.allows():
-            with self._pace:
-                return reader.read(offset, size)
+        shared = self.volume.shared
+        if shared.near:
+            if handle.window == 0 and inode.misses.enough(reader.size):
+                fetch_rest(reader, shared.store, shared.cache, shared.fetch_workers)
+            if self._alone() and self._pace.allows():
+                with self._pace:
+                    return reader.read(offset, size)
         return await self._thread(partial(reader.read, offset, size))
 
     def _read_ahead(self, handle: FileHandle, end: int) -> None:

@@ -9,6 +9,7 @@ import trio
 
 from gravitonfs.content.reader import ContentReader
 from gravitonfs.content.volume import Volume
+from gravitonfs.content.whole import Misses
 from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.ops import Attr
@@ -20,7 +21,7 @@ class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
     __slots__ = (
-        "attr", "handles", "lock", "no_capability", "orphan", "reader", "sealed", "stale",
+        "attr", "handles", "lock", "misses", "no_capability", "orphan", "reader", "sealed", "stale",
         "writer", "writers",
     )  # fmt: skip
 
@@ -30,6 +31,7 @@ class OpenInode:
         self.writers = 0
         self.writer: FileWriter | None = None
         self.reader: ContentReader | None = None
+        self.misses = Misses(0)
         self.lock = trio.Lock()
         self.stale = False
         """Another session changed it: ask for its attributes before the next read or write."""
@@ -52,6 +54,7 @@ class OpenInode:
         reader = self.reader
         if reader is None or reader.key != (attr.content, attr.version) or reader.size != attr.size:
             reader = self.reader = volume.reader(attr)
+            self.misses = Misses(volume.shared.cache.limit * 15 // 16)
         return reader
 
     def seen(self, attr: Attr) -> Attr:
