@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -335,6 +336,32 @@ def test_upload_and_download_limits(volume: Shell, point: Path) -> None:
     assert (point / "f").read_bytes() == body
     assert time.monotonic() - started > 0.4
     volume.graviton.unmount(mount, point)
+
+
+def test_the_upload_limit_paces_small_files_and_nobody_else(volume: Shell, point: Path) -> None:
+    """Their blocks go into the database, not into packs. What only looks does not wait meanwhile."""
+    mount = volume.graviton.mount(volume.data, point, "upload-limit=256KiB")
+    started = time.monotonic()
+    slowest = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(_write_synced, point, 32, 16 << 10)
+        while not writing.done():
+            looked = time.monotonic()
+            os.listdir(point)
+            slowest = max(slowest, time.monotonic() - looked)
+            wait([writing], 0.01)
+        writing.result()
+    assert time.monotonic() - started > 1.5
+    assert slowest < 1.0
+    volume.graviton.unmount(mount, point)
+
+
+def _write_synced(directory: Path, count: int, size: int) -> None:
+    for number in range(count):
+        with (directory / f"f{number}").open("wb") as file:
+            file.write(os.urandom(size))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def test_cache_size_bounds_the_cache(volume: Shell, point: Path) -> None:
