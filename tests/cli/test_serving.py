@@ -302,6 +302,17 @@ def test_subdir(volume: Shell, point: Path) -> None:
     assert "has no directory" in volume.fails("mount", str(volume.data), str(point), "-o", "subdir=no")
 
 
+@pytest.mark.parametrize("where", ["data", ".", "data/inside", "link"])
+def test_a_volume_is_not_mounted_over_itself(volume: Shell, where: str) -> None:
+    """It would serve its own files from itself: every access would hang."""
+    scratch = volume.graviton.scratch
+    (scratch / "link").symlink_to("data")
+    (scratch / "data" / "inside").mkdir()
+    assert "lie in each other" in volume.fails("mount", str(volume.data), str(scratch / where))
+    assert "lie in each other" in volume.fails("up", "--data", str(volume.data), "--mount", where)
+    assert not is_mounted(scratch / where)
+
+
 def test_owner_and_mask_shown(volume: Shell, point: Path) -> None:
     volume.write("/f", b"x")
     mount = volume.graviton.mount(volume.data, point, "uid=1234", "gid=4321", "umask=027")

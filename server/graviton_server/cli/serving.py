@@ -20,7 +20,7 @@ from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import GravitonError, Locked
+from gravitonfs.errors import GravitonError, Invalid, Locked
 
 if TYPE_CHECKING:
     from graviton_server.wiring import Engine, EngineOptions
@@ -171,6 +171,17 @@ class Serving:
         from graviton_server.metrics import export
 
         self._ends.callback(export(self.service, host, port))
+
+
+def check_apart(data: Path, mountpoint: Path) -> None:
+    """A mount over the volume's own files would wait for itself for ever. Raises Invalid."""
+    # Not resolve(): looking at a dead mount fails, and the names above it decide.
+    place = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+    if mountpoint.is_symlink():
+        place = Path(os.path.realpath(mountpoint))
+    volume = Path(os.path.realpath(data))
+    if place == volume or place in volume.parents or volume in place.parents:
+        raise Invalid(f"{mountpoint} and the volume's directory {data} lie in each other: mount it elsewhere")
 
 
 def terminate_like_interrupt() -> None:
