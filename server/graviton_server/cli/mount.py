@@ -10,7 +10,7 @@ from graviton_server.cli import output, places
 from graviton_server.cli.daemon import LOG_NAME, Ready, in_background
 from graviton_server.cli.options import NAMES, Choices, parse
 from graviton_server.cli.params import DATA, DIRECTORY
-from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
+from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
 
 
 @click.command(
@@ -30,7 +30,6 @@ def mount(source: str, directory: str, options: tuple[str, ...], foreground: boo
     choices = parse(options)
     data = places.source(source)
     mountpoint = Path(directory).absolute()
-    check_apart(data, mountpoint)
     if foreground:
         terminate_like_interrupt()
         with Serving(data, "mount", choices) as serving:

@@ -89,6 +89,7 @@ class Serving:
         """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
         from gravitonfs.fuse.mount import Mount, MountOptions
 
+        check_apart(self.service.data, mountpoint)
         choices = self._choices
         where = MountPoint(str(mountpoint), "/" + choices.subdir.strip("/"), choices.ro)
         mount = Mount(
@@ -175,10 +176,7 @@ class Serving:
 
 def check_apart(data: Path, mountpoint: Path) -> None:
     """A mount over the volume's own files would wait for itself for ever. Raises Invalid."""
-    # Not resolve(): looking at a dead mount fails, and the names above it decide.
-    place = Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
-    if mountpoint.is_symlink():
-        place = Path(os.path.realpath(mountpoint))
+    place = Path(os.path.realpath(mountpoint))  # of a dead mount, too: what cannot be looked at is no link
     volume = Path(os.path.realpath(data))
     if place == volume or place in volume.parents or volume in place.parents:
         raise Invalid(f"{mountpoint} and the volume's directory {data} lie in each other: mount it elsewhere")
