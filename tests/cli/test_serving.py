@@ -22,6 +22,7 @@ from cli.conftest import Shell
 from harness.places import is_mounted
 from harness.programs import Graviton, environment
 from harness.users import User
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.mount
 
@@ -422,10 +423,21 @@ def test_metrics(volume: Shell, point: Path) -> None:
     mount = volume.graviton.mount(volume.data, point, f"metrics={address}")
     (point / "f").write_bytes(os.urandom(1 << 20))
     os.stat(point / "f")
-    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
-        text = answer.read().decode()
+
+    def scraped() -> str:
+        with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+            return str(answer.read().decode())
+
+    # The kernel tells that the file is closed when it likes.
+    wait_until(lambda: 'uploads_total{front_end="fuse"} 1.0' in scraped(), "the file is counted")
+    text = scraped()
     labels = 'front_end="fuse",operation="create"'
     assert f"graviton_request_duration_seconds_count{{{labels}}} 1.0" in text
+    bucket = [line for line in text.splitlines() if "seconds_bucket" in line and 'operation="create"' in line]
+    assert bucket[-1].endswith(" 1.0")
+    assert 'le="+Inf"' in bucket[-1]
+    assert 'graviton_downloads_total{front_end="fuse"} 0.0' in text
+    assert 'graviton_errors_total{class="no-space",front_end="fuse"} 0.0' in text
     gauges = ("graviton_storage_bytes", "graviton_storage_capacity", "graviton_dirty_bytes")
     for name in (*gauges, "graviton_blocks_stored_total", "graviton_dedupe_ratio", "graviton_errors_total"):
         assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name
