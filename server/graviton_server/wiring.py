@@ -105,6 +105,7 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
     """
     if path.exists() and not path.is_dir():
         raise NotADirectory(f"{path} is no directory")
+    made = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     if is_volume(path):
         raise Exists(f"{path} is a volume already: load into a directory without {NAMESPACE}")
@@ -121,6 +122,8 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
     finally:
         for suffix in ("", "-wal", "-shm"):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+        if made and not is_volume(path):
+            shutil.rmtree(path, ignore_errors=True)  # while nobody else can have it
         lock.release()
     return report
 
