@@ -120,7 +120,7 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
         for directory in (path, path.parent):
             _sync_directory(directory)
     finally:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", "-redo"):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
         if made and not is_volume(path):
             shutil.rmtree(path, ignore_errors=True)  # while nobody else can have it
@@ -202,6 +202,7 @@ class Engine:
             pace=upload,
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
+            near=True,
         )
         self._closers.append(self.content.close)
         self._open_maintenance(fmt)

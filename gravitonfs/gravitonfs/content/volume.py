@@ -29,21 +29,28 @@ class Content:
         pace: Pacer | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
+        near: bool = False,
+        stream_limit: int = 32 << 20,
     ) -> None:
+        """``near``: the store is on a local disk, where one block takes less than a millisecond."""
         self.store = store
+        self.near = near
         self.loose = loose
         self.pace = pace
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
-        threads = (os.cpu_count() or 2) + 1
-        self.ingest_workers = ThreadPoolExecutor(threads, "ingest")
-        self.fetch_workers = ThreadPoolExecutor(threads, "fetch")
-        self.fetcher = Fetcher(store, self.cache, self.fetch_workers)
+        cores = os.cpu_count() or 2
+        self.ingest_workers = ThreadPoolExecutor(cores + 1, "ingest")
+        self.fetch_workers = ThreadPoolExecutor(cores + 1, "fetch")
+        # Most of these wait for the medium. A mount has none: more threads would only be in its loop's way.
+        self.run_workers = ThreadPoolExecutor(2 * cores + 2, "run")
+        self.fetcher = Fetcher(store, self.cache, self.fetch_workers, self.run_workers, Budget(stream_limit))
 
     def close(self) -> None:
         """Waits for work that has begun; every volume is closed before."""
         self.ingest_workers.shutdown()
         self.fetch_workers.shutdown(cancel_futures=True)
+        self.run_workers.shutdown(cancel_futures=True)
 
 
 class Volume:

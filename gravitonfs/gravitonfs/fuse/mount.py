@@ -16,6 +16,7 @@ from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
 from gravitonfs.fuse import mountpoint as mountpoints
+from gravitonfs.fuse import turns
 from gravitonfs.fuse.attributes import Ownership, Times
 from gravitonfs.fuse.kernel import KernelCaches
 from gravitonfs.fuse.memory import keep_large_buffers
@@ -72,7 +73,9 @@ class Mount:
         self._vfs: Vfs | None = None
         self._kernel: KernelCaches | None = None
         self.volume = attach(self._claims, self._changed)
-        self.vfs = self._vfs = Vfs(self.volume, timeout=options.timeout, space=space, describe=describe)
+        self.vfs = self._vfs = Vfs(
+            self.volume, timeout=options.timeout, space=space, describe=describe, alone=turns.TURNS.alone
+        )
         self._root = self._find_root()
         self._kernel = KernelCaches(self._root)
         self._token: trio.lowlevel.TrioToken | None = None
@@ -106,6 +109,7 @@ class Mount:
         Everything written is stored and committed before this returns; if that fails, it raises.
         """
         keep_large_buffers()
+        turns.install()
         sys.setswitchinterval(0.0005)
         options = set(pyfuse3.default_options) | {
             "fsname=graviton",

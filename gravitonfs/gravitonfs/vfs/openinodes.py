@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import trio
 
@@ -20,7 +19,10 @@ _SEEN_MAX = 100_000
 class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
-    __slots__ = ("attr", "handles", "lock", "orphan", "reader", "sealed", "stale", "writer", "writers")
+    __slots__ = (
+        "attr", "handles", "lock", "no_capability", "orphan", "reader", "sealed", "stale",
+        "writer", "writers",
+    )  # fmt: skip
 
     def __init__(self, attr: Attr) -> None:
         self.attr = attr
@@ -31,22 +33,19 @@ class OpenInode:
         self.lock = trio.Lock()
         self.stale = False
         """Another session changed it: ask for its attributes before the next read or write."""
+        self.no_capability = False
+        """It has no ``security.capability``, which the kernel asks for before every write."""
         self.orphan = False
         """It may have lost its last name while open."""
         self.sealed = False
         """Its content was sealed once since it was opened; not again at every close of a duplicate."""
 
-    @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
-        """The lock, without a pass through the scheduler when it is free."""
+    async def take(self) -> None:
+        """The lock, without a pass through the scheduler when it is free; the caller releases it."""
         if self.lock.locked():
             await self.lock.acquire()
         else:
             self.lock.acquire_nowait()
-        try:
-            yield
-        finally:
-            self.lock.release()
 
     def current_reader(self, volume: Volume) -> ContentReader:
         attr = self.attr

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from graviton_server.cli import output
-from graviton_server.cli.memory import memory_budget
+from graviton_server.cli.memory import memory_budget, share_heaps
 from graviton_server.cli.options import Choices
 from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
@@ -42,6 +42,7 @@ class Serving:
     """One open volume and what serves it. A context manager: leaving it stores everything."""
 
     def __init__(self, data: Path, role: str, choices: Choices, *, create: bool = False) -> None:
+        share_heaps()
         self.service = Service(_open(data, _engine_options(choices), create=create), role)
         self._choices = choices
         self._ends = ExitStack()

@@ -35,8 +35,9 @@ def handle_read(service: Service, request: requests.ReadFile, channel: Channel) 
     for start, end in reader.data_runs(request.offset, stop):
         if at < start:
             channel.hole(start - at)
-        for piece in reader.stream(start, end):
-            channel.send(piece)
+        for pieces in reader.runs(start, end):
+            for piece in pieces:
+                channel.send(piece)
         at = end
     if at < stop:
         channel.hole(stop - at)
