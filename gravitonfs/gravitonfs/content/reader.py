@@ -23,6 +23,8 @@ SMALL = 64 << 10
 """A file up to this size is read together with its neighbours in the pack."""
 NEAR_SPAN = 1 << 20
 _MAPS_MAX = 64
+_HOLE_MIN = 64 << 10
+_REGIONS_AT_ONCE = 64
 _WINDOW = 16 << 20
 _STEP = 1 << 20
 _LONG_SHARE = 4
@@ -195,6 +197,31 @@ class ContentReader:
                 end = min(extents[0].end, stop)
             yield self.read(start, end - start)
             start = end
+
+    def data_runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Where [start, stop) has bytes, front to back; holes under 64 KiB belong to the run around them."""
+        stop = min(stop, self.size)
+        run: tuple[int, int] | None = None
+        for extent in self._all_extents(start, stop):
+            low, high = max(extent.offset, start), min(extent.end, stop)
+            if run is not None and low - run[1] < _HOLE_MIN:
+                run = (run[0], high)
+                continue
+            if run is not None:
+                yield run
+            run = (low, high)
+        if run is not None:
+            yield run
+
+    def _all_extents(self, start: int, stop: int) -> Iterator[Extent]:
+        """Many regions a question: most of a large sparse file's have nothing."""
+        if start >= stop or self.key[0] == NO_CONTENT:
+            return
+        last = (stop - 1) // REGION
+        for first in range(start // REGION, last + 1, _REGIONS_AT_ONCE):
+            until = min(first + _REGIONS_AT_ONCE - 1, last)
+            for part in self._namespace.extents(self.key[0], first, until):
+                yield from covering(part.extents, start, stop)
 
     def ahead(self, start: int, end: int) -> None:
         """Start fetching what [start, end) needs; returns at once."""

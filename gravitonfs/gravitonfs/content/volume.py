@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.ingest import Ingest, LooseRoom
+from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer
 from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
@@ -26,6 +26,7 @@ class Content:
         store: BlockStore,
         *,
         loose: LooseRoom | None = None,
+        pace: Pacer | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
         near: bool = False,
@@ -35,6 +36,7 @@ class Content:
         self.store = store
         self.near = near
         self.loose = loose
+        self.pace = pace
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
         cores = os.cpu_count() or 2
@@ -66,6 +68,7 @@ class Volume:
             budget=content.dirty,
             workers=content.ingest_workers,
             loose=content.loose,
+            pace=content.pace,
         )
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:

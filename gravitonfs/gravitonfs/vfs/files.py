@@ -187,7 +187,7 @@ class Files:
                 if durable:
                     await self.commit()
                 return
-            if writer.quick:
+            if writer.quick and not self.volume.ingest.paced:
                 writer.flush(seal=seal, durable=durable)
             else:
                 await self._thread(partial(writer.flush, seal=seal, durable=durable))
@@ -244,7 +244,7 @@ class Files:
             if writer is not None and writer.dirty:
                 if size == 0:
                     await self._thread(writer.discard)
-                elif writer.quick:
+                elif writer.quick and not self.volume.ingest.paced:
                     writer.flush()
                 else:
                     await self._thread(writer.flush)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,7 +12,8 @@ import click
 from gravitonfs.core.units import parse_size
 from gravitonfs.errors import Invalid
 
-_LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_ROOT = Path("/sys/fs/cgroup")
+_GROUPS = Path("/proc/self/cgroup")
 _M_ARENA_MAX = -8
 
 
@@ -32,18 +34,44 @@ def memory_budget(default: int) -> int:
     asked = os.environ.get("GRAVITON_MEMORY")
     if asked:
         try:
-            return parse_size(asked)
+            size = parse_size(asked)
         except Invalid as error:
             raise click.UsageError(f"GRAVITON_MEMORY: {error}") from error
-    limit = _group_limit()
+        if size <= 0:
+            raise click.UsageError(f"GRAVITON_MEMORY: {asked!r} is not more than nothing")
+        return size
+    limit = group_limit()
     return default if limit is None else min(default, limit // 2)
 
 
-def _group_limit() -> int | None:
-    for path in _LIMIT_FILES:
-        try:
-            text = path.read_text().strip()
-        except OSError:
+def group_limit(root: Path = _ROOT, groups: Path = _GROUPS) -> int | None:
+    """The least limit of this process's control group and those above it."""
+    limits = [limit for path in _limit_files(root, groups) if (limit := _number(path)) is not None]
+    return min(limits, default=None)
+
+
+def _limit_files(root: Path, groups: Path) -> Iterator[Path]:
+    """Of both versions. In a container the group's own files may lie at the top."""
+    yield root / "memory.max"
+    yield root / "memory" / "memory.limit_in_bytes"
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
             continue
-        return int(text) if text.isdecimal() else None
-    return None
+        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        group = top / path.lstrip("/")
+        while group != top and top in group.parents:
+            yield group / name
+            group = group.parent
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None

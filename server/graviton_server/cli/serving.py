@@ -20,7 +20,7 @@ from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import GravitonError, Locked
+from gravitonfs.errors import GravitonError, Invalid, Locked
 
 if TYPE_CHECKING:
     from graviton_server.wiring import Engine, EngineOptions
@@ -90,6 +90,7 @@ class Serving:
         """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
         from gravitonfs.fuse.mount import Mount, MountOptions
 
+        check_apart(self.service.data, mountpoint)
         choices = self._choices
         where = MountPoint(str(mountpoint), "/" + choices.subdir.strip("/"), choices.ro)
         mount = Mount(
@@ -172,6 +173,14 @@ class Serving:
         from graviton_server.metrics import export
 
         self._ends.callback(export(self.service, host, port))
+
+
+def check_apart(data: Path, mountpoint: Path) -> None:
+    """A mount over the volume's own files would wait for itself for ever. Raises Invalid."""
+    place = Path(os.path.realpath(mountpoint))  # of a dead mount, too: what cannot be looked at is no link
+    volume = Path(os.path.realpath(data))
+    if place == volume or place in volume.parents or volume in place.parents:
+        raise Invalid(f"{mountpoint} and the volume's directory {data} lie in each other: mount it elsewhere")
 
 
 def terminate_like_interrupt() -> None:
