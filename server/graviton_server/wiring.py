@@ -47,6 +47,8 @@ class EngineOptions:
 
     memory: int = 512 * MIB
     cache: int | None = None
+    processors: int | None = None
+    """Numbers of threads follow it; None: what the machine has."""
     background: bool = True
     """Run collection, compaction and the rest by itself."""
     maintenance: Settings | None = None
@@ -203,6 +205,7 @@ class Engine:
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
             near=True,
+            processors=self.options.processors,
         )
         self._closers.append(self.content.close)
         self._open_maintenance(fmt)

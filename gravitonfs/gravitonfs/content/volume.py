@@ -31,6 +31,7 @@ class Content:
         cache_limit: int = 128 << 20,
         near: bool = False,
         stream_limit: int = 32 << 20,
+        processors: int | None = None,
     ) -> None:
         """``near``: the store is on a local disk, where one block takes less than a millisecond."""
         self.store = store
@@ -39,7 +40,7 @@ class Content:
         self.pace = pace
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
-        cores = os.cpu_count() or 2
+        cores = processors or os.cpu_count() or 2
         self.ingest_workers = ThreadPoolExecutor(cores + 1, "ingest")
         self.fetch_workers = ThreadPoolExecutor(cores + 1, "fetch")
         # Most of these wait for the medium. A mount has none: more threads would only be in its loop's way.

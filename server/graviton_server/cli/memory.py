@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from graviton_server.cli.groups import GROUPS, ROOT, limit_files, read
 from gravitonfs.core.units import parse_size
 from gravitonfs.errors import Invalid
 
-_ROOT = Path("/sys/fs/cgroup")
-_GROUPS = Path("/proc/self/cgroup")
 _M_ARENA_MAX = -8
 
 
@@ -44,34 +42,8 @@ def memory_budget(default: int) -> int:
     return default if limit is None else min(default, limit // 2)
 
 
-def group_limit(root: Path = _ROOT, groups: Path = _GROUPS) -> int | None:
+def group_limit(root: Path = ROOT, groups: Path = GROUPS) -> int | None:
     """The least limit of this process's control group and those above it."""
-    limits = [limit for path in _limit_files(root, groups) if (limit := _number(path)) is not None]
+    files = limit_files("memory", "memory.max", "memory.limit_in_bytes", root, groups)
+    limits = [int(text) for path in files if (text := read(path)).isdecimal()]
     return min(limits, default=None)
-
-
-def _limit_files(root: Path, groups: Path) -> Iterator[Path]:
-    """Of both versions. In a container the group's own files may lie at the top."""
-    yield root / "memory.max"
-    yield root / "memory" / "memory.limit_in_bytes"
-    try:
-        lines = groups.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        group = top / path.lstrip("/")
-        while group != top and top in group.parents:
-            yield group / name
-            group = group.parent
-
-
-def _number(path: Path) -> int | None:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None

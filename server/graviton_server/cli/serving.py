@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from graviton_server.cli import output
 from graviton_server.cli.memory import memory_budget, share_heaps
 from graviton_server.cli.options import Choices
+from graviton_server.cli.processors import processors
 from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.service import Service
@@ -203,6 +204,7 @@ def _engine_options(choices: Choices) -> EngineOptions:
 
     return EngineOptions(
         memory=choices.memory or memory_budget(EngineOptions.memory),
+        processors=processors(),
         cache=choices.cache_size,
         upload_limit=choices.upload_limit,
         download_limit=choices.download_limit,
