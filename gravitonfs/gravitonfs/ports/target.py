@@ -1,4 +1,4 @@
-"""Where packs are kept: a directory, later an S3 bucket."""
+"""Where packs are kept: a directory or a bucket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Target(Protocol):
     """A flat store of immutable objects. Keys are relative paths of ``[a-z0-9./-]``.
 
     All calls are thread-safe. Errors: ``NotFound``, ``NoSpace``, ``ReadOnly``, ``Unavailable`` (the
-    same call may succeed later), ``Damaged`` (the medium reports a read error).
+    same call may succeed later), ``Damaged`` (the medium reports a read error), ``AccessDenied`` (the
+    credentials are refused; mending them is enough).
     """
 
     name: str
