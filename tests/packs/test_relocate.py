@@ -17,6 +17,7 @@ def test_relocated_blocks_outlive_their_pack(rig: Rig) -> None:
     rig.reopen()
     keep = {one.id for one in blocks[::3]}
     moved = rig.store.relocate(packs[0], keep)
+    rig.store.sync(moved.packs)
     assert moved.blocks == len(keep)
     assert not set(moved.packs) & set(packs)
     assert moved.damaged == ()

@@ -31,7 +31,8 @@ class PackKeeper(BlockStore, Protocol):
         """Read and hash all of a pack; everything that is wrong with it."""
 
     def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
-        """Copy blocks of a pack, verified, into new ones, synced; look-ups lead there from now on."""
+        """Copy blocks of a pack, verified, into new ones; look-ups lead there from now on. ``sync`` the
+        new packs before the old one is given up."""
 
     def seal_open(self) -> None:
         """Finish the packs that are being filled, so that they can be collected or compacted."""

@@ -102,7 +102,7 @@ class Recovery:
         key = pack_key(row.uuid)
         try:
             try:
-                records = self._catalog.footers.get(key)
+                records = self._catalog.footers.get(key, row.length)
             except Damaged as error:
                 _log.error("%s; its records are read one by one", error)
                 records = self._scan(key).records
