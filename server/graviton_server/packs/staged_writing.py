@@ -49,15 +49,18 @@ class StagedWriting(PackWriting):
         if self._closed:
             raise Unavailable("the pack store is closed")
         self.syncs += 1
-        others = [self._worker.submit(self._finish, pack) for pack in packs[1:]]
-        failed: list[GravitonError] = []
-        for finish in (lambda: self._finish(packs[0]), *(one.result for one in others)):
-            try:
-                finish()
-            except GravitonError as error:
-                failed.append(error)
-        if failed:
-            raise failed[0]
+        others = [self._worker.submit(self._tried, pack) for pack in packs[1:]]
+        failed = [self._tried(packs[0]), *(one.result() for one in others)]
+        for error in failed:
+            if error is not None:
+                raise error
+
+    def _tried(self, pack: OpenPack) -> GravitonError | None:
+        try:
+            self._finish(pack)
+        except GravitonError as error:
+            return error
+        return None
 
     def _finish(self, pack: OpenPack) -> None:
         if pack.lost:
@@ -87,9 +90,11 @@ class StagedWriting(PackWriting):
             raise
         self._staging.upload(pack.key)  # an error leaves all as it was: the next sync tries again
         if not self._registry.publish(pack.number, sealed.length, len(pack.records), sealed.footer):
-            error = Unavailable(f"pack {pack.number} was given up by a cleaner: this engine was taken for dead")
-            self._give_up(pack, error)
-            raise error
+            taken = Unavailable(
+                f"pack {pack.number} was given up by a cleaner: this engine was taken for dead"
+            )
+            self._give_up(pack, taken)
+            raise taken
         with pack.indexing:
             if not pack.forgotten:
                 entries = pack.entries(0, len(pack.records))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -35,7 +35,7 @@ class StagedFile:
         self._fd = os.open(path, flags, 0o600)
         self.length = os.fstat(self._fd).st_size
         self.kept = not fresh
-        self._on_close = lambda: None
+        self.on_close: Callable[[], None] | None = None
 
     def __del__(self) -> None:
         if self._fd >= 0:
@@ -80,12 +80,20 @@ class StagedFile:
             raise translate(error, f"reading {self.path}") from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def body(self) -> BinaryIO:
+        """All of it, with a position of its own."""
+        try:
+            return open(f"/proc/self/fd/{self._fd}", "rb", buffering=0)
+        except OSError as error:
+            raise translate(error, f"reading {self.path}") from error
+
     def close(self) -> None:
         """From now on it is read through the target; the file goes, unless it is to be kept."""
         if not self.kept:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
-        self._on_close()
+        if self.on_close is not None:
+            self.on_close()
 
 
 class StagedTarget:
@@ -121,7 +129,7 @@ class StagedTarget:
             file = StagedFile(path)
         except OSError as error:
             raise translate(error, f"creating {path}") from error
-        file._on_close = lambda: self._forget(key)
+        file.on_close = lambda: self._forget(key)
         with self._lock:
             self._files[key] = file
         return file
@@ -135,7 +143,7 @@ class StagedTarget:
         file = self._files.get(key)
         if file is None:
             raise NotFound(f"{key} is not staged here")
-        with file.path.open("rb", buffering=0) as body:
+        with file.body() as body:
             self._remote.put(key, body, file.length)
         file.kept = False
 
