@@ -46,9 +46,13 @@ class PackKeeper(BlockStore, Protocol):
     def drain_loose(self) -> int:
         """Put the loose blocks that are there now into packs; how many."""
 
+    def tend(self) -> str:
+        """What a store on a shared target needs now and then; a sentence on what was done, or nothing."""
+
 
 class Stores(NamedTuple):
-    """``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have."""
+    """``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have;
+    ``tended``: the target is shared, so ``blocks.tend`` has something to do."""
 
     upkeep: Upkeep
     packs: PackRegistry
@@ -57,3 +61,4 @@ class Stores(NamedTuple):
     target: Target
     block_key: bytes = b""
     owner: str = "engine-0"
+    tended: bool = False

@@ -152,6 +152,10 @@ class PackStore:
     def drain_loose(self) -> int:
         return self._upkeep.drain_loose()
 
+    def tend(self) -> str:
+        """There is nothing to do where the target is this process's alone."""
+        return ""
+
     def seal_open(self) -> None:
         """Finish the packs that are being filled, so that they can be collected or compacted."""
         self._writing.seal_open()

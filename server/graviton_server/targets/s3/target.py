@@ -45,6 +45,7 @@ class S3Target:
         self._client = make_client(settings, self._counter)
         self._uploads = Uploads(self._client, settings)
         self._bucket = settings.bucket
+        self.max_object = settings.max_object
         try:
             self._open(store_uuid, create)
         except BaseException:
