@@ -55,7 +55,7 @@ class TcpProxy:
 
     def cut(self, direction: Direction = "down", after: int = 0, *, matching: bytes | None = None) -> None:
         """Close the connection, both ways, once ``after`` more bytes have passed. ``matching``: in a
-        connection whose next piece in that direction contains these bytes, counted from that piece."""
+        connection whose next piece in that direction contains these bytes, counted from where they begin."""
         self._add(_Plan(direction, after, "cut", matching))
 
     def corrupt(
@@ -133,6 +133,7 @@ class TcpProxy:
         with self._lock:
             for plan in [plan for plan in self._plans if plan.direction == direction]:
                 if plan.matching is not None and plan.matching in piece:
+                    plan.skip += piece.find(plan.matching)
                     plan.matching = None
                     self._plans.remove(plan)
                     pair.own.append(plan)

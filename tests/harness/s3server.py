@@ -16,6 +16,7 @@ from harness.waiting import wait_until
 ACCESS_KEY = "graviton-test"
 SECRET_KEY = "graviton-test-secret"
 REGION = "us-east-1"
+_TRIES = 3
 _PORTS = ("master", "volume", "filer", "s3")
 
 
@@ -35,24 +36,26 @@ class S3Server:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._log = home / "weed.log"
-        ports = free_ports(2 * len(_PORTS))
-        self.port = ports[3]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        options = [f"-{name}.port={port}" for name, port in zip(_PORTS, ports, strict=False)] + [
-            f"-{name}.port.grpc={port}" for name, port in zip(_PORTS, ports[4:], strict=True)
-        ]
+        self._process: subprocess.Popen[bytes] | None = None
         (home / "data").mkdir(parents=True)
         # Each bucket has volumes of its own: one at a time, not seven.
         (home / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         (home / "s3.json").write_text(json.dumps(_identities()))
-        self._command = [
-            str(Path(sys.executable).parent / "weed"), f"-logdir={home}", "server", "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1", f"-dir={home / 'data'}", "-filer", "-s3", f"-s3.config={home / 's3.json'}",
-            "-s3.port.iceberg=0", "-master.volumeSizeLimitMB=256", "-volume.max=4000",
-            "-master.telemetry=false", *options,
-        ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
+        self._choose_ports()
         self.start()
+
+    def _choose_ports(self) -> None:
+        ports = free_ports(2 * len(_PORTS))
+        self.port = ports[3]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        options = [f"-{name}.port={port}" for name, port in zip(_PORTS, ports, strict=False)]
+        options += [f"-{name}.port.grpc={port}" for name, port in zip(_PORTS, ports[4:], strict=True)]
+        self._command = [
+            str(Path(sys.executable).parent / "weed"), f"-logdir={self._home}", "server", "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1", f"-dir={self._home / 'data'}", "-filer", "-s3",
+            f"-s3.config={self._home / 's3.json'}", "-s3.port.iceberg=0", "-master.volumeSizeLimitMB=256",
+            "-volume.max=4000", "-master.telemetry=false", *options,
+        ]  # fmt: skip
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -61,21 +64,27 @@ class S3Server:
             )
 
     def wait(self) -> None:
-        """Until it answers, the volume server behind it too."""
-        wait_until(self._answers, "the S3 server answers", timeout=60)
+        """Until it answers. A port that was free may be taken by now: then it is tried with others."""
+        for _ in range(_TRIES - 1):
+            if wait_until(lambda: self._ended() or self._answers(), "the S3 server answers", 60) == "answers":
+                return
+            self._choose_ports()
+            self.start()
+        wait_until(self._answers, f"the S3 server answers; its log is {self._log}", 60)
 
-    def _answers(self) -> bool:
+    def _ended(self) -> str:
         assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"weed ended:\n{self._log.read_text(errors='replace')[-3000:]}")
+        return "ended" if self._process.poll() is not None else ""
+
+    def _answers(self) -> str:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             connection.request("GET", "/healthz")
             good = connection.getresponse().status == 200
             connection.close()
         except OSError:
-            return False
-        return good
+            return ""
+        return "answers" if good and not self._ended() else ""
 
     def kill(self) -> None:
         """SIGKILL; ``start`` brings it back with its data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from gravitonfs.ports.packs import PackState
 from harness.buckets import settings
 from harness.engines import open_on_bucket
 from harness.proxy import TcpProxy
-from harness.s3server import S3Server
+from harness.s3server import S3Server, free_ports
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -172,6 +173,30 @@ def test_a_target_that_is_away_loses_nothing(s3_server: S3Server, scratch: Path)
         assert read(volume, "small") == b"in the database"
         volume.close()
         engine.close()
+
+
+def test_requests_are_exported(engine: TargetEngine) -> None:
+    from graviton_server.control.service import Service
+    from graviton_server.metrics import export
+
+    volume = engine.volume("test")
+    write(volume, "file", noise(3 * MIB))
+    volume.close()
+    service = Service(engine, "test")
+    port = free_ports(1)[0]
+    stop = export(service, "127.0.0.1", port)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+    finally:
+        stop()
+    told = {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")
+    }
+    made = engine.target_requests()
+    assert told['graviton_target_requests_total{kind="put",target="s3"}'] == made["put"]
+    assert made["put"] >= 1
+    assert told["graviton_storage_bytes"] >= 3 * MIB
 
 
 def test_engines_take_the_first_free_directory(bucket: S3Settings, scratch: Path) -> None:

@@ -91,6 +91,22 @@ def test_bytes_spoilt_again_and_again_are_damaged_and_leave_nothing(
     assert target.sweep_uploads(older_than=timedelta(0)) == 0
 
 
+@pytest.mark.parametrize("size", [2 * MIB, 12 * MIB])
+def test_a_store_that_does_not_repeat_the_checksum_is_sent_another(
+    target: S3Target, proxy: TcpProxy, size: int
+) -> None:
+    data = os.urandom(size)
+    proxy.corrupt("down", 0, matching=b"X-Amz-Checksum-Crc32c")  # as if the header were not there
+    store(target, "packs/ab/x.pack", data)
+    proxy.wait_fired(1)
+    proxy.corrupt("up", 1 * MIB, matching=b"Content-MD5")
+    store(target, "packs/ab/y.pack", data)
+    proxy.wait_fired(2)
+    for key in ("packs/ab/x.pack", "packs/ab/y.pack"):
+        assert bytes(target.get(key, 0, size)) == data
+    assert target.sweep_uploads(older_than=timedelta(0)) == 0
+
+
 def test_an_answer_that_gets_lost_is_no_error(target: S3Target, proxy: TcpProxy) -> None:
     """The request was carried out; the repetition must say so, too."""
     data = os.urandom(12 * MIB)

@@ -85,6 +85,16 @@ class Catalog:
         self._remember(number, uuid)
         self.index.write(uuid, PackMark(number, 0), ())
 
+    def told(self, number: PackNumber, uuid: bytes, length: int, records: Records) -> None:
+        """A sealed pack, and what is in it."""
+        name = self._remember(number, uuid, length)
+        self.footers.add(name.key, records)
+
+    def records(self, number: PackNumber) -> Records:
+        """What is in a sealed pack. Raises ``NotFound``, ``Damaged``."""
+        name = self._name(number)
+        return self.footers.get(name.key, name.length)
+
     # --- look-ups ---
 
     def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:

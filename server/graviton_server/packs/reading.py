@@ -113,7 +113,7 @@ class PackReading:
                 return plain
             self._catalog.drop(block, bad)  # unless compaction has moved it meanwhile
         for attempt in range(2):
-            for place in self._places(block, hint):
+            for place in self._places(block, hint, last=attempt > 0):
                 if place is None or place in tried:
                     continue
                 tried.add(place)
@@ -128,10 +128,11 @@ class PackReading:
         where = f"pack {bad.pack} at offset {bad.offset}" if bad else f"pack {hint}" if hint else "any pack"
         raise Damaged(f"block {block.hex()} cannot be read from {where}: run graviton fsck")
 
-    def _places(self, block: BlockId, hint: PackNumber) -> Iterator[Location | None]:
+    def _places(self, block: BlockId, hint: PackNumber, *, last: bool) -> Iterator[Location | None]:
         yield self._catalog.locate([block])[0]
         yield self._catalog.hinted(block, hint)
-        yield self._catalog.behind(block)
+        if last:
+            yield self._catalog.behind(block)
 
     def _read_one(self, block: BlockId, place: Location) -> Buffer | None:
         try:

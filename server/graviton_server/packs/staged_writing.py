@@ -99,7 +99,7 @@ class StagedWriting(PackWriting):
             if not pack.forgotten:
                 entries = pack.entries(0, len(pack.records))
                 self._catalog.settle(pack.uuid, PackMark(pack.number, COMPLETE), entries)
-        self._catalog.footers.add(pack.key, pack.records)
+        self._catalog.told(pack.number, pack.uuid, sealed.length, pack.records)
         self._unsealed.release(pack)
 
     def close(self) -> None:

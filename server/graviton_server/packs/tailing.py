@@ -84,7 +84,7 @@ class Tailing:
         key = pack_key(row.uuid)
         if footer:
             records = Records.decode(footer)
-            self._catalog.footers.add(key, records)
+            self._catalog.told(row.number, row.uuid, row.length, records)
         else:
             records = self._catalog.footers.get(key, row.length)
         mark = PackMark(row.number, COMPLETE)

@@ -107,13 +107,13 @@ class PackUpkeep:
 
     def record_offsets(self, number: PackNumber) -> array[int]:
         """As ``records`` of a sealed pack, but only where each begins: cheap, for marking."""
-        return self._catalog.footers.get(self._catalog.key(number)).offsets
+        return self._catalog.records(number).offsets
 
     def _entries(self, number: PackNumber) -> list[Entry]:
         pack = self._unsealed.find(number)
         if pack is not None:
             return pack.entries(0, pack.durable_records())
-        return list(entries(number, self._catalog.footers.get(self._catalog.key(number))))
+        return list(entries(number, self._catalog.records(number)))
 
     def pack_path(self, number: PackNumber) -> str:
         """The key of a pack in its target. Raises ``NotFound``."""

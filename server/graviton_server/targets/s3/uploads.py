@@ -26,8 +26,11 @@ _THREADS: Final = 8
 _AGAIN: Final = 2
 
 
+_UNKNOWN: Final = {"NotImplemented", "XNotImplemented", "InvalidRequest", "InvalidArgument"}
+
+
 class _NoChecksum(Exception):
-    """The store does not know CRC-32C: its reply does not repeat it."""
+    """The store does not know CRC-32C: it refuses it, or its reply does not repeat it."""
 
 
 class PartMemory:
@@ -102,15 +105,22 @@ class Uploads:
         """Send with a checksum and compare the reply's. Bytes spoilt on the way are sent once more."""
         for attempt in range(_AGAIN):
             try:
-                with translated(what):
-                    reply = getattr(self._client, call)(
-                        Bucket=self._settings.bucket, Body=data, **self._checksum(data), **options
-                    )
+                reply = self._call(what, call, Body=data, **self._checksum(data), **options)
                 return self._compare(what, data, reply)
             except Damaged:
                 if attempt == _AGAIN - 1:
                     raise
         raise AssertionError("unreachable")
+
+    def _call(self, what: str, call: str, **options: Any) -> dict[str, Any]:
+        with translated(what):
+            try:
+                reply: dict[str, Any] = getattr(self._client, call)(Bucket=self._settings.bucket, **options)
+                return reply
+            except ClientError as error:
+                if not self._md5 and code_of(error) in _UNKNOWN:
+                    raise _NoChecksum from error
+                raise
 
     def _checksum(self, data: bytes) -> dict[str, str]:
         if self._md5:
@@ -135,10 +145,7 @@ class Uploads:
 
     def _in_parts(self, key: str, body: BinaryIO, length: int) -> None:
         algorithm = {} if self._md5 else {"ChecksumAlgorithm": "CRC32C"}
-        with translated(f"storing {key}"):
-            begun = self._client.create_multipart_upload(
-                Bucket=self._settings.bucket, Key=key, **algorithm, **self._options
-            )
+        begun = self._call(f"storing {key}", "create_multipart_upload", Key=key, **algorithm, **self._options)
         upload = {"Key": key, "UploadId": begun["UploadId"]}
         try:
             parts = self._send_parts(upload, body, length)
