@@ -6,7 +6,6 @@ python -m tests.benchmarks.s3 [MIB]
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import sys
 import time
@@ -97,7 +96,7 @@ def run(size: int) -> None:
         server.wait()
         chosen = settings(server)
         target = S3Target.make(chosen, STORE)
-        data = random.Random(1).randbytes(size)
+        data = os.urandom(size)
         parts = [data[at : at + PACK] for at in range(0, size, PACK)]
         boto = client(server.endpoint)
         boto.put_object(Bucket=chosen.bucket, Key="warm", Body=parts[0])
