@@ -225,7 +225,6 @@ class Engine:
         namespace, users = self.namespace_store, self.content
         content = Content(
             self.store,
-            loose=namespace.loose if self._waiting() is not None else None,
             waiting=self._waiting(),
             dirty_limit=16 * MIB,
             cache_limit=24 * MIB,

@@ -124,11 +124,8 @@ def run(size: int) -> None:
             def read() -> None:
                 attr = volume.namespace.lookup(volume.namespace.root, b"one")
                 assert attr is not None
-                reader = volume.reader(attr)
-                at = 0
-                while at < size:
-                    piece = reader.read(at, MIB)
-                    at += len(piece)
+                for piece in volume.reader(attr).stream(0, size):
+                    assert len(piece)
 
             timed("engine: a file written and fsynced", size, lambda: write(b"one"))
             before = engine.target_requests()

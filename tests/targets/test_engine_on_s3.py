@@ -175,6 +175,32 @@ def test_a_target_that_is_away_loses_nothing(s3_server: S3Server, scratch: Path)
         engine.close()
 
 
+def test_files_of_many_pieces_are_cut_anew(bucket: S3Settings, scratch: Path) -> None:
+    engine = open_on_bucket(scratch / "data", bucket)
+    volume = engine.volume("test")
+    expected = bytearray(noise(9 * MIB))
+    write(volume, "file", bytes(expected))
+    chance = random.Random(5)
+    for turn in range(200):
+        at, piece = chance.randrange(9 * MIB - 5000), noise(4000, turn)
+        writer = volume.writer(lookup(volume, "file"))
+        writer.write(at, piece)
+        writer.flush(durable=turn % 5 == 0)
+        expected[at : at + 4000] = piece
+    for _ in range(2):
+        assert engine.maintenance.settle(60)
+        assert read(volume, "file") == expected
+        engine.store.drain_loose()
+        assert read(volume, "file") == expected
+    assert not engine.maintenance.check(read_data=True).findings
+    volume.close()
+    engine.close()
+    with open_on_bucket(scratch / "data", bucket) as engine:
+        volume = engine.volume("test")
+        assert read(volume, "file") == expected
+        volume.close()
+
+
 def test_requests_are_exported(engine: TargetEngine) -> None:
     from graviton_server.control.service import Service
     from graviton_server.metrics import export

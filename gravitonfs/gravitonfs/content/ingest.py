@@ -102,9 +102,9 @@ class Ingest:
             start += length
         return pieces
 
-    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False) -> Stored:
+    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False, loose: bool = True) -> Stored:
         """Put what the store lacks. Little new data becomes loose blocks instead, if that is ``durable`` or
-        would have to wait for a sync."""
+        would have to wait for a sync; not with ``loose`` false."""
         ids = [piece.id for piece in pieces]
         packs = self.store.missing(ids)
         fresh: dict[BlockId, Block] = {}
@@ -112,21 +112,21 @@ class Ingest:
         for piece, pack in zip(pieces, packs, strict=True):
             if pack == NO_PACK and piece.id not in fresh:
                 fresh[piece.id] = Block(piece.id, *_encoded(piece.data, level))
-        loose: tuple[LooseBlock, ...] = ()
+        inside: tuple[LooseBlock, ...] = ()
         placed: dict[BlockId, PackNumber] = {}
         if fresh:
             blocks = list(fresh.values())
-            if (durable or self._waiting is not None) and self._fits_loose(blocks):
+            if loose and (durable or self._waiting is not None) and self._fits_loose(blocks):
                 if self._pace is not None:
                     self._pace.spend(_payload(blocks))
-                loose = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
+                inside = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
             else:
                 placed = dict(zip(fresh, self.store.put(blocks), strict=True))
         extents = tuple(
             Extent(piece.offset, piece.data.nbytes, piece.id, 0, pack or placed.get(piece.id, NO_PACK))
             for piece, pack in zip(pieces, packs, strict=True)
         )
-        return Stored(extents, tuple({e.hint for e in extents if e.hint}), loose)
+        return Stored(extents, tuple({e.hint for e in extents if e.hint}), inside)
 
     def commit_pieces(
         self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False

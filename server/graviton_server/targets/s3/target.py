@@ -97,7 +97,7 @@ class S3Target:
             return [self.get(key, *ranges[0])]
         first = ranges[0][0]
         span = memoryview(self.get(key, first, ranges[-1][0] + ranges[-1][1] - first))
-        return [bytes(span[start - first : start - first + length]) for start, length in ranges]
+        return [span[start - first : start - first + length] for start, length in ranges]
 
     def _get(self, key: str, wanted: str) -> bytes:
         """One request; repeated where the connection is cut in the middle of the body."""
