@@ -87,7 +87,7 @@ class _Collector:
         yield from (requests, errors, uploads, downloads)
 
     def _of_the_store(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         from graviton_server.control.figures import info
 
@@ -98,6 +98,13 @@ class _Collector:
         capacity = GaugeMetricFamily("graviton_storage_capacity", "Bytes a target has.", labels=["target"])
         capacity.add_metric([self._service.engine.target.name], self._service.engine.space().capacity)
         yield capacity
+        target = self._service.engine.target
+        requests = CounterMetricFamily(
+            "graviton_target_requests", "Requests to a target.", labels=["target", "kind"]
+        )
+        for kind, count in self._service.engine.target_requests().items():
+            requests.add_metric([target.name, kind], count)
+        yield requests
 
 
 def export(service: Service, host: str, port: int) -> Callable[[], None]:
