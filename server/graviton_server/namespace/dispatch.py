@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, data, names, orphans, records, renaming, staging, trees
+from graviton_server.namespace import attributes, blobs, data, names, orphans, records, renaming, staging, trees
 from graviton_server.namespace.txn import Txn
 from gravitonfs.ports import ops
 
@@ -28,4 +28,6 @@ APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
     ops.RemoveTree: trees.remove_tree,
     ops.Disclaim: orphans.disclaim,
     ops.SetRecord: records.set_record,
+    ops.AddBlobRef: blobs.add,
+    ops.DropBlobRef: blobs.drop,
 }

@@ -10,12 +10,13 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from graviton_server.namespace import records, regions
+from graviton_server.namespace import blobs, records, regions
 from graviton_server.namespace.engine import DatabaseError, translate
 from graviton_server.namespace.sessions import Recorded, Session
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import GravitonError, Invalid, NoAttribute, NotADirectory, NotFound, Stale
 from gravitonfs.ports.namespace import (
+    BlobRef,
     Change,
     ContentInfo,
     ContentKind,
@@ -232,6 +233,14 @@ class SqlNamespace:
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         with self._store.reading() as execute:
             return records.read(execute, self._volume, space, prefix)
+
+    def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        with self._store.reading() as execute:
+            return blobs.read(execute, self._volume, digest, length)
+
+    def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
+        with self._store.reading() as execute:
+            return blobs.page(execute, self._volume, after, limit)
 
     def usage(self) -> VolumeUsage:
         with self._lock:
