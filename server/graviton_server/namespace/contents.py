@@ -1,7 +1,8 @@
 """Contents: drafts, frozen and sealed ones, who uses them, and what drafts stand on.
 
 ``refs`` counts the inodes with this content, the drafts that stand on it, the history rows of both, and
-references to it as a blob. At 0 nothing names it any more; ``reap`` frees it later, so that an unlink stays O(1).
+references to it as a blob. At 0 nothing names it any more; ``reap`` frees it later, so that an unlink
+stays O(1).
 
 A draft has exactly one inode, whose row has the draft's length and version; the columns here are
 filled in when it becomes immutable.

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, blobs, data, names, orphans, records, renaming, staging, trees
+from graviton_server.namespace import (
+    attributes,
+    blobs,
+    data,
+    names,
+    orphans,
+    records,
+    renaming,
+    staging,
+    trees,
+)
 from graviton_server.namespace.txn import Txn
 from gravitonfs.ports import ops
 

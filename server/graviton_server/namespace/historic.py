@@ -10,7 +10,15 @@ from graviton_server.namespace import regions
 from graviton_server.namespace.sessions import Session
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Invalid, NoAttribute, NotADirectory, NotFound, ReadOnly, Stale
-from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, ContentKind, Entry, RegionMap, VolumeUsage
+from gravitonfs.ports.namespace import (
+    BlobRef,
+    Change,
+    ContentInfo,
+    ContentKind,
+    Entry,
+    RegionMap,
+    VolumeUsage,
+)
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
