@@ -61,6 +61,7 @@ class HumanFormatter(logging.Formatter):
 
 def level_from_environment() -> str | None:
     level = os.environ.get("GRAVITON_LOG_LEVEL", "").lower()
+    level = "warning" if level == "warn" else level
     return level if level in LEVELS else None
 
 

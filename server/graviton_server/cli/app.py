@@ -54,6 +54,7 @@ COMMANDS: dict[str, Entry] = {
     "scrub": Entry(UPKEEP, "upkeep:scrub", "Read and verify all that is stored."),
     "dump": Entry(UPKEEP, "dump:dump", "Write a backup of all names."),
     "load": Entry(UPKEEP, "load:load", "Make a volume from its packs and a dump."),
+    "config": Entry(OTHER, "config:config", "Check a configuration, or show what is in effect."),
     "completion": Entry(OTHER, "completion:completion", "Print the completion script of a shell."),
 }
 
