@@ -11,11 +11,11 @@ import pytest
 from blake3 import blake3
 
 from graviton_server.wiring import open_embedded
-from gravitonfs.content.volume import Volume
-from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Conflict, FileTooLarge, IsADirectory, NotFound
+from gravitonfs.content.volume import Volume, blob_attr
+from gravitonfs.core.ids import BlobId, Ino
+from gravitonfs.errors import Conflict, FileTooLarge, Invalid, IsADirectory, NotFound
 from gravitonfs.ports.namespace import ContentKind
-from gravitonfs.ports.ops import Attr, Create, SetAttr
+from gravitonfs.ports.ops import Attr, Create, DropBlobRef, SetAttr
 from harness.places import make_scratch
 
 BLOCK_MIN = 64 << 10
@@ -130,3 +130,35 @@ def test_the_group_of_a_setgid_directory_is_inherited(volume: Volume, here: Ino)
     volume.submit(SetAttr(here, mode=0o2775, gid=42))
     assert put(volume, here, b"new", new=True).gid == 42
     assert volume.namespace.attr(here).nlink == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK_MIN, 20 << 20])
+def test_kept_as_a_blob(volume: Volume, size: int) -> None:
+    data = os.urandom(size)
+    names = volume.namespace
+    before = names.usage()
+    for attempt in range(2):
+        with volume.stage(mode=0o600, uid=0, gid=0) as staged:
+            for start in range(0, size, 1 << 20):
+                staged.write(data[start : start + (1 << 20)])
+            blob = staged.keep_as_blob(BlobId(blake3(data).digest(), size))
+        assert staged.new_bytes == (0 if attempt else size)
+    found = names.blob(*blob)
+    assert found is not None
+    assert names.usage() == before
+    info = names.content(found.content)
+    reader = volume.reader(blob_attr(found, info.version))
+    assert b"".join(map(bytes, reader.stream(0, size))) == data
+    volume.submit(DropBlobRef(*blob))
+
+
+@pytest.mark.parametrize("size", [5, 20 << 20])
+def test_other_bytes_than_announced_leave_no_blob(volume: Volume, size: int) -> None:
+    before = volume.namespace.usage()
+    announced = BlobId(bytes(32), size)
+    with volume.stage(mode=0o600, uid=0, gid=0) as staged:
+        staged.write(os.urandom(size))
+        with pytest.raises(Invalid, match="announced"):
+            staged.keep_as_blob(announced)
+    assert volume.namespace.blob(*announced) is None
+    assert volume.namespace.usage() == before

@@ -1,4 +1,4 @@
-"""Files that become visible whole or not at all."""
+"""Files and blobs that become visible whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from types import TracebackType
 from msgspec import structs
 from typing_extensions import Buffer
 
-from gravitonfs.content.ingest import Ingest
+from gravitonfs.content.ingest import Ingest, OpsOfExtents, Piece
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
-from gravitonfs.core.hashing import content_hasher
-from gravitonfs.core.ids import NO_INO, Ino
-from gravitonfs.errors import Exists, FileTooLarge, GravitonError, Internal, NoSpace, Unavailable
-from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
+from gravitonfs.core.hashing import EMPTY_DIGEST, content_hasher
+from gravitonfs.core.ids import NO_INO, BlobId, Ino
+from gravitonfs.errors import (
+    Exists,
+    FileTooLarge,
+    GravitonError,
+    Internal,
+    Invalid,
+    NoSpace,
+    Unavailable,
+)
+from gravitonfs.ports.ops import AddBlobRef, Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
 
 _WAIT = 60.0
 S_IFREG = 0o100000
@@ -36,6 +44,8 @@ class StagedFile:
         self._open = True
         self.digest: bytes | None = None
         """Of all bytes, once published; None where that was left to the namespace to tell."""
+        self.new_bytes = 0
+        """Once published: how many of the bytes the store did not have."""
 
     @property
     def size(self) -> int:
@@ -94,6 +104,7 @@ class StagedFile:
         if self._stream is not None:
             self._stream.flush(seal=True)
             attr = self._ingest.session.submit((*dated, publish), durable=durable)[-1]
+            self.new_bytes = self._stream.new_bytes
         else:
             attr = self._publish_small(publish, dated, durable=durable, new=new and expect is None)
         self._open = False
@@ -104,11 +115,7 @@ class StagedFile:
     def _publish_small(
         self, publish: Publish, dated: tuple[SetAttr, ...], *, durable: bool, new: bool
     ) -> Result:
-        data = b"".join(self._small)
-        hasher = content_hasher()
-        hasher.update(data)
-        digest = hasher.digest() if data else None
-        pieces = self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
+        data, digest, pieces = self._gathered()
 
         def made(create: Create, extents: tuple[Extent, ...]) -> tuple[Op, ...]:
             written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
@@ -123,10 +130,63 @@ class StagedFile:
         self.digest = digest
         if new:
             try:
-                return self._ingest.commit_pieces(pieces, created, durable=durable)[-1]
+                return self._commit(pieces, created, durable=durable)[-1]
             except Exists:
                 pass  # somebody has been faster: the name is taken over, or the caller's condition fails
-        return self._ingest.commit_pieces(pieces, published, durable=durable)[-1]
+        return self._commit(pieces, published, durable=durable)[-1]
+
+    def keep_as_blob(self, expect: BlobId | None = None) -> BlobId:
+        """Have the volume refer to the bytes as a blob, durably; no file comes of them.
+
+        ``expect``: what they must be, else Invalid, and nothing is left of them.
+        """
+        if self._stream is not None:
+            self._stream.flush(seal=True)
+            blob = self._sealed_as()
+            _check_expected(blob, expect)
+            ops = (AddBlobRef(self.ino, *blob), Disclaim((self.ino,)))
+            self._ingest.session.submit(ops, durable=True)
+            self.new_bytes = self._stream.new_bytes
+        else:
+            blob = self._keep_small(expect)
+        self._open = False
+        self.digest = blob.digest
+        return blob
+
+    def _sealed_as(self) -> BlobId:
+        """The stream's digest, as the namespace has taken it."""
+        names = self._ingest.session.namespace
+        attr = names.attr(self.ino)
+        digest = names.content(attr.content).digest
+        if digest is None:
+            raise Internal(f"inode {self.ino} is not sealed although nobody else knows it")
+        return BlobId(digest, attr.size)
+
+    def _keep_small(self, expect: BlobId | None) -> BlobId:
+        data, digest, pieces = self._gathered()
+        blob = BlobId(digest or EMPTY_DIGEST, len(data))
+        _check_expected(blob, expect)
+
+        def kept(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
+            return (self._create, *written, AddBlobRef(self.ino, *blob), Disclaim((self.ino,)))
+
+        known = self._ingest.loose_among([piece.id for piece in pieces])
+        self._commit(pieces, kept, durable=True)
+        self.new_bytes = max(0, self.new_bytes - known)
+        return blob
+
+    def _gathered(self) -> tuple[bytes, bytes | None, list[Piece]]:
+        """A small file's bytes, their digest (None: there are none), and their one block."""
+        data = b"".join(self._small)
+        hasher = content_hasher()
+        hasher.update(data)
+        digest = hasher.digest() if data else None
+        return data, digest, self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
+
+    def _commit(self, pieces: list[Piece], ops: OpsOfExtents, *, durable: bool) -> tuple[Result, ...]:
+        results, self.new_bytes = self._ingest.commit_counted(pieces, ops, durable=durable)
+        return results
 
     def abort(self) -> None:
         """Leave nothing behind. Idempotent."""
@@ -152,3 +212,8 @@ class StagedFile:
         except GravitonError:
             if error is None:
                 raise
+
+
+def _check_expected(blob: BlobId, expect: BlobId | None) -> None:
+    if expect is not None and blob != expect:
+        raise Invalid(f"the bytes are {blob}, not {expect} as was announced")
