@@ -141,7 +141,10 @@ class Namespace(Protocol):
     def content(self, content: ContentId) -> ContentInfo: ...
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
-        """The regions [first, last] that have extents, with what shows through from bases."""
+        """The regions [first, last] that have extents, with what shows through from bases.
+
+        Stale when nothing uses the content any more: it may be half freed, and never reads as zeroes.
+        """
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Records by key (SetRecord)."""

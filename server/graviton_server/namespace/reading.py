@@ -53,6 +53,7 @@ _XATTRS_OF: Final = (
     "SELECT ino, name, value FROM xattrs WHERE ino IN ({}) AND substr(name, 1, ?) = ? ORDER BY ino, name"
 )
 _CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE id = ?"
+_USED: Final = "SELECT refs FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
 
 _new: Final = tuple.__new__  # half the time of a NamedTuple's own constructor, a thousand times a listing
@@ -226,6 +227,10 @@ class SqlNamespace:
         with self._lock:
             self._store.check_readable()
             try:
+                row = self._execute(_USED, (content,)).fetchone()
+                if row is None or not row[0]:
+                    # What is being freed has lost rows already: they must not look like holes.
+                    raise Stale(f"content {content} does not exist any more")
                 return regions.read(self._execute, content, first, last)
             except DatabaseError as error:
                 raise translate(error) from error
