@@ -11,7 +11,8 @@ import pytest
 from blake3 import blake3
 
 from graviton_server.wiring import open_embedded
-from gravitonfs.content.volume import Volume, blob_attr
+from gravitonfs.content.blobs import BlobWriter, open_blob
+from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlobId, Ino
 from gravitonfs.errors import Conflict, FileTooLarge, Invalid, IsADirectory, NotFound
 from gravitonfs.ports.namespace import ContentKind
@@ -137,28 +138,34 @@ def test_kept_as_a_blob(volume: Volume, size: int) -> None:
     data = os.urandom(size)
     names = volume.namespace
     before = names.usage()
+    digest = blake3(data).digest()
     for attempt in range(2):
-        with volume.stage(mode=0o600, uid=0, gid=0) as staged:
+        with BlobWriter(volume, size, digest) as writer:
             for start in range(0, size, 1 << 20):
-                staged.write(data[start : start + (1 << 20)])
-            blob = staged.keep_as_blob(BlobId(blake3(data).digest(), size))
-        assert staged.new_bytes == (0 if attempt else size)
-    found = names.blob(*blob)
-    assert found is not None
+                writer.write(data[start : start + (1 << 20)])
+            stored = writer.finish()
+        assert stored == (BlobId(digest, size), 0 if attempt else size, bool(attempt))
     assert names.usage() == before
-    info = names.content(found.content)
-    reader = volume.reader(blob_attr(found, info.version))
-    assert b"".join(map(bytes, reader.stream(0, size))) == data
-    volume.submit(DropBlobRef(*blob))
+    assert b"".join(map(bytes, open_blob(volume, stored.id).stream(0, size))) == data
+    volume.submit(DropBlobRef(*stored.id))
 
 
 @pytest.mark.parametrize("size", [5, 20 << 20])
 def test_other_bytes_than_announced_leave_no_blob(volume: Volume, size: int) -> None:
     before = volume.namespace.usage()
-    announced = BlobId(bytes(32), size)
-    with volume.stage(mode=0o600, uid=0, gid=0) as staged:
-        staged.write(os.urandom(size))
-        with pytest.raises(Invalid, match="announced"):
-            staged.keep_as_blob(announced)
-    assert volume.namespace.blob(*announced) is None
+    data = os.urandom(size)
+    for length, digest in ((size, bytes(32)), (size + 1, None), (size - 1, None)):
+        with pytest.raises(Invalid, match="announced"), BlobWriter(volume, length, digest) as writer:
+            writer.write(data)
+            writer.finish()
+    assert volume.namespace.blob(blake3(data).digest(), size) is None
     assert volume.namespace.usage() == before
+
+
+def test_bytes_that_a_file_has_are_not_new(volume: Volume, here: Ino) -> None:
+    data = os.urandom(20_000)
+    put(volume, here, data)
+    with BlobWriter(volume) as writer:
+        writer.write(data)
+        stored = writer.finish()
+    assert (stored.new_bytes, stored.existed) == (0, False)

@@ -11,6 +11,7 @@ from graviton_webdav.auth import guard_for
 from graviton_webdav.gateway import Counters, Gateway
 from graviton_webdav.http_server import DavHTTPServer, bind_problem
 from graviton_webdav.live_properties import Quota
+from graviton_webdav.tls import TlsAdapter, TlsFiles
 from graviton_webdav.upload import Owner
 from gravitonfs.content.volume import Volume
 from gravitonfs.errors import Busy, Invalid
@@ -75,12 +76,7 @@ class WebDavServer:
                 raise Invalid("the WebDAV server is already running")
             server = DavHTTPServer((self._host, self._port), self._gateway)
             if self._tls is not None:
-                from cheroot.ssl.builtin import BuiltinSSLAdapter  # slow to import, seldom needed
-
-                try:
-                    server.ssl_adapter = BuiltinSSLAdapter(*map(str, self._tls))
-                except OSError as error:
-                    raise Invalid(f"the certificate or its key cannot be used: {error}") from None
+                server.ssl_adapter = TlsAdapter(TlsFiles(*self._tls))
             try:
                 self._bound = server.open()
             except OSError as error:

@@ -10,6 +10,7 @@ import logging
 import re
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -196,17 +197,31 @@ class DavHTTPConnection(HTTPConnection):
 
     RequestHandlerClass = DavHTTPRequest
     unread = False
+    _shaken = False
 
     def __init__(self, server: HTTPServer, sock: socket.socket, makefile: object = None) -> None:
         super().__init__(server, sock, streams)
 
     def communicate(self) -> bool:
+        if not self._shaken and not self._shake_hands():
+            return False
         while super().communicate():  # type: ignore[no-untyped-call]
             if not self._next_soon():
                 return True
         if self.unread:
             self._linger()
         return False
+
+    def _shake_hands(self) -> bool:
+        """TLS begins here, on a worker, so that a slow client does not hold up those who connect."""
+        self._shaken = True
+        if isinstance(self.socket, ssl.SSLSocket):
+            try:
+                self.socket.do_handshake()
+            except OSError as error:
+                log.info("a client at %s did not get to TLS: %s", self.remote_addr, error)
+                return False
+        return True
 
     def _next_soon(self) -> bool:
         if self.rfile.has_data():

@@ -10,18 +10,17 @@ from typing_extensions import Buffer
 from gravitonfs.content.ingest import Ingest, OpsOfExtents, Piece
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
-from gravitonfs.core.hashing import EMPTY_DIGEST, content_hasher
-from gravitonfs.core.ids import NO_INO, BlobId, Ino
+from gravitonfs.core.hashing import content_hasher
+from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.errors import (
     Exists,
     FileTooLarge,
     GravitonError,
     Internal,
-    Invalid,
     NoSpace,
     Unavailable,
 )
-from gravitonfs.ports.ops import AddBlobRef, Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
+from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
 
 _WAIT = 60.0
 S_IFREG = 0o100000
@@ -135,46 +134,24 @@ class StagedFile:
                 pass  # somebody has been faster: the name is taken over, or the caller's condition fails
         return self._commit(pieces, published, durable=durable)[-1]
 
-    def keep_as_blob(self, expect: BlobId | None = None) -> BlobId:
-        """Have the volume refer to the bytes as a blob, durably; no file comes of them.
-
-        ``expect``: what they must be, else Invalid, and nothing is left of them.
-        """
+    def keep(self, *ops: Op) -> None:
+        """In place of ``publish``: the ops, which may refer to ``ino``, then the file goes. Durable."""
+        gone = Disclaim((self.ino,))
         if self._stream is not None:
             self._stream.flush(seal=True)
-            blob = self._sealed_as()
-            _check_expected(blob, expect)
-            ops = (AddBlobRef(self.ino, *blob), Disclaim((self.ino,)))
-            self._ingest.session.submit(ops, durable=True)
+            self._ingest.session.submit((*ops, gone), durable=True)
             self.new_bytes = self._stream.new_bytes
         else:
-            blob = self._keep_small(expect)
+            data, digest, pieces = self._gathered()
+
+            def kept(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+                written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
+                return (self._create, *written, *ops, gone)
+
+            known = self._ingest.loose_among([piece.id for piece in pieces])
+            self._commit(pieces, kept, durable=True)
+            self.new_bytes = max(0, self.new_bytes - known)
         self._open = False
-        self.digest = blob.digest
-        return blob
-
-    def _sealed_as(self) -> BlobId:
-        """The stream's digest, as the namespace has taken it."""
-        names = self._ingest.session.namespace
-        attr = names.attr(self.ino)
-        digest = names.content(attr.content).digest
-        if digest is None:
-            raise Internal(f"inode {self.ino} is not sealed although nobody else knows it")
-        return BlobId(digest, attr.size)
-
-    def _keep_small(self, expect: BlobId | None) -> BlobId:
-        data, digest, pieces = self._gathered()
-        blob = BlobId(digest or EMPTY_DIGEST, len(data))
-        _check_expected(blob, expect)
-
-        def kept(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
-            written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
-            return (self._create, *written, AddBlobRef(self.ino, *blob), Disclaim((self.ino,)))
-
-        known = self._ingest.loose_among([piece.id for piece in pieces])
-        self._commit(pieces, kept, durable=True)
-        self.new_bytes = max(0, self.new_bytes - known)
-        return blob
 
     def _gathered(self) -> tuple[bytes, bytes | None, list[Piece]]:
         """A small file's bytes, their digest (None: there are none), and their one block."""
@@ -212,8 +189,3 @@ class StagedFile:
         except GravitonError:
             if error is None:
                 raise
-
-
-def _check_expected(blob: BlobId, expect: BlobId | None) -> None:
-    if expect is not None and blob != expect:
-        raise Invalid(f"the bytes are {blob}, not {expect} as was announced")

@@ -12,30 +12,10 @@ from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
 from gravitonfs.content.writer import FileWriter
-from gravitonfs.core.ids import NO_INO, ContentId, Ino
+from gravitonfs.core.ids import Ino
 from gravitonfs.ports.blocks import BlockStore
-from gravitonfs.ports.namespace import BlobRef, Namespace
+from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Attr, Op, Result
-
-
-def blob_attr(blob: BlobRef, version: int) -> Attr:
-    """What a reader needs to know of a blob, as of a file with its content at this version."""
-    mtime = blob.created_ns
-    return Attr(
-        NO_INO,
-        0o100400,
-        1,
-        0,
-        0,
-        0,
-        blob.length,
-        mtime,
-        mtime,
-        mtime,
-        mtime,
-        ContentId(blob.content),
-        version,
-    )
 
 
 class Content:

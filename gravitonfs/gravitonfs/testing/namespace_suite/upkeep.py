@@ -84,7 +84,6 @@ class ReapSuite:
         session.reap_all()
         assert list(session.store.upkeep.extent_rows()) == []
 
-
     def test_a_content_that_nothing_uses_is_not_read_as_holes(self, session: Session) -> None:
         ino = session.make(b"f").ino
         content = session.write(ino, 0, b"data").content
