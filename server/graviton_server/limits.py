@@ -93,7 +93,7 @@ class LimitedBlockStore:
 
 
 class ByteRate:
-    """So many bytes a second with a burst, shared by the front ends of a server. ``_lock`` guards the rest."""
+    """So many bytes a second with a burst, shared by a server's front ends. ``_lock`` guards the rest."""
 
     def __init__(self, bytes_per_second: int, burst: int) -> None:
         self._rate = bytes_per_second

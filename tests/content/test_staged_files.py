@@ -11,7 +11,7 @@ import pytest
 from blake3 import blake3
 
 from graviton_server.wiring import open_embedded
-from gravitonfs.content.blobs import BlobWriter, open_blob
+from gravitonfs.content.blobs import BlobWriter, StoredBlob, open_blob
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlobId, Ino
 from gravitonfs.errors import Conflict, FileTooLarge, Invalid, IsADirectory, NotFound
@@ -150,14 +150,19 @@ def test_kept_as_a_blob(volume: Volume, size: int) -> None:
     volume.submit(DropBlobRef(*stored.id))
 
 
+def keep(volume: Volume, data: bytes, length: int | None = None, digest: bytes | None = None) -> StoredBlob:
+    with BlobWriter(volume, length, digest) as writer:
+        writer.write(data)
+        return writer.finish()
+
+
 @pytest.mark.parametrize("size", [5, 20 << 20])
 def test_other_bytes_than_announced_leave_no_blob(volume: Volume, size: int) -> None:
     before = volume.namespace.usage()
     data = os.urandom(size)
     for length, digest in ((size, bytes(32)), (size + 1, None), (size - 1, None)):
-        with pytest.raises(Invalid, match="announced"), BlobWriter(volume, length, digest) as writer:
-            writer.write(data)
-            writer.finish()
+        with pytest.raises(Invalid, match="announced"):
+            keep(volume, data, length, digest)
     assert volume.namespace.blob(blake3(data).digest(), size) is None
     assert volume.namespace.usage() == before
 
@@ -165,7 +170,5 @@ def test_other_bytes_than_announced_leave_no_blob(volume: Volume, size: int) -> 
 def test_bytes_that_a_file_has_are_not_new(volume: Volume, here: Ino) -> None:
     data = os.urandom(20_000)
     put(volume, here, data)
-    with BlobWriter(volume) as writer:
-        writer.write(data)
-        stored = writer.finish()
+    stored = keep(volume, data)
     assert (stored.new_bytes, stored.existed) == (0, False)
