@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from typing_extensions import Buffer
 
@@ -115,3 +116,20 @@ class ByteRate:
             self._room -= count
         if wait > 0:
             time.sleep(wait)
+
+
+class UploadSlots:
+    """So many uploads at a time, in all front ends together; one more is told to come back."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = threading.BoundedSemaphore(count)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        if not self._free.acquire(blocking=False):
+            raise Throttled(f"{self._count} uploads are running already: try again later")
+        try:
+            yield
+        finally:
+            self._free.release()

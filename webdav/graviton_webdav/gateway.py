@@ -25,6 +25,7 @@ from graviton_webdav.resources import Resources, is_collection
 from graviton_webdav.tree_methods import TreeMethods
 from graviton_webdav.upload import Owner, Upload
 from gravitonfs.content.volume import Volume
+from gravitonfs.core.correlation import begin
 from gravitonfs.errors import GravitonError
 
 log = logging.getLogger("graviton.webdav")
@@ -50,8 +51,17 @@ class Counters(NamedTuple):
 class Gateway:
     """Answers requests for one volume. Thread-safe; ``_lock`` guards the counters."""
 
-    def __init__(self, volume: Volume, guard: Guard, owner: Owner, quota: Callable[[], Quota]) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        guard: Guard,
+        owner: Owner,
+        quota: Callable[[], Quota],
+        correlation_header: str = "X-Request-ID",
+    ) -> None:
         self._guard = guard
+        self._correlation_header = correlation_header
+        self._correlation_key = correlation_header.title().encode()
         self._read_only = volume.namespace.read_only
         self._resources = Resources(volume)
         locks = Locks(volume)
@@ -77,6 +87,8 @@ class Gateway:
         self._lock = threading.Lock()
         self._counters = dict.fromkeys((*self._methods, _OTHER), Counters())
         self.busy = 0
+        self.uploads = self.downloads = 0
+        """Files that came in whole, files that were sent (or begun to be)."""
 
     def counters(self) -> dict[str, Counters]:
         """By method."""
@@ -89,7 +101,10 @@ class Gateway:
             self.busy += 1
         status = 500
         try:
+            given = http.inheaders.get(self._correlation_key)
+            number = begin(None if given is None else given.decode("latin-1"))
             response = self._answered(http, body)
+            response.headers.append((self._correlation_header, number))
             status = response.status
             return response
         finally:
@@ -99,6 +114,8 @@ class Gateway:
                 method = http.method.decode("ascii", "replace")
                 method = method if method in self._methods else _OTHER
                 self._counters[method] = self._counters[method].and_one(spent, failed=status >= 500)
+                self.uploads += method == "PUT" and status < 300
+                self.downloads += method == "GET" and status < 300
 
     def _answered(self, http: DavHTTPRequest, body: Body) -> Response:
         try:

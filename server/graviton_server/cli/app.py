@@ -29,6 +29,7 @@ VOLUMES, FILES, REPORTS, UPKEEP, OTHER = (
 COMMANDS: dict[str, Entry] = {
     "init": Entry(VOLUMES, "init:init", "Create a volume in a directory."),
     "up": Entry(VOLUMES, "up:up", "Mount a volume and serve it over WebDAV, in one process."),
+    "serve": Entry(VOLUMES, "serve:serve", "Serve volumes over HTTP: the daemon."),
     "mount": Entry(VOLUMES, "mount:mount", "Mount a volume; returns when the mount answers."),
     "umount": Entry(VOLUMES, "umount:umount", "Unmount; waits until everything is stored."),
     "webdav": Entry(VOLUMES, "webdav:webdav", "Serve a volume over WebDAV alone."),
@@ -117,5 +118,5 @@ def cli(log_level: str | None, log_format: str | None) -> None:
     from graviton_server import logs
 
     ctx.obj = (log_level, log_format)
-    service = ctx.invoked_subcommand in ("up", "mount", "webdav")
+    service = ctx.invoked_subcommand in ("up", "serve", "mount", "webdav")
     logs.setup(log_level or logs.level_from_environment() or ("info" if service else "warning"), log_format)

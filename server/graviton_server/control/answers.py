@@ -97,6 +97,7 @@ class Status(msgspec.Struct, frozen=True):
     clients: int
     upkeep: list[TaskStatus]
     info: dict[str, Any]
+    http: str | None = None
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -108,6 +109,8 @@ class Operation(msgspec.Struct, frozen=True):
     errors: int
     seconds: float
     slowest: float
+    buckets: list[int] = []
+    """By duration, where that is kept; see ``figures.BOUNDS``."""
 
 
 class Counters(msgspec.Struct, frozen=True):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from graviton_server.control.answers import Operation
+from graviton_server.control.tallies import BOUNDS
 
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
 
 _NANO = 1e-9
+
+__all__ = ["BOUNDS", "Traffic", "counters", "extents", "info", "operations", "traffic"]
 
 
 def info(service: Service) -> dict[str, Any]:
@@ -59,4 +62,33 @@ def operations(service: Service) -> list[Operation]:
         ]
     if service.webdav_server is not None:
         found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
+    if service.tallies is not None:
+        found += [
+            Operation("http", name, t.count, t.errors, t.seconds, t.slowest, list(t.buckets))
+            for name, t in service.tallies.operations()
+        ]
+    return found
+
+
+class Traffic(NamedTuple):
+    """Of one front end; ``errors`` by class."""
+
+    uploads: int
+    downloads: int
+    errors: dict[str, int]
+
+
+def traffic(service: Service) -> dict[str, Traffic]:
+    found: dict[str, Traffic] = {}
+    failed: dict[str, int] = {}
+    for made in operations(service):
+        failed[made.front_end] = failed.get(made.front_end, 0) + made.errors
+    if "fuse" in failed:
+        found["fuse"] = Traffic(0, 0, {"io": failed["fuse"]})
+    if service.webdav_server is not None:
+        uploads, downloads = service.webdav_server.traffic()
+        found["webdav"] = Traffic(uploads, downloads, {"server": failed["webdav"]})
+    if service.tallies is not None:
+        tallies = service.tallies
+        found["http"] = Traffic(tallies.uploads, tallies.downloads, dict(tallies.errors()))
     return found

@@ -124,6 +124,9 @@ class Roster:
         volume.add(txn.bytes, txn.inodes)
         sessions.delete(execute, session)
 
+    def all(self) -> list[Session]:
+        return list(self._sessions.values())
+
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions that have an inode open."""
         return [

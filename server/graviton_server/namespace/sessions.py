@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -50,6 +50,16 @@ class Volume:
         self.logical_bytes += logical_bytes
         self.inodes += inodes
         self.dirty = True
+
+
+class SessionRow(NamedTuple):
+    """An attached session, for people."""
+
+    number: int
+    volume: str
+    label: str
+    read_only: bool
+    last: int
 
 
 @dataclass(eq=False, slots=True)
