@@ -117,6 +117,13 @@ class ByteRate:
         if wait > 0:
             time.sleep(wait)
 
+    def pace(self, count: int, patience: float) -> None:
+        """As ``spend``, in steps: a large piece of one that is alone is slow, and not refused."""
+        step = max(1, int(min(patience, 60.0) * self._rate / 2))
+        while count > 0:
+            self.spend(min(count, step), patience)
+            count -= step
+
 
 class UploadSlots:
     """So many uploads at a time, in all front ends together; one more is told to come back."""

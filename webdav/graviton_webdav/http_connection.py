@@ -110,7 +110,7 @@ class DavHTTPRequest(HTTPRequest):
             try:
                 first = next(stream, b"")
             except GravitonError as error:
-                log.error("%s: %s", self.uri.decode("latin-1"), error)
+                self._note(error)
                 self._send(refused_response(refusal_of(error)))
                 return
             if length is None:
@@ -131,11 +131,16 @@ class DavHTTPRequest(HTTPRequest):
                 self._piece(piece, chunked)
         except GravitonError as error:
             # The head is out: an answer that ends early on a closed connection is all that can be told.
-            log.error("%s: %s", self.uri.decode("latin-1"), error)
+            self._note(error)
             self.close_connection = True
             return
         if chunked:
             self.conn.socket.sendall(b"0\r\n\r\n")
+
+    def _note(self, error: GravitonError) -> None:
+        """What is gone meanwhile (deleted, replaced and collected) is nobody's failure."""
+        level = logging.ERROR if error.http_status >= 500 else logging.INFO
+        log.log(level, "%s: %s", self.uri.decode("latin-1"), error)
 
     def _head(self, response: Response, length: int | None, chunked: bool) -> bytes:
         if not self.server.ready:

@@ -10,7 +10,7 @@ import msgspec
 
 from graviton_server.control import requests
 from graviton_server.control.requests import Request
-from graviton_server.http_api.context import Api, answer, document
+from graviton_server.http_api.context import Api, answer, document, whole
 from graviton_server.http_api.jobs import Jobs
 from gravitonfs.errors import NotFound
 
@@ -79,7 +79,7 @@ class _Gc(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Scrub(msgspec.Struct, forbid_unknown_fields=True):
-    bytes_per_second: int = 0
+    bytes_per_second: int | float = 0
 
 
 class _Fsck(msgspec.Struct, forbid_unknown_fields=True):
@@ -99,8 +99,8 @@ class Work:
         self._start(resp, "gc", requests.Collect(dry_run=wanted.dry_run))
 
     def on_post_scrub(self, req: falcon.Request, resp: falcon.Response) -> None:
-        wanted = document(req, self._api, _Scrub)
-        self._start(resp, "scrub", requests.Scrub(bytes_per_second=max(0, wanted.bytes_per_second)))
+        rate = whole(document(req, self._api, _Scrub).bytes_per_second, "bytes_per_second", 10**12)
+        self._start(resp, "scrub", requests.Scrub(bytes_per_second=rate or 0))
 
     def on_post_fsck(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = document(req, self._api, _Fsck)

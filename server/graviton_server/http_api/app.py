@@ -12,7 +12,7 @@ from graviton_server.auth.authenticator import Authenticator
 from graviton_server.http_api import admin
 from graviton_server.http_api.blobs import Blob, Blobs
 from graviton_server.http_api.context import Api
-from graviton_server.http_api.files import Files
+from graviton_server.http_api.files import Files, Root
 from graviton_server.http_api.gate import Gate
 from graviton_server.http_api.health import Checks, Health, Metrics, Specification
 from graviton_server.http_api.jobs import Jobs
@@ -47,7 +47,7 @@ def make_app(
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/openapi.json", Specification())
+    app.add_route("/openapi.json", Specification(api.volume_names))
     if settings.metrics:
         app.add_route("/metrics", Metrics(backstage.metrics))
     return app
@@ -56,9 +56,8 @@ def make_app(
 def _data_routes(app: falcon.App[Any, Any], api: Api) -> None:
     app.add_route("/api/v1/blobs", Blobs(api))
     app.add_route("/api/v1/blobs/{blob}", Blob(api))
-    files = Files(api)
-    app.add_route("/api/v1/files", files)
-    app.add_route("/api/v1/files/{path:path}", files)
+    app.add_route("/api/v1/files", Root(api))
+    app.add_route("/api/v1/files/{path:path}", Files(api))
     running = Running()
     app.add_route("/api/v1/uploads", Uploads(api, running))
     app.add_route("/api/v1/uploads/{upload}", Upload(api, running))

@@ -35,7 +35,10 @@ class Api:
 
     def volume_of(self, req: falcon.Request) -> str:
         """The volume that a request is about; AccessDenied where the caller may not do that there."""
-        name = text(req, "volume") or self.settings.default_volume
+        name = text(req, "volume")
+        if name == "":
+            raise Invalid("the parameter volume names none")
+        name = name or self.settings.default_volume
         scope = READ if req.method in READING else WRITE
         who = identity(req)
         if not who.allows(scope, name):
@@ -99,6 +102,15 @@ def document(req: falcon.Request, api: Api, kind: type[T]) -> T:
         return msgspec.json.decode(data or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the body is not what is expected: {error}") from None
+
+
+def whole(value: float | None, name: str, most: int) -> int | None:
+    """A number of JSON, where ``5.0`` is 5."""
+    if value is None:
+        return None
+    if value != int(value) or not 0 <= value <= most:
+        raise Invalid(f"{name} is a whole number from 0 to {most}")
+    return int(value)
 
 
 def answer(resp: falcon.Response, value: Any, status: int = 200) -> None:

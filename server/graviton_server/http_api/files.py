@@ -33,8 +33,8 @@ _FILE_MODE: Final = 0o644
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o755
 
 
-class Files:
-    """``path`` in the responders is falcon's, decoded; names are taken from the request as it was sent."""
+class Root:
+    """The root directory of a volume, which is only read."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -65,6 +65,10 @@ class Files:
                 if response.stream is not None:
                     stream = Outgoing(api.transfers.pace(response.stream), held.pop_all())
                     resp.set_stream(stream, length)  # type: ignore[arg-type]
+
+
+class Files(Root):
+    """``path`` in the responders is falcon's, decoded; names are taken from the request as it was sent."""
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, path: str = "") -> None:
         names, slash = target(req)

@@ -16,7 +16,8 @@ import msgspec
 from graviton_server.control.calls import Cancelled, Channel
 from graviton_server.control.requests import Request
 from graviton_server.control.wire import Event
-from gravitonfs.errors import Busy, GravitonError, NotFound
+from graviton_webdav.faults import Refused
+from gravitonfs.errors import GravitonError, NotFound
 
 log = logging.getLogger("graviton.http")
 
@@ -75,12 +76,12 @@ class Jobs:
         self._threads: list[threading.Thread] = []
 
     def start(self, kind: str, request: Request[Any]) -> Job:
-        """Busy where one of its kind runs already, or too many do."""
+        """Refused (409) where one of its kind runs already, or too many do."""
         job = Job(kind)
         with self._lock:
             running = [other for other in self._jobs.values() if other.state == "running"]
             if any(other.kind == kind for other in running) or len(running) >= _AT_ONCE:
-                raise Busy(f"there is a job {kind} under way: wait for it, or cancel it")
+                raise Refused(409, f"there is a job {kind} under way: wait for it, or cancel it")
             self._jobs[job.id] = job
             while len(self._jobs) > _KEPT:
                 oldest = next(found for found in self._jobs.values() if found.state != "running")

@@ -27,6 +27,15 @@ _MEANINGS: Final = {
 }  # fmt: skip
 
 
+_ABOUT: Final = """\
+Content-addressed, deduplicating storage. Errors are problems (RFC 9457).
+
+Reading blobs and files takes `Range`, `If-Range`, `If-Match`, `If-None-Match`, `If-Modified-Since` and
+`If-Unmodified-Since`; writing and deleting files takes the conditions, too (RFC 9110; 304, 412 and 416).
+`POST /api/v1/blobs` and `PUT /api/v1/files/…` take `expected`, the id that the bytes must have: others are
+refused with 400, and nothing stays. Names in paths are any bytes, escaped."""
+
+
 def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -85,22 +94,13 @@ def _header(name: str, schema: Json, description: str, *, required: bool = False
     }  # fmt: skip
 
 
-_VOLUME: Final = _query("volume", {"type": "string", "enum": ["main"]}, "Which volume; by default main.")
+_VOLUME: Final[Json] = {"$ref": "#/components/parameters/Volume"}
 _BLOB: Final = _path("blob", {"type": "string", "pattern": _BLOB_PATTERN})
-_EXPECTED: Final = _query(
-    "expected",
-    {"type": "string", "pattern": _BLOB_PATTERN},
-    "What the bytes must be; else 400, and nothing stays.",
-)
 _UPLOAD: Final = _path("upload", {"type": "string", "pattern": "^[0-9a-f]{32}$"})
 _JOB: Final = _path("job", {"type": "string", "pattern": "^[0-9a-f]{32}$"})
 _FILE: Final = _path(
-    "path", {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[A-Za-z0-9_-]+$"}
+    "path", {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^/\\u0000]+$"}
 )
-_RANGE: Final = _header("Range", {"type": "string"}, "One range of bytes.")
-_IF_MATCH: Final = _header("If-Match", {"type": "string"}, "An entity tag that it must have.")
-_IF_NONE_MATCH: Final = _header("If-None-Match", {"type": "string"}, "Entity tags that it must not have.")
-_CONDITIONS: Final = (_IF_MATCH, _IF_NONE_MATCH)
 _OFFSET: Final = _header(
     "Upload-Offset",
     {"type": "integer", "minimum": 0, "maximum": 10**15},
@@ -108,7 +108,7 @@ _OFFSET: Final = _header(
     required=True,
 )
 _BYTES_BODY: Final = {
-    "required": True,
+    "required": False,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
 _NOTHING: Final = {"description": "Done."}
@@ -127,7 +127,7 @@ def _blobs() -> Json:
         "/api/v1/blobs": {
             "post": _operation(
                 "storeBlob", "Store bytes as a blob.", "blobs", {201: _json("StoredBlob", "It is durable.")},
-                404, 408, 413, 507, parameters=(_VOLUME, _EXPECTED), body=_BYTES_BODY,
+                404, 408, 413, 507, parameters=(_VOLUME,), body=_BYTES_BODY,
             ),
             "get": _operation(
                 "listBlobs", "The blobs of a volume.", "blobs", {200: _json("BlobList", "A page.")}, 404,
@@ -138,17 +138,17 @@ def _blobs() -> Json:
             "get": _operation(
                 "readBlob", "A blob's bytes.", "blobs",
                 {200: _octets("All of it."), 206: _octets("A range."), 304: _UNCHANGED}, 404, 412, 416,
-                parameters=(_BLOB, _VOLUME, _RANGE, *_CONDITIONS),
+                parameters=(_BLOB, _VOLUME),
             ),
             "head": _operation(
                 "statBlob", "Whether it is there, and its length.", "blobs",
                 {200: {"description": "It is there."}, 304: _UNCHANGED,
                  **{status: {"description": _MEANINGS[status]} for status in (400, 404, 412)}},
-                parameters=(_BLOB, _VOLUME, *_CONDITIONS),
+                parameters=(_BLOB, _VOLUME),
             ),
             "delete": _operation(
                 "dropBlob", "Drop the reference; files keep the bytes.", "blobs", {204: _NOTHING}, 404, 412,
-                parameters=(_BLOB, _VOLUME, *_CONDITIONS),
+                parameters=(_BLOB, _VOLUME),
             ),
         },
     }  # fmt: skip
@@ -162,26 +162,32 @@ def _files() -> Json:
                 "readFile", "A file's bytes, or a directory as JSON.", "files",
                 {200: _octets("The bytes, or the entries (Directory)."), 206: _octets("A range."),
                  304: _UNCHANGED}, 404, 412, 416,
-                parameters=(_FILE, _VOLUME, _RANGE, *_CONDITIONS),
+                parameters=(_FILE, _VOLUME),
             ),
             "head": _operation(
                 "statFile", "Whether it is there.", "files",
                 {200: {"description": "It is there."}, 304: _UNCHANGED,
                  **{status: {"description": _MEANINGS[status]} for status in (400, 404, 412)}},
-                parameters=(_FILE, _VOLUME, *_CONDITIONS),
+                parameters=(_FILE, _VOLUME),
             ),
             "put": _operation(
                 "writeFile", "Write a file whole; directories above are made.", "files",
                 {200: _json("Entry", "It was replaced."), 201: _json("Entry", "It was made.")},
                 404, 412, 415, *_UPLOADED,
-                parameters=(_FILE, _VOLUME, _EXPECTED, *_CONDITIONS), body=_BYTES_BODY,
+                parameters=(_FILE, _VOLUME), body=_BYTES_BODY,
             ),
             "delete": _operation(
                 "deleteFile", "Remove a file or a directory.", "files", {204: _NOTHING}, 404, 409, 412, 423,
-                parameters=(_FILE, _VOLUME, recursive, *_CONDITIONS),
+                parameters=(_FILE, _VOLUME, recursive),
             ),
         },
         "/api/v1/files": {
+            "head": _operation(
+                "statRoot", "Whether the volume is there.", "files",
+                {200: {"description": "It is."},
+                 **{status: {"description": _MEANINGS[status]} for status in (400, 404)}},
+                parameters=(_VOLUME,),
+            ),
             "get": _operation(
                 "readRoot", "The root directory.", "files", {200: _json("Directory", "Its entries.")}, 404,
                 parameters=(_VOLUME,),
@@ -195,7 +201,7 @@ def _uploads() -> Json:
         "/api/v1/uploads": {
             "post": _operation(
                 "beginUpload", "Begin an upload in parts.", "uploads", {201: _json("Upload", "Begun.")},
-                404, 413, 414, 507, parameters=(_VOLUME,), body=_body("NewUpload"),
+                404, 409, 413, 414, 507, parameters=(_VOLUME,), body=_body("NewUpload"),
             ),
             "get": _operation(
                 "listUploads", "Uploads under way.", "uploads", {200: _json("UploadList", "All.")}, 404,
@@ -258,7 +264,7 @@ def _admin() -> Json:
     for kind, wanted in (("gc", "Gc"), ("scrub", "Scrub"), ("fsck", "Fsck")):
         found[f"{base}/{kind}"] = {
             "post": _operation(
-                f"start{wanted}", f"Start the job {kind}.", "admin", {202: _json("Job", "Runs.")}, 413, 423,
+                f"start{wanted}", f"Start the job {kind}.", "admin", {202: _json("Job", "Runs.")}, 409, 413,
                 body=_body(wanted),
             )
         }  # fmt: skip
@@ -288,18 +294,21 @@ def _open() -> Json:
     }  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def specification() -> Json:
+@lru_cache(maxsize=8)
+def specification(volumes: tuple[str, ...]) -> Json:
+    """``volumes``: those that there are."""
+    volume = _query("volume", {"type": "string", "enum": list(volumes)}, "Which volume; by default main.")
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Graviton",
             "version": gravitonfs.__version__,
-            "description": "Content-addressed, deduplicating storage. Errors are RFC 9457 problems.",
+            "description": _ABOUT,
         },
         "paths": {**_blobs(), **_files(), **_uploads(), **_admin(), **_open()},
         "components": {
             "schemas": SCHEMAS,
+            "parameters": {"Volume": volume},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}, {}],

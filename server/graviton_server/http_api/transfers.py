@@ -50,7 +50,7 @@ class Transfers:
             if size > limit:
                 raise FileTooLarge(f"the body has more than the {limit} bytes that are allowed")
             if self._rate_in is not None:
-                self._rate_in.spend(len(piece), self._settings.request_timeout)
+                self._rate_in.pace(len(piece), self._settings.request_timeout)
             yield piece
 
     def pace(self, stream: Iterator[Buffer]) -> Iterator[Buffer]:
@@ -62,7 +62,7 @@ class Transfers:
     def _paced(self, stream: Iterator[Buffer], rate: ByteRate) -> Iterator[Buffer]:
         patience = self._settings.request_timeout
         for piece in stream:
-            rate.spend(memoryview(piece).nbytes, patience)
+            rate.pace(memoryview(piece).nbytes, patience)
             patience = _FOREVER
             yield piece
 

@@ -26,6 +26,7 @@ from graviton_server.http_api.context import (
     document,
     gateway_request,
     identity,
+    whole,
 )
 from graviton_server.http_api.files import PREFIX, make_parents
 from graviton_server.http_api.listing import described
@@ -74,7 +75,7 @@ class Row(msgspec.Struct, frozen=True):
 class New(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client asks for. ``path``: a file instead of a blob."""
 
-    length: int | None = None
+    length: int | float | None = None
     expected: str | None = None
     path: str | None = None
 
@@ -138,13 +139,14 @@ class Uploads:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         new = document(req, self._api, New)
-        _check_new(new, self._api.settings.max_blob_size)
+        length = whole(new.length, "length", 1 << 62)
+        _check_new(new, length, self._api.settings.max_blob_size)
         number = uuid.uuid4().hex
         with self._api.shelf(req) as shelf:
             if self._running.sweep_due():
                 sweep(shelf)
             ino = shelf.volume.new_ino()
-            row = Row(ino, time.time(), identity(req).name, new.length, new.expected, new.path)
+            row = Row(ino, time.time(), identity(req).name, length, new.expected, new.path)
             shelf.volume.submit(
                 Create(NO_INO, b"", ino, _STAGED, os.getuid(), os.getgid()),
                 Retain(ino),
@@ -262,7 +264,7 @@ class Upload:
                 raise Refused(409, f"{attr.size} of {row.length} bytes are here: send the rest first")
             blob = BlobId(self._digest(shelf, attr, active), attr.size)
             if row.expected is not None and BlobId.parse(row.expected) != blob:
-                raise Invalid(f"the bytes are {blob}, not {row.expected} as was announced")
+                raise Refused(409, f"the bytes are {blob}, not {row.expected} as was announced")
             if row.path is None:
                 value, where = self._keep(shelf, upload, row, attr, blob)
             else:
@@ -368,13 +370,13 @@ def _offset(req: falcon.Request) -> int:
     return int(value)
 
 
-def _check_new(new: New, limit: int) -> None:
-    if new.length is not None and not 0 <= new.length <= limit:
-        raise FileTooLarge(f"an upload has 0 to {limit} bytes, not {new.length}")
+def _check_new(new: New, length: int | None, limit: int) -> None:
+    if length is not None and length > limit:
+        raise FileTooLarge(f"an upload has at most {limit} bytes, not {length}")
     if new.expected is not None:
         blob = BlobId.parse(new.expected)
-        if new.length is not None and blob.length != new.length:
-            raise Invalid("length and expected differ")
+        if length is not None and blob.length != length:
+            raise Refused(409, "length and expected differ")
     if new.path is not None:
         _path(new.path)
 
