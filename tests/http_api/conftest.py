@@ -17,6 +17,7 @@ class Daemon:
     def __init__(self, graviton: Graviton, scratch: Path, config: str, **environment: str) -> None:
         self._graviton = graviton
         self._environment = environment
+        self._clients: list[Api] = []
         self.data = scratch / "data"
         self.file = scratch / "graviton.conf"
         self.file.write_text(config)
@@ -39,7 +40,13 @@ class Daemon:
         self.start()
 
     def client(self, token: str | None = None) -> Api:
-        return Api(self.url, token=token)
+        """Closed with the daemon."""
+        self._clients.append(Api(self.url, token=token))
+        return self._clients[-1]
+
+    def close(self) -> None:
+        for client in (self.api, *self._clients):
+            client.close()
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def daemon(graviton: Graviton, scratch: Path) -> Iterator[Callable[..., Daemon]]
 
     yield start
     for one in made:
-        one.api.close()
+        one.close()
 
 
 @pytest.fixture

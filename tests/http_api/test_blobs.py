@@ -181,10 +181,7 @@ def test_where_the_rate_is_used_up_others_are_refused(daemon: Callable[..., Any]
     )
 
     def post(_: int) -> Answer:
-        client = one.client()
-        answer = client("POST", BLOBS, os.urandom(60_000))
-        client.close()
-        return answer
+        return one.client()("POST", BLOBS, os.urandom(60_000))
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(post, range(8)))

@@ -42,6 +42,7 @@ class WebDavServer:
         guard: Guard | None = None,
         correlation_header: str = "X-Request-ID",
         timeout: float = IDLE_TIMEOUT,
+        max_file_size: int | None = None,
     ) -> None:
         """Raises Invalid for an address open to others without a users file, NotFound without that file.
 
@@ -57,7 +58,7 @@ class WebDavServer:
         self._space = space
         guard = guard or guard_for(host, users_file, realm)
         owner = owner or Owner(os.getuid(), os.getgid())
-        self._gateway = Gateway(volume, guard, owner, self._quota, correlation_header)
+        self._gateway = Gateway(volume, guard, owner, self._quota, correlation_header, max_file_size)
         self._timeout = timeout
         self._tls = None if certificate is None or private_key is None else (certificate, private_key)
         self._state = threading.Lock()

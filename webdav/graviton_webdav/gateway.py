@@ -58,6 +58,7 @@ class Gateway:
         owner: Owner,
         quota: Callable[[], Quota],
         correlation_header: str = "X-Request-ID",
+        max_file_size: int | None = None,
     ) -> None:
         self._guard = guard
         self._correlation_header = correlation_header
@@ -74,7 +75,7 @@ class Gateway:
             "GET": download,
             "HEAD": download,
             "PROPFIND": Propfind(self._resources, locks, conditions, quota),
-            "PUT": Upload(self._resources, locks, conditions, owner),
+            "PUT": Upload(self._resources, locks, conditions, owner, max_file_size),
             "DELETE": tree.delete,
             "MKCOL": tree.mkcol,
             "COPY": tree.copy,

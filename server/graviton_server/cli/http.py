@@ -118,6 +118,7 @@ def webdav_server(service: Service, volume: Volume, config: Config, *, insecure:
         guard=guard,
         space=lambda: service.engine.space().free,
         correlation_header=config.logging.correlation_id_header,
+        max_file_size=config.constraints.max_blob_size,
     )
 
 

@@ -36,6 +36,7 @@ _COMMANDS_FINISH_WITHIN = 10.0
 _COMMANDS_WAITED_FOR = 5.0
 _AGAIN_AFTER = 0.05
 _TELL_EVERY = 1.0
+_LOOK_FOR_SIGNALS = 0.5
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SERVERS = ("up", "serve", "mount", "webdav")
 """Roles that keep a volume open until they are told to end."""
@@ -166,7 +167,8 @@ class Serving:
 
         for number in _STOP_SIGNALS:
             signal.signal(number, stopping)
-        while not stop.wait(3600):
+        # A signal that the system hands to another thread wakes nobody here: look from time to time.
+        while not stop.wait(_LOOK_FOR_SIGNALS):
             pass
 
     def _attach(self, claims: Claims, listener: Listener) -> Volume:

@@ -113,6 +113,24 @@ class Operation(msgspec.Struct, frozen=True):
     """By duration, where that is kept; see ``figures.BOUNDS``."""
 
 
+class TokenInfo(msgspec.Struct, frozen=True):
+    """A token, without its secret; times in seconds since the epoch."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    volumes: list[str] | None
+    created: float
+    expires: float | None
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """``token`` is told this once; only its hash is kept."""
+
+    token: str
+    info: TokenInfo
+
+
 class Counters(msgspec.Struct, frozen=True):
     """Running totals of the process; a rate is the difference of two."""
 
