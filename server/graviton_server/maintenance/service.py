@@ -18,7 +18,7 @@ from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fsck import check
 from graviton_server.maintenance.mark import Mark, rows_of
 from graviton_server.maintenance.marking import mark_live
-from graviton_server.maintenance.objects import check_objects
+from graviton_server.maintenance.objects import check_objects, object_length
 from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figures, Scrubbed, TaskStatus
 from graviton_server.maintenance.schedule import Supervisor
 from graviton_server.maintenance.scrub import scrub
@@ -179,8 +179,8 @@ class Maintenance:
         return figures(self._stores, self._volume.namespace.usage(), known[1])
 
     def stored_bytes(self) -> int:
-        """What packs and loose blocks take, as their rows tell."""
-        packs = sum(row.length for row in rows_of(self._stores.packs))
+        """What packs and loose blocks take: as their rows tell, and the target of those that are open."""
+        packs = sum(row.length or object_length(self._stores, row) for row in rows_of(self._stores.packs))
         return packs + self._stores.loose.loose_bytes()
 
     def unhealthy(self) -> int:
