@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from gravitonfs.errors import Busy
+from gravitonfs.errors import Busy, Kind
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
@@ -51,6 +51,22 @@ class _Remembered:
             return self._value
 
 
+_CLASSES = {Kind.DAMAGED.value, Kind.UNAVAILABLE.value, Kind.NO_SPACE.value, Kind.INTERNAL.value}
+"""Of errors that are told from the start: a rate needs a zero to rise from."""
+_FIRST, _LAST = 14, 36
+"""Powers of two of nanoseconds that are bounds: 16 microseconds to 69 seconds."""
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    """As Prometheus wants them: how many took at most so many seconds."""
+    result: list[tuple[str, float]] = []
+    total = sum(buckets[:_FIRST])
+    for power in range(_FIRST, _LAST + 1):
+        total += buckets[power]
+        result.append((f"{2**power / 1e9:.9f}", total))
+    return [*result, ("+Inf", sum(buckets))]
+
+
 class _Collector:
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -81,34 +97,27 @@ class _Collector:
     def _of_front_ends(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-        from graviton_server.control.figures import BOUNDS, operations, traffic
+        from graviton_server.control.figures import front_ends
 
         requests = HistogramMetricFamily(
             "graviton_request_duration_seconds", "Requests of front ends.", labels=["front_end", "operation"]
         )
         errors = CounterMetricFamily(
             "graviton_errors",
-            "Requests that failed, without clients' mistakes.",
+            "Requests that failed by no fault of the caller's.",
             labels=["front_end", "class"],
         )
-        for made in operations(self._service):
-            total, buckets = 0, []
-            for bound, count in zip(BOUNDS, made.buckets, strict=False):
-                total += count
-                buckets.append((repr(bound), total))
-            labels = [made.front_end, made.name]
-            requests.add_metric(labels, [*buckets, ("+Inf", made.count)], made.seconds)
-        yield requests
-        uploads = CounterMetricFamily("graviton_uploads", "Files and blobs taken in.", labels=["front_end"])
-        downloads = CounterMetricFamily("graviton_downloads", "Files and blobs sent.", labels=["front_end"])
-        for front_end, figures in traffic(self._service).items():
-            uploads.add_metric([front_end], figures.uploads)
-            downloads.add_metric([front_end], figures.downloads)
-            for kind, count in figures.errors.items():
-                errors.add_metric([front_end, kind], count)
-        yield uploads
-        yield downloads
-        yield errors
+        uploads = CounterMetricFamily("graviton_uploads", "Files stored.", labels=["front_end"])
+        downloads = CounterMetricFamily("graviton_downloads", "Files read.", labels=["front_end"])
+        for front_end in front_ends(self._service):
+            name = front_end.name
+            for operation, (buckets, seconds) in front_end.latencies.items():
+                requests.add_metric([name, operation], _cumulated(buckets), seconds)
+            for kind in _CLASSES | front_end.errors.keys():
+                errors.add_metric([name, kind], front_end.errors.get(kind, 0))
+            uploads.add_metric([name], front_end.transfers["uploads"])
+            downloads.add_metric([name], front_end.transfers["downloads"])
+        yield from (requests, errors, uploads, downloads)
 
     def _of_the_store(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily

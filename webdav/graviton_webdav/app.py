@@ -103,9 +103,17 @@ class WebDavServer:
         """By method."""
         return self._gateway.counters()
 
-    def traffic(self) -> tuple[int, int]:
-        """Uploads and downloads."""
-        return self._gateway.uploads, self._gateway.downloads
+    def latencies(self) -> dict[str, list[int]]:
+        """By method, see ``Gateway``."""
+        return self._gateway.latencies()
+
+    def errors(self) -> dict[str, int]:
+        """By kind, see ``Gateway``."""
+        return self._gateway.errors()
+
+    def transfers(self) -> dict[str, int]:
+        """See ``Gateway``."""
+        return self._gateway.transfers()
 
     @property
     def busy(self) -> int:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from graviton_server.cli import output, places
 from graviton_server.cli.options import parse
 from graviton_server.cli.params import ADDRESS, ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
-from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
+from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
 
 if TYPE_CHECKING:
     from graviton_server.config.load import Loaded
@@ -60,7 +60,10 @@ def up(
         choices = choices._replace(memory=choices.memory or loaded.surroundings.memory)
     source = places.source(data)
     terminate_like_interrupt()
-    mountpoint = None if directory is None else made_directory(directory)
+    mountpoint = None
+    if directory is not None:
+        check_apart(source, Path(directory).absolute())
+        mountpoint = made_directory(directory)
     with Serving(source, "up", choices, create=True) as serving:
         address = None
         if webdav is not None:

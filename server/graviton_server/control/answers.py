@@ -109,8 +109,6 @@ class Operation(msgspec.Struct, frozen=True):
     errors: int
     seconds: float
     slowest: float
-    buckets: list[int] = []
-    """By duration, where that is kept; see ``figures.BOUNDS``."""
 
 
 class TokenInfo(msgspec.Struct, frozen=True):

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from graviton_server.control.answers import Operation
-from graviton_server.control.tallies import BOUNDS
 
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
 
 _NANO = 1e-9
-
-__all__ = ["BOUNDS", "Traffic", "counters", "extents", "info", "operations", "traffic"]
 
 
 def info(service: Service) -> dict[str, Any]:
@@ -50,6 +47,36 @@ def counters(service: Service) -> dict[str, float]:
     }
 
 
+class FrontEnd(NamedTuple):
+    """What a front end of this process has done. ``latencies``: by operation, how many took under 2 to the
+    power of the index nanoseconds and not under half of that; with the seconds of all of them."""
+
+    name: str
+    latencies: dict[str, tuple[list[int], float]]
+    errors: dict[str, int]
+    transfers: dict[str, int]
+
+
+def front_ends(service: Service) -> list[FrontEnd]:
+    found = []
+    if service.mounts:
+        from gravitonfs.fuse.counted import COUNTERS, ERRORS, TRANSFERS
+
+        times = {name: (list(c.buckets), c.nanoseconds * _NANO) for name, c in COUNTERS.items()}
+        found.append(FrontEnd("fuse", times, dict(ERRORS), dict(TRANSFERS)))
+    server = service.webdav_server
+    if server is not None:
+        made = server.counters()
+        times = {method: (buckets, made[method].seconds) for method, buckets in server.latencies().items()}
+        found.append(FrontEnd("webdav", times, server.errors(), server.transfers()))
+    tallies = service.tallies
+    if tallies is not None:
+        times = {name: (list(tally.buckets), tally.seconds) for name, tally in tallies.operations()}
+        done = {"uploads": tallies.uploads, "downloads": tallies.downloads}
+        found.append(FrontEnd("http", times, tallies.errors(), done))
+    return found
+
+
 def operations(service: Service) -> list[Operation]:
     """Of the front ends of this process."""
     found = []
@@ -64,31 +91,7 @@ def operations(service: Service) -> list[Operation]:
         found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
     if service.tallies is not None:
         found += [
-            Operation("http", name, t.count, t.errors, t.seconds, t.slowest, list(t.buckets))
+            Operation("http", name, t.count, t.errors, t.seconds, t.slowest)
             for name, t in service.tallies.operations()
         ]
-    return found
-
-
-class Traffic(NamedTuple):
-    """Of one front end; ``errors`` by class."""
-
-    uploads: int
-    downloads: int
-    errors: dict[str, int]
-
-
-def traffic(service: Service) -> dict[str, Traffic]:
-    found: dict[str, Traffic] = {}
-    failed: dict[str, int] = {}
-    for made in operations(service):
-        failed[made.front_end] = failed.get(made.front_end, 0) + made.errors
-    if "fuse" in failed:
-        found["fuse"] = Traffic(0, 0, {"io": failed["fuse"]})
-    if service.webdav_server is not None:
-        uploads, downloads = service.webdav_server.traffic()
-        found["webdav"] = Traffic(uploads, downloads, {"server": failed["webdav"]})
-    if service.tallies is not None:
-        tallies = service.tallies
-        found["http"] = Traffic(tallies.uploads, tallies.downloads, dict(tallies.errors()))
     return found

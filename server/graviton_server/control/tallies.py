@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import bisect
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
-
-BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Of the histogram of durations, in seconds; whatever takes longer is in the last bucket."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """One operation. ``buckets`` are not cumulative and have one more than ``BOUNDS``."""
+    """One operation. ``buckets``: how many took under 2 to the power of the index nanoseconds, and not under
+    half of that."""
 
     count: int = 0
     errors: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    buckets: list[int] = field(default_factory=lambda: [0] * 64)
 
 
 class Tallies:
@@ -42,7 +37,7 @@ class Tallies:
             tally.count += 1
             tally.seconds += seconds
             tally.slowest = max(tally.slowest, seconds)
-            tally.buckets[bisect.bisect_left(BOUNDS, seconds)] += 1
+            tally.buckets[int(seconds * 1e9).bit_length()] += 1
             if error is not None:
                 tally.errors += 1
                 self._errors[error] = self._errors.get(error, 0) + 1
@@ -61,6 +56,7 @@ class Tallies:
         with self._lock:
             return sorted(self._by_operation.items())
 
-    def errors(self) -> Sequence[tuple[str, int]]:
+    def errors(self) -> dict[str, int]:
+        """By class."""
         with self._lock:
-            return sorted(self._errors.items())
+            return dict(self._errors)

@@ -84,7 +84,7 @@ class Blob:
                 resp.set_header("Content-Range", f"bytes {start}-{stop - 1}/{ref.length}")
             resp.status = falcon.code_to_http_status(status)
             reader = open_blob(shelf.volume, wanted)
-            stream = Outgoing(self._api.transfers.pace(reader.stream(start, stop)), held.pop_all())
+            stream = Outgoing(self._api.transfers.pace(reader.runs(start, stop)), held.pop_all())
             resp.set_stream(stream, stop - start)  # type: ignore[arg-type]  # any iterable will do
             self._api.transfers.tallies.downloaded(stop - start)
 

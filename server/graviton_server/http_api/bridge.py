@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -52,7 +52,7 @@ class Bridge:
         if isinstance(result, list):
             whole = b"".join(result)
             return Response(status, kept, whole, length=length if http.method == b"HEAD" else None)
-        stream: Iterator[Buffer] = iter(result)
+        stream: Iterator[Sequence[Buffer]] = iter(result)  # type: ignore[arg-type]  # see ``Outgoing``
         return Response(status, kept, stream=stream, length=length)
 
 

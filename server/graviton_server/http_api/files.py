@@ -55,7 +55,7 @@ class Root:
                 resp.content_type = "application/json"
                 if req.method == "GET":
                     listing = Listing(shelf.volume.namespace, place.path, attr)
-                    resp.stream = Outgoing(listing.pieces(), held.pop_all())  # type: ignore[assignment]
+                    resp.stream = Outgoing(((piece,) for piece in listing.pieces()), held.pop_all())  # type: ignore[assignment]
                 return
             response = shelf.download(gateway_request(req, names, slash=slash))
             relay(resp, response)

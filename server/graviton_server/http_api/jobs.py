@@ -42,6 +42,9 @@ class JobChannel:
     def send(self, data: object) -> None:
         pass
 
+    def hole(self, length: int) -> None:
+        pass
+
     def receive(self) -> Any:
         return iter(())
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Final, TypeAlias
 
 from typing_extensions import Buffer
 
@@ -16,6 +16,8 @@ from graviton_webdav.bodies import Body
 from gravitonfs.errors import FileTooLarge
 
 _FOREVER: Final = math.inf
+Pieces: TypeAlias = Sequence[Buffer]
+"""What goes out together."""
 
 
 class Transfers:
@@ -53,18 +55,18 @@ class Transfers:
                 self._rate_in.pace(len(piece), self._settings.request_timeout)
             yield piece
 
-    def pace(self, stream: Iterator[Buffer]) -> Iterator[Buffer]:
+    def pace(self, stream: Iterator[Pieces]) -> Iterator[Pieces]:
         """What is read, at the rate. Throttled only before the first piece: after it an answer has begun."""
         if self._rate_out is None:
             return stream
         return self._paced(stream, self._rate_out)
 
-    def _paced(self, stream: Iterator[Buffer], rate: ByteRate) -> Iterator[Buffer]:
+    def _paced(self, stream: Iterator[Pieces], rate: ByteRate) -> Iterator[Pieces]:
         patience = self._settings.request_timeout
-        for piece in stream:
-            rate.pace(memoryview(piece).nbytes, patience)
+        for pieces in stream:
+            rate.pace(sum(memoryview(piece).nbytes for piece in pieces), patience)
             patience = _FOREVER
-            yield piece
+            yield pieces
 
 
 class Outgoing:
@@ -73,12 +75,12 @@ class Outgoing:
     The first piece is read at once, so that what fails then is still answered as an error.
     """
 
-    def __init__(self, stream: Iterator[Buffer], done: AbstractContextManager[object]) -> None:
+    def __init__(self, stream: Iterator[Pieces], done: AbstractContextManager[object]) -> None:
         """``done`` has been entered; it is left when the stream is closed."""
         self._stream = stream
         self._done: AbstractContextManager[object] | None = done
         try:
-            self._first: Buffer | None = next(stream, None)
+            self._first: Pieces | None = next(stream, None)
         except BaseException:
             self.close()
             raise
@@ -86,7 +88,7 @@ class Outgoing:
     def __iter__(self) -> Outgoing:
         return self
 
-    def __next__(self) -> Buffer:
+    def __next__(self) -> Pieces:
         if self._first is not None:
             first, self._first = self._first, None
             return first

@@ -103,6 +103,10 @@ CREATE TABLE records (
     PRIMARY KEY (volume, space, key)) WITHOUT ROWID;
 """
 
+VERSION_2: Final = """
+CREATE TABLE redo (epoch BLOB NOT NULL);
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -110,7 +114,12 @@ def _version_1(engine: SqliteEngine) -> None:
     engine.script(VERSION_1)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1,)
+def _version_2(engine: SqliteEngine) -> None:
+    """Records of the redo log: a version that does not know them must not open the database."""
+    engine.script(VERSION_2)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -12,19 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from graviton_server.namespace import dumping, schema
+from graviton_server.namespace import dumping, recovery, schema
 from graviton_server.namespace.applying import Applier
 from graviton_server.namespace.commits import Commits
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
-from graviton_server.namespace.group import Called, Group
+from graviton_server.namespace.group import Group
 from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.loose import SqlLoose
 from graviton_server.namespace.numbers import InodeNumbers
 from graviton_server.namespace.packs import SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.roster import Roster
-from graviton_server.namespace.sessions import Session, SessionRow, Volume
+from graviton_server.namespace.sessions import AttachedSession, Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import NotFound, Unavailable
@@ -69,6 +69,7 @@ class NamespaceStore:
         self.applier.txn.content = self._meta("next_content")
         self.applier.txn.ino_limit = self.numbers.next
         self._load()
+        self.recovered = recovery.recover(self)
         self._start()
         self._committer = Committer(self, group_seconds)
 
@@ -115,6 +116,7 @@ class NamespaceStore:
         """A new incarnation."""
         self.engine.begin()
         try:
+            epoch = recovery.renew(self.execute)
             self.execute(_SET_META, (self.incarnation, "incarnation"))
             self.roster.bury()
             self.roster.save(self.applier.version)
@@ -123,6 +125,7 @@ class NamespaceStore:
         except BaseException:
             self.engine.rollback()
             raise
+        self.commits.open_log(epoch)
 
     # --- the group -----------------------------------------------------------------------------------
 
@@ -166,13 +169,17 @@ class NamespaceStore:
         except BaseException:
             group.restart()
             raise
-        group.entries.append(Called(call, args))
+        group.called(call, args)
         self._committer.work()
 
     def commit(self) -> None:
         """Everything applied is durable when this returns."""
         with self.lock:
             self.commits.commit()
+
+    def make_durable(self) -> None:
+        """As ``commit``, by a record in the redo log where that will do. Lock held."""
+        self.commits.make_durable()
 
     def take_back(self, session: Session, last: int) -> None:
         """Undo a session's batches after ``last``, which nobody has seen yet. Lock held."""
@@ -238,11 +245,13 @@ class NamespaceStore:
                 self.check_readable()
                 self.roster.dismiss(session)
 
-    def sessions(self) -> list[SessionRow]:
+    def sessions(self) -> list[AttachedSession]:
         """Those that are attached."""
         with self.lock:
             self.check_readable()
-            return [SessionRow(s.id, s.volume.name, s.label, s.read_only, s.last) for s in self.roster.all()]
+            return [
+                AttachedSession(s.id, s.volume.name, s.label, s.read_only, s.last) for s in self.roster.all()
+            ]
 
     def evict(self, number: int) -> None:
         """End a session, whoever has it: what it sends from now on is refused. NotFound. Durable."""
@@ -293,6 +302,7 @@ class NamespaceStore:
             "failures": applier.failures,
             "repeats": applier.repeats,
             "commits": self.commits.count,
+            "log_records": self.commits.logged,
             "restarts": self.group.restarts,
             "sessions": len(self.roster),
             "loose_bytes": self.loose.bytes,
@@ -317,4 +327,5 @@ class NamespaceStore:
                 raise translate(error) from error
             finally:
                 self._closed = True
+                self.commits.close_log()
                 self.engine.close()
