@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from typing_extensions import Buffer
 
 from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.errors import Throttled
 from gravitonfs.ports.blocks import Block, BlockStore, StoreCounters
 
 _BURST = 0.25
@@ -89,3 +91,52 @@ class LimitedBlockStore:
 
     def counters(self) -> StoreCounters:
         return self._store.counters()
+
+
+class ByteRate:
+    """So many bytes a second with a burst, shared by a server's front ends. ``_lock`` guards the rest."""
+
+    def __init__(self, bytes_per_second: int, burst: int) -> None:
+        self._rate = bytes_per_second
+        self._burst = burst
+        self._lock = threading.Lock()
+        self._room = float(burst)
+        self._at = time.monotonic()
+
+    def spend(self, count: int, patience: float) -> None:
+        """Take ``count`` bytes and wait until the rate allows them; ``Throttled``, and nothing taken, where
+        that would take longer than ``patience`` seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._room = min(self._burst, self._room + (now - self._at) * self._rate)
+            self._at = now
+            wait = (count - self._room) / self._rate
+            if wait > patience:
+                raise Throttled("the server's byte rate is used up: try again later", wait - patience)
+            self._room -= count
+        if wait > 0:
+            time.sleep(wait)
+
+    def pace(self, count: int, patience: float) -> None:
+        """As ``spend``, in steps: a large piece of one that is alone is slow, and not refused."""
+        step = max(1, int(min(patience, 60.0) * self._rate / 2))
+        while count > 0:
+            self.spend(min(count, step), patience)
+            count -= step
+
+
+class UploadSlots:
+    """So many uploads at a time, in all front ends together; one more is told to come back."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = threading.BoundedSemaphore(count)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        if not self._free.acquire(blocking=False):
+            raise Throttled(f"{self._count} uploads are running already: try again later")
+        try:
+            yield
+        finally:
+            self._free.release()

@@ -266,10 +266,11 @@ class Engine:
         listener: Listener | None = None,
         *,
         read_only: bool = False,
+        name: str = "main",
     ) -> Volume:
-        """Attach a front end to the volume; it closes the volume itself."""
+        """Attach a front end to a volume; it closes the volume itself. NotFound."""
         namespace = self.namespace_store.attach(
-            label=label, claims=claims, listener=listener, read_only=read_only
+            name, label=label, claims=claims, listener=listener, read_only=read_only
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands

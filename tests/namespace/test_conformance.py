@@ -13,6 +13,7 @@ from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.testing.namespace_suite import (
     attributes,
+    blobs,
     contents,
     history,
     model,
@@ -75,6 +76,9 @@ class TestLoose(sessions.LooseSuite): ...
 
 
 class TestHistory(history.HistorySuite): ...
+
+
+class TestBlobs(blobs.BlobSuite): ...
 
 
 class TestReap(upkeep.ReapSuite): ...

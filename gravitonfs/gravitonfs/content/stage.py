@@ -1,4 +1,4 @@
-"""Files that become visible whole or not at all."""
+"""Files and blobs that become visible whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 from msgspec import structs
 from typing_extensions import Buffer
 
-from gravitonfs.content.ingest import Ingest
+from gravitonfs.content.ingest import Ingest, OpsOfExtents, Piece
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import content_hasher
@@ -37,6 +37,8 @@ class StagedFile:
         self._ends_in_hole = False
         self.digest: bytes | None = None
         """Of all bytes, once published; None where that was left to the namespace to tell."""
+        self.new_bytes = 0
+        """Once published: how many of the bytes the store did not have."""
 
     @property
     def size(self) -> int:
@@ -112,6 +114,7 @@ class StagedFile:
             self._stream.flush(seal=True)
             sized = (Truncate(self.ino, self._size),) if self._ends_in_hole else ()
             attr = self._ingest.session.submit((*sized, *dated, publish), durable=durable)[-1]
+            self.new_bytes = self._stream.new_bytes
         else:
             attr = self._publish_small(publish, dated, durable=durable, new=new and expect is None)
         self._open = False
@@ -122,11 +125,7 @@ class StagedFile:
     def _publish_small(
         self, publish: Publish, dated: tuple[SetAttr, ...], *, durable: bool, new: bool
     ) -> Result:
-        data = b"".join(self._small)
-        hasher = content_hasher()
-        hasher.update(data)
-        digest = hasher.digest() if data else None
-        pieces = self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
+        data, digest, pieces = self._gathered()
 
         def made(create: Create, extents: tuple[Extent, ...]) -> tuple[Op, ...]:
             written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
@@ -141,10 +140,41 @@ class StagedFile:
         self.digest = digest
         if new:
             try:
-                return self._ingest.commit_pieces(pieces, created, durable=durable)[-1]
+                return self._commit(pieces, created, durable=durable)[-1]
             except Exists:
                 pass  # somebody has been faster: the name is taken over, or the caller's condition fails
-        return self._ingest.commit_pieces(pieces, published, durable=durable)[-1]
+        return self._commit(pieces, published, durable=durable)[-1]
+
+    def keep(self, *ops: Op) -> None:
+        """In place of ``publish``: the ops, which may refer to ``ino``, then the file goes. Durable."""
+        gone = Disclaim((self.ino,))
+        if self._stream is not None:
+            self._stream.flush(seal=True)
+            self._ingest.session.submit((*ops, gone), durable=True)
+            self.new_bytes = self._stream.new_bytes
+        else:
+            data, digest, pieces = self._gathered()
+
+            def kept(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+                written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
+                return (self._create, *written, *ops, gone)
+
+            known = self._ingest.loose_among([piece.id for piece in pieces])
+            self._commit(pieces, kept, durable=True)
+            self.new_bytes = max(0, self.new_bytes - known)
+        self._open = False
+
+    def _gathered(self) -> tuple[bytes, bytes | None, list[Piece]]:
+        """A small file's bytes, their digest (None: there are none), and their one block."""
+        data = b"".join(self._small)
+        hasher = content_hasher()
+        hasher.update(data)
+        digest = hasher.digest() if data else None
+        return data, digest, self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
+
+    def _commit(self, pieces: list[Piece], ops: OpsOfExtents, *, durable: bool) -> tuple[Result, ...]:
+        results, self.new_bytes = self._ingest.commit_counted(pieces, ops, durable=durable)
+        return results
 
     def abort(self) -> None:
         """Leave nothing behind. Idempotent."""

@@ -36,6 +36,15 @@ class Entry(NamedTuple):
     digest: bytes | None
 
 
+class BlobRef(NamedTuple):
+    """A volume's reference to a blob: its digest and length, the content that has the bytes (0: empty)."""
+
+    digest: bytes
+    length: int
+    content: ContentId
+    created_ns: int
+
+
 class RegionMap(NamedTuple):
     """One region of a content: extents sorted, disjoint, file offsets, no holes among them."""
 
@@ -132,10 +141,19 @@ class Namespace(Protocol):
     def content(self, content: ContentId) -> ContentInfo: ...
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
-        """The regions [first, last] that have extents, with what shows through from bases."""
+        """The regions [first, last] that have extents, with what shows through from bases.
+
+        Stale when nothing uses the content any more: it may be half freed, and never reads as zeroes.
+        """
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Records by key (SetRecord)."""
+
+    def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        """This volume's reference to a blob (AddBlobRef)."""
+
+    def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
+        """Its references behind (digest, length), in that order; fewer than ``limit`` at the end only."""
 
     def usage(self) -> VolumeUsage: ...
 

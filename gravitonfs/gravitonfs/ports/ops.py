@@ -256,6 +256,15 @@ class Disclaim(_Op, frozen=True, tag=True, array_like=True, gc=False):
     inos: tuple[Ino, ...]
 
 
+class Retain(_Op, frozen=True, tag=True, array_like=True, gc=False):
+    """Keep an inode without a name although sessions end: a resumable upload. ``keep`` False lets it go,
+    as Disclaim does. A name (Publish) ends it too. Answer: None. Errors: Stale.
+    """
+
+    ino: Ino
+    keep: bool = True
+
+
 class SetRecord(_Op, frozen=True, tag=True, array_like=True, gc=False):
     """A small record of a front end's own (WebDAV locks, ...); None removes it. Answer: None.
 
@@ -268,9 +277,30 @@ class SetRecord(_Op, frozen=True, tag=True, array_like=True, gc=False):
     expect: bytes | None = None
 
 
+class AddBlobRef(_Op, frozen=True, tag=True, array_like=True, gc=False):
+    """The volume refers to a file's sealed content as a blob, so that it stays when the file goes.
+
+    ``ino``: a file, with a name or staged, whose content is sealed with this digest and length; the
+    caller has seen to it that the engine verified the digest. A second reference to the same blob
+    changes nothing. Answer: None. Errors: Conflict (not these bytes, or not sealed), Stale.
+    """
+
+    ino: Ino
+    digest: bytes
+    length: int
+
+
+class DropBlobRef(_Op, frozen=True, tag=True, array_like=True, gc=False):
+    """The volume refers to a blob no longer; files keep the bytes. Answer: None. Errors: NotFound."""
+
+    digest: bytes
+    length: int
+
+
 Op: TypeAlias = (
     Create | Link | Unlink | Rmdir | Rename | SetAttr | Truncate | Write | Append | Rewrite | Seal
-    | Publish | Clone | RemoveTree | SetXattr | RemoveXattr | Disclaim | SetRecord
+    | Publish | Clone | RemoveTree | SetXattr | RemoveXattr | Disclaim | Retain | SetRecord | AddBlobRef
+    | DropBlobRef
 )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, toge
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fsck import check
-from graviton_server.maintenance.mark import Mark
+from graviton_server.maintenance.mark import Mark, rows_of
 from graviton_server.maintenance.marking import mark_live
+from graviton_server.maintenance.objects import check_objects, object_length
 from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figures, Scrubbed, TaskStatus
 from graviton_server.maintenance.schedule import Supervisor
 from graviton_server.maintenance.scrub import scrub
@@ -182,6 +183,15 @@ class Maintenance:
         if known is None or known[0] != version:
             known = self._keep(version, mark_live(self._stores, work or Work()))
         return figures(self._stores, self._volume.namespace.usage(), known[1])
+
+    def stored_bytes(self) -> int:
+        """What packs and loose blocks take: as their rows tell, and the target of those that are open."""
+        packs = sum(row.length or object_length(self._stores, row) for row in rows_of(self._stores.packs))
+        return packs + self._stores.loose.loose_bytes()
+
+    def unhealthy(self) -> int:
+        """How many live packs are not on the target, or not whole."""
+        return len(check_objects(self._stores)[0])
 
     # --- inside --------------------------------------------------------------------------------------
 

@@ -115,8 +115,18 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
             " (SELECT id, count(*) AS uses FROM (SELECT content AS id FROM inodes WHERE content <> 0"
             " UNION ALL SELECT content FROM inodes_history WHERE content <> 0"
             " UNION ALL SELECT base FROM contents WHERE base <> 0"
-            " UNION ALL SELECT base FROM contents_history WHERE base <> 0) x GROUP BY id) u ON u.id = c.id"
+            " UNION ALL SELECT base FROM contents_history WHERE base <> 0"
+            " UNION ALL SELECT content FROM blob_refs WHERE content <> 0) x GROUP BY id) u ON u.id = c.id"
             " WHERE coalesce(u.uses, 0) <> c.refs"
+        ),
+    ),
+    (
+        "blob {2} of {3} bytes stands for content {1}, which does not exist or has other bytes",
+        (
+            "SELECT 0, b.content, lower(hex(b.digest)), b.length FROM blob_refs b"
+            " LEFT JOIN contents c ON c.id = b.content"
+            " WHERE (b.content <> 0 OR b.length <> 0) AND (c.id IS NULL OR c.kind <> 2"
+            " OR c.digest <> b.digest OR c.length <> b.length)"
         ),
     ),
     (

@@ -1,7 +1,8 @@
 """Contents: drafts, frozen and sealed ones, who uses them, and what drafts stand on.
 
-``refs`` counts the inodes with this content, the drafts that stand on it, and the history rows of
-both. At 0 nothing names it any more; ``reap`` frees it later, so that an unlink stays O(1).
+``refs`` counts the inodes with this content, the drafts that stand on it, the history rows of both, and
+references to it as a blob. At 0 nothing names it any more; ``reap`` frees it later, so that an unlink
+stays O(1).
 
 A draft has exactly one inode, whose row has the draft's length and version; the columns here are
 filled in when it becomes immutable.
@@ -114,7 +115,13 @@ def share(txn: Txn, inode: Inode) -> None:
     txn.execute(_ADD_REF, (inode.content,))
 
 
+def add_user(txn: Txn, content: ContentId) -> None:
+    """One more keeps this content, which is immutable already."""
+    if content:
+        txn.execute(_ADD_REF, (content,))
+
+
 def release(txn: Txn, content: ContentId) -> None:
-    """An inode no longer has this content."""
+    """An inode, or whoever else kept it, no longer has this content."""
     if content:
         txn.execute(_DROP_REF, (content,))

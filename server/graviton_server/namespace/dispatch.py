@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, data, names, orphans, records, renaming, staging, trees
+from graviton_server.namespace import (
+    attributes,
+    blobs,
+    data,
+    names,
+    orphans,
+    records,
+    renaming,
+    staging,
+    trees,
+)
 from graviton_server.namespace.txn import Txn
 from gravitonfs.ports import ops
 
@@ -27,5 +37,8 @@ APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
     ops.Clone: trees.clone,
     ops.RemoveTree: trees.remove_tree,
     ops.Disclaim: orphans.disclaim,
+    ops.Retain: orphans.retain,
     ops.SetRecord: records.set_record,
+    ops.AddBlobRef: blobs.add,
+    ops.DropBlobRef: blobs.drop,
 }

@@ -10,7 +10,15 @@ from graviton_server.namespace import regions
 from graviton_server.namespace.sessions import Session
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Invalid, NoAttribute, NotADirectory, NotFound, ReadOnly, Stale
-from gravitonfs.ports.namespace import Change, ContentInfo, ContentKind, Entry, RegionMap, VolumeUsage
+from gravitonfs.ports.namespace import (
+    BlobRef,
+    Change,
+    ContentInfo,
+    ContentKind,
+    Entry,
+    RegionMap,
+    VolumeUsage,
+)
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
@@ -171,6 +179,13 @@ class HistoricNamespace:
         return (ContentId(rows[0][0]), rows[0][1]) if rows else None
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        return []
+
+    def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        """A snapshot is of the tree, to which blobs do not belong."""
+        return None
+
+    def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
         return []
 
     def usage(self) -> VolumeUsage:

@@ -10,12 +10,13 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from graviton_server.namespace import records, regions
+from graviton_server.namespace import blobs, records, regions
 from graviton_server.namespace.engine import DatabaseError, translate
 from graviton_server.namespace.sessions import Recorded, Session
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import GravitonError, Invalid, NoAttribute, NotADirectory, NotFound, Stale
 from gravitonfs.ports.namespace import (
+    BlobRef,
     Change,
     ContentInfo,
     ContentKind,
@@ -52,6 +53,7 @@ _XATTRS_OF: Final = (
     "SELECT ino, name, value FROM xattrs WHERE ino IN ({}) AND substr(name, 1, ?) = ? ORDER BY ino, name"
 )
 _CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE id = ?"
+_USED: Final = "SELECT refs FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
 
 _new: Final = tuple.__new__  # half the time of a NamedTuple's own constructor, a thousand times a listing
@@ -225,6 +227,10 @@ class SqlNamespace:
         with self._lock:
             self._store.check_readable()
             try:
+                row = self._execute(_USED, (content,)).fetchone()
+                if row is None or not row[0]:
+                    # What is being freed has lost rows already: they must not look like holes.
+                    raise Stale(f"content {content} does not exist any more")
                 return regions.read(self._execute, content, first, last)
             except DatabaseError as error:
                 raise translate(error) from error
@@ -232,6 +238,14 @@ class SqlNamespace:
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         with self._store.reading() as execute:
             return records.read(execute, self._volume, space, prefix)
+
+    def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        with self._store.reading() as execute:
+            return blobs.read(execute, self._volume, digest, length)
+
+    def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
+        with self._store.reading() as execute:
+            return blobs.page(execute, self._volume, after, limit)
 
     def usage(self) -> VolumeUsage:
         with self._lock:

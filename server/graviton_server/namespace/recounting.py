@@ -18,7 +18,8 @@ _USES: Final = (
     "((SELECT count(*) FROM inodes i WHERE i.content = contents.id AND i.content <> 0)"
     " + (SELECT count(*) FROM inodes_history h WHERE h.content = contents.id AND h.content <> 0)"
     " + (SELECT count(*) FROM contents c WHERE c.base = contents.id AND c.base <> 0)"
-    " + (SELECT count(*) FROM contents_history d WHERE d.base = contents.id AND d.base <> 0))"
+    " + (SELECT count(*) FROM contents_history d WHERE d.base = contents.id AND d.base <> 0)"
+    " + (SELECT count(*) FROM blob_refs b WHERE b.content = contents.id AND b.content <> 0))"
 )
 
 _COUNTS: Final[tuple[tuple[str, str], ...]] = (

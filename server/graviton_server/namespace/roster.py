@@ -26,6 +26,7 @@ _VOLUME_OF_CONTENT: Final = "SELECT volume FROM inodes WHERE content = ? AND con
 _CLAIMED_BY: Final = "SELECT ino FROM claims WHERE session = ?"
 _ORPHANS: Final = (
     "SELECT DISTINCT c.ino, i.volume FROM claims c JOIN inodes i ON i.ino = c.ino WHERE i.nlink = 0"
+    f" AND c.ino NOT IN (SELECT ino FROM claims WHERE session = {orphans.RETAINED})"
 )
 _LAST: Final = "SELECT coalesce(max(id), 0) FROM sessions"
 _FORGET: Final = "DELETE FROM sessions WHERE incarnation < ?"
@@ -52,7 +53,7 @@ class Roster:
         store = self._store
         store.execute(_FORGET, (store.incarnation - 1,))
         orphaned = store.execute(_ORPHANS).fetchall()
-        store.execute("DELETE FROM claims")
+        store.execute("DELETE FROM claims WHERE session <> ?", (orphans.RETAINED,))
         for ino, number in orphaned:
             volume = self._volumes[number]
             txn = store.applier.outside_batch(volume, store.applier.moment())
@@ -122,6 +123,9 @@ class Roster:
             orphans.drop_claim(txn, ino, session)
         volume.add(txn.bytes, txn.inodes)
         sessions.delete(execute, session)
+
+    def all(self) -> list[Session]:
+        return list(self._sessions.values())
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions that have an inode open."""

@@ -62,6 +62,16 @@ class Volume:
         self.dirty = True
 
 
+class AttachedSession(NamedTuple):
+    """One, for people."""
+
+    number: int
+    volume: str
+    label: str
+    read_only: bool
+    last: int
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     id: int

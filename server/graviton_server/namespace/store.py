@@ -24,7 +24,7 @@ from graviton_server.namespace.numbers import InodeNumbers
 from graviton_server.namespace.packs import SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.roster import Roster
-from graviton_server.namespace.sessions import Session, Volume
+from graviton_server.namespace.sessions import AttachedSession, Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import NotFound, Unavailable
@@ -244,6 +244,25 @@ class NamespaceStore:
             if not self._closed:
                 self.check_readable()
                 self.roster.dismiss(session)
+
+    def sessions(self) -> list[AttachedSession]:
+        """Those that are attached."""
+        with self.lock:
+            self.check_readable()
+            return [
+                AttachedSession(s.id, s.volume.name, s.label, s.read_only, s.last) for s in self.roster.all()
+            ]
+
+    def evict(self, number: int) -> None:
+        """End a session, whoever has it: what it sends from now on is refused. NotFound. Durable."""
+        with self.lock:
+            self.check_readable()
+            for session in self.roster.all():
+                if session.id == number:
+                    self.roster.dismiss(session)
+                    self.commits.commit()
+                    return
+        raise NotFound(f"there is no session {number}")
 
     def tell_all(self, changes: list[Change]) -> None:
         """Tell every session what upkeep has changed. Lock not held."""
