@@ -51,6 +51,9 @@ class Kind(Enum):
     FENCED = "fenced"
     FORMAT = "format"
     LOCKED = "locked"
+    UNAUTHENTICATED = "unauthenticated"
+    THROTTLED = "throttled"
+    DETACHED = "detached"
     INTERNAL = "internal"
 
 
@@ -84,6 +87,9 @@ STATUS: dict[Kind, Status] = {
     Kind.FENCED: Status(errno.EIO, 409, "ABORTED"),
     Kind.FORMAT: Status(errno.EIO, 500, "FAILED_PRECONDITION"),
     Kind.LOCKED: Status(errno.EBUSY, 423, "UNAVAILABLE"),
+    Kind.UNAUTHENTICATED: Status(errno.EACCES, 401, "UNAUTHENTICATED"),
+    Kind.THROTTLED: Status(errno.EAGAIN, 429, "RESOURCE_EXHAUSTED"),
+    Kind.DETACHED: Status(errno.EIO, 409, "FAILED_PRECONDITION"),
     Kind.INTERNAL: Status(errno.EIO, 500, "INTERNAL"),
 }
 
@@ -247,6 +253,29 @@ class Locked(GravitonError):
     """Another process has the volume open."""
 
     kind = Kind.LOCKED
+
+
+class Unauthenticated(GravitonError):
+    """No token, or one that is expired or unknown."""
+
+    kind = Kind.UNAUTHENTICATED
+
+
+class Throttled(GravitonError):
+    """A limit on calls, uploads or bytes is used up; wait ``retry_after`` seconds and try again."""
+
+    kind = Kind.THROTTLED
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Detached(GravitonError):
+    """The daemon does not know the session (it has started anew): attach again, and send again what it
+    may have lost."""
+
+    kind = Kind.DETACHED
 
 
 class Internal(GravitonError):

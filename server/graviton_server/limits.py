@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing_extensions import Buffer
 
 from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.errors import Throttled
 from gravitonfs.ports.blocks import Block, BlockStore, StoreCounters
 
 _BURST = 0.25
@@ -89,3 +90,28 @@ class LimitedBlockStore:
 
     def counters(self) -> StoreCounters:
         return self._store.counters()
+
+
+class ByteRate:
+    """So many bytes a second with a burst, shared by a server's front ends. ``_lock`` guards the rest."""
+
+    def __init__(self, bytes_per_second: int, burst: int) -> None:
+        self._rate = bytes_per_second
+        self._burst = burst
+        self._lock = threading.Lock()
+        self._room = float(burst)
+        self._at = time.monotonic()
+
+    def spend(self, count: int, patience: float) -> None:
+        """Take ``count`` bytes and wait until the rate allows them; ``Throttled``, and nothing taken, where
+        that would take longer than ``patience`` seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._room = min(self._burst, self._room + (now - self._at) * self._rate)
+            self._at = now
+            wait = (count - self._room) / self._rate
+            if wait > patience:
+                raise Throttled("the server's byte rate is used up: try again later", wait - patience)
+            self._room -= count
+        if wait > 0:
+            time.sleep(wait)

@@ -50,7 +50,7 @@ class TestVersions:
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA user_version=99")
         connection.close()
-        with pytest.raises(FormatError, match=r"schema 99.*up to 1.*use a graviton that reads schema 99"):
+        with pytest.raises(FormatError, match=r"schema 99.*up to 2.*use a graviton that reads schema 99"):
             NamespaceStore.open(path)
 
     def test_other_files_are_told_apart(self, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ class TestVersions:
         engine = SqliteEngine(path)
         with pytest.raises(sqlite3.OperationalError):
             schema.migrate(engine, (*schema.STEPS, second, broken))
-        assert engine.execute("PRAGMA user_version").fetchone() == (2,)
+        assert engine.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION + 1,)
         assert engine.execute("SELECT count(*) FROM extra").fetchone() == (1,)
-        assert schema.migrate(engine, (*schema.STEPS, second)) == 2
+        assert schema.migrate(engine, (*schema.STEPS, second)) == schema.SCHEMA_VERSION + 1
         engine.close()
 
     def test_the_first_schema_is_read_for_ever(self, tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ class TestDump:
         store.close()
 
     def test_a_newer_schema_is_named(self, dump: bytes, tmp_path: Path) -> None:
-        with pytest.raises(FormatError, match="schema 9, and this version knows up to 1"):
-            NamespaceStore.load(tmp_path / "x.db", [dump.replace(b'"schema":1', b'"schema":9')])
+        with pytest.raises(FormatError, match="schema 9, and this version knows up to 2"):
+            NamespaceStore.load(tmp_path / "x.db", [dump.replace(b'"schema":2', b'"schema":9')])
 
     def test_numbers_go_on_behind_those_of_the_dump(self, dump: bytes, tmp_path: Path) -> None:
         copy = tmp_path / "copy.db"

@@ -37,6 +37,8 @@ class Stored(NamedTuple):
     extents: tuple[Extent, ...]
     packs: tuple[PackNumber, ...]
     loose: tuple[LooseBlock, ...]
+    new_bytes: int
+    """Plain bytes of blocks that the store did not have."""
 
 
 class LooseRoom(Protocol):
@@ -64,6 +66,7 @@ class Ingest:
         self.format = fmt
         self.budget = budget
         self.workers = workers
+        self._inline = session.namespace.inline
         self._loose = loose
         self._loose_budget = loose_budget
 
@@ -81,7 +84,8 @@ class Ingest:
         return pieces
 
     def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False) -> Stored:
-        """Put what the store lacks. With ``durable`` little new data becomes loose blocks instead."""
+        """Put what the store lacks. Little new data becomes loose blocks instead, which cost one commit: with
+        ``durable``, and always where the namespace is elsewhere."""
         ids = [piece.id for piece in pieces]
         packs = self.store.missing(ids)
         fresh: dict[BlockId, Block] = {}
@@ -93,7 +97,7 @@ class Ingest:
         placed: dict[BlockId, PackNumber] = {}
         if fresh:
             blocks = list(fresh.values())
-            if durable and self._fits_loose(blocks):
+            if (durable or not self._inline) and self._fits_loose(blocks):
                 loose = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
             else:
                 placed = dict(zip(fresh, self.store.put(blocks), strict=True))
@@ -101,7 +105,8 @@ class Ingest:
             Extent(piece.offset, piece.data.nbytes, piece.id, 0, pack or placed.get(piece.id, NO_PACK))
             for piece, pack in zip(pieces, packs, strict=True)
         )
-        return Stored(extents, tuple({e.hint for e in extents if e.hint}), loose)
+        new_bytes = sum(block.plain_length for block in fresh.values())
+        return Stored(extents, tuple({e.hint for e in extents if e.hint}), loose, new_bytes)
 
     def commit_pieces(
         self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
@@ -117,8 +122,11 @@ class Ingest:
         return self.apply(stored, ops(stored.extents), durable=durable)
 
     def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
-        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock."""
-        if durable and stored.packs:
+        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock.
+
+        Only the embedded namespace syncs them with its own commit; for any other they are durable before
+        the batch is applied, so that a batch can be sent again after a crash without its bytes."""
+        if stored.packs and (durable or not self._inline):
             self.store.sync(stored.packs)
         return self.session.submit(ops, packs=stored.packs, loose=stored.loose, durable=durable)
 

@@ -50,6 +50,8 @@ class Stream:
         self.end = start
         self.version = version
         self.attr: Attr | None = None
+        self.new_bytes = 0
+        """Plain bytes of blocks that the store did not have, of what is named."""
         self._mtime_ns = 0
         self._chunker = ingest.chunker()
         self._hasher = content_hasher() if whole else None
@@ -276,6 +278,7 @@ class Stream:
                 tuple(e for s in stored for e in s.extents),
                 tuple({p for s in stored for p in s.packs}),
                 tuple(b for s in stored for b in s.loose),
+                sum(s.new_bytes for s in stored),
             )
             op = Write(
                 self._ino,
@@ -300,6 +303,7 @@ class Stream:
             self._hasher = None  # somebody else wrote too: what was streamed is not the file
         self.version = attr.version
         self.attr = attr
+        self.new_bytes += together.new_bytes
         with self._state:
             for _ in ready:
                 self._ingest.budget.release(self._segments.popleft().held)

@@ -69,6 +69,10 @@ class Change(NamedTuple):
     name: bytes
 
 
+EVERYTHING = Change(Touched.ENTRY | Touched.ATTR | Touched.DATA, Ino(0), Ino(0), b"")
+"""Told when changes may have been missed, or when answers given before may no longer hold: drop all."""
+
+
 class VolumeUsage(NamedTuple):
     """Of one volume. ``logical_bytes``: the sum of the sizes of its files, each inode once."""
 
@@ -91,10 +95,13 @@ class Namespace(Protocol):
     inline: bool
     """Calls take microseconds and wait for nothing but the disk: an event loop may make them itself."""
     volume: str
-    session: int
     root: Ino
     format: VolumeFormat
     read_only: bool
+
+    @property
+    def session(self) -> int:
+        """Another number after a remote session was fenced and a new one took over."""
 
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
         """Apply each batch, atomically and in order. A repeated number returns its recorded answer.
@@ -141,7 +148,13 @@ class Namespace(Protocol):
     def content(self, content: ContentId) -> ContentInfo: ...
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
-        """The regions [first, last] that have extents, with what shows through from bases."""
+        """The regions [first, last] that have extents, with what shows through from bases.
+
+        Stale when the content is gone: its bytes must not read as a hole.
+        """
+
+    def has_content(self, content: ContentId) -> bool:
+        """An inode or a blob of this volume has it now: for whoever answers others' questions."""
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Records by key (SetRecord)."""

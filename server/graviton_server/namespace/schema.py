@@ -103,6 +103,13 @@ CREATE TABLE records (
     PRIMARY KEY (volume, space, key)) WITHOUT ROWID;
 """
 
+# A leased session belongs to another process and outlives this one; it proves itself by its secret.
+VERSION_2: Final = """
+ALTER TABLE sessions ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN secret BLOB;
+CREATE INDEX blob_refs_content ON blob_refs (content) WHERE content <> 0;
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -110,7 +117,11 @@ def _version_1(engine: SqliteEngine) -> None:
     engine.script(VERSION_1)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1,)
+def _version_2(engine: SqliteEngine) -> None:
+    engine.script(VERSION_2)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -1,0 +1,52 @@
+"""A volume of a daemon as front ends use it: the content pipeline over the remote ports."""
+
+from __future__ import annotations
+
+from gravitonfs.client.connection import Connection
+from gravitonfs.client.remote_blocks import RemoteBlockStore
+from gravitonfs.client.remote_namespace import RemoteNamespace
+from gravitonfs.content.volume import Content, Volume
+from gravitonfs.ports.namespace import Claims, Listener
+
+MIB = 1 << 20
+
+
+class _Elsewhere:
+    """How many loose blocks there are is the daemon's business: over its budget it puts them into packs."""
+
+    def loose_bytes(self) -> int:
+        return 0
+
+
+class RemoteVolume(Volume):
+    """A ``Volume`` with a pipeline of its own; closing it closes that too, and the session."""
+
+    def close(self) -> None:
+        super().close()
+        self.shared.close()
+
+
+def open_volume(
+    connection: Connection,
+    volume: str = "main",
+    *,
+    label: str | None = None,
+    claims: Claims | None = None,
+    listener: Listener | None = None,
+    read_only: bool = False,
+    timeout: float = 60.0,
+    memory: int = 256 * MIB,
+) -> RemoteVolume:
+    """Attach. ``memory``: half of it for blocks that were read, a quarter for bytes on their way."""
+    namespace = RemoteNamespace(
+        connection,
+        volume,
+        label=label,
+        claims=claims,
+        listener=listener,
+        read_only=read_only,
+        timeout=timeout,
+    )
+    blocks = RemoteBlockStore(connection, namespace.format, volume, timeout=timeout)
+    content = Content(blocks, loose=_Elsewhere(), dirty_limit=memory // 4, cache_limit=memory // 2)
+    return RemoteVolume(namespace, content)
