@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,7 +82,10 @@ def daemon(data: Path, scratch: Path) -> Iterator[Daemon]:
 
 
 class Wire:
-    """Forwards TCP connections to a port; ``cut`` breaks them all, ``hold`` lets nothing pass meanwhile."""
+    """Forwards TCP connections to a port; ``cut`` breaks them all, ``hold`` lets nothing pass meanwhile.
+
+    ``_lock`` guards the sockets and the threads.
+    """
 
     def __init__(self, port: int) -> None:
         self.target = port
@@ -90,12 +93,18 @@ class Wire:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
-        self._open = threading.Event()
-        self._open.set()
-        self._refuse = False
+        self._threads: list[threading.Thread] = []
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._closed = False
         self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        with self._lock:
+            self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while not self._closed:
@@ -103,44 +112,62 @@ class Wire:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            if self._refuse:
-                near.close()
-                continue
             try:
                 far = socket.create_connection(("127.0.0.1", self.target), 5)
             except OSError:
                 near.close()
                 continue
+            far.settimeout(None)
             self.connections += 1
             with self._lock:
                 self._sockets |= {near, far}
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+            self._start(self._join, near, far)
+
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        back = threading.Thread(target=self._forward, args=(far, near), daemon=True)
+        back.start()
+        self._forward(near, far)
+        back.join()
+        with self._lock:
+            self._sockets -= {near, far}
+        near.close()
+        far.close()
 
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                self._open.wait()
+                self._flowing.wait()
                 sink.sendall(data)
-        for one in (source, sink):
+        self._break(source, sink)
+
+    @staticmethod
+    def _break(*sockets: socket.socket) -> None:
+        for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> None:
         with self._lock:
-            sockets, self._sockets = self._sockets, set()
-        for one in sockets:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+            self._break(*self._sockets)
 
-    def refuse(self, refuse: bool) -> None:
-        """New connections are closed at once; those there are, are cut."""
-        self._refuse = refuse
-        if refuse:
-            self.cut()
+    def hold(self) -> None:
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
 
     def close(self) -> None:
+        """No connection any more, old or new. Idempotent."""
+        if self._closed:
+            return
         self._closed = True
+        self._break(self._listener)
+        self._flowing.set()
+        while True:
+            self.cut()
+            with self._lock:
+                thread = self._threads.pop() if self._threads else None
+            if thread is None:
+                break
+            thread.join(10)
         self._listener.close()
-        self._open.set()
-        self.cut()

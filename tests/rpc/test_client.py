@@ -224,7 +224,7 @@ class TestVolumes:
         with pytest.raises(NotPermitted):
             client.delete_volume("main", force=True)
         with pytest.raises(NotFound):
-            Client(url.replace("/main", "/other"), timeout=1).volume
+            Client(url.replace("/main", "/other"), timeout=1).stat("/")
         while engine.namespace_store.upkeep.reap(1000):
             pass
         assert list(engine.namespace_store.upkeep.check()) == []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims
+from gravitonfs.ports.ops import Batch, Create, Disclaim, Publish
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 
@@ -17,12 +18,25 @@ class Questions:
         self._claims = claims
         self._lock = threading.Lock()
         self._answers: dict[Ino, bool] = {}
+        self._staged: set[Ino] = set()
         self.waiting = threading.Event()
+
+    def applied(self, batches: Sequence[Batch]) -> None:
+        """Staged inodes have no name and are held, whatever is open; they are let go by ops."""
+        for batch in batches:
+            for op in batch.ops:
+                if isinstance(op, Create):
+                    if not op.parent:
+                        self._staged.add(op.ino)
+                elif isinstance(op, Publish):
+                    self._staged.discard(op.staged)
+                elif isinstance(op, Disclaim):
+                    self._staged.difference_update(op.inos)
 
     def asked(self, inos: Iterable[int]) -> None:
         for number in inos:
             ino = Ino(number)
-            held = self._claims is not None and self._claims(ino)
+            held = ino in self._staged or (self._claims is not None and self._claims(ino))
             with self._lock:
                 self._answers[ino] = held
             self.waiting.set()

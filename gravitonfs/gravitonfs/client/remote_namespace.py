@@ -150,6 +150,7 @@ class RemoteNamespace:
         if len(replies) != len(batches):
             raise Internal(f"{len(batches)} batches were answered with {len(replies)} replies")
         attachment.applied(batches, replies, reply.incarnation)
+        self._questions.applied(batches)
         self._questions.asked(reply.asked)
         return replies
 

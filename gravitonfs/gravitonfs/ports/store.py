@@ -69,6 +69,9 @@ class SessionStore(Protocol):
     def release(self, number: int, inos: Sequence[Ino]) -> None:
         """A session that was asked whether it has these inodes open has not. Idempotent."""
 
+    def claims_of(self, number: int) -> list[Ino]:
+        """The inodes without names that are kept for a session."""
+
     def create_volume(self, name: str) -> VolumeRow: ...
 
     def delete_volume(self, name: str) -> None: ...

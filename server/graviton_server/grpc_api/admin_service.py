@@ -14,7 +14,8 @@ from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.volume_pool import VolumePool
 from graviton_server.maintenance.work import Work
-from gravitonfs.errors import GravitonError, Internal, Invalid, NotEmpty, NotFound
+from gravitonfs.core.ids import ROOT_INO
+from gravitonfs.errors import GravitonError, Internal, Invalid, NotEmpty, NotFound, NotPermitted
 from gravitonfs.ports.store import SessionRow, VolumeRow
 from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
 
@@ -82,6 +83,8 @@ class AdminService:
         found = {row.name: row for row in self._backend.sessions.volume_rows()}.get(name)
         if found is None:
             raise NotFound(f"there is no volume {name!r}")
+        if found.root == ROOT_INO:
+            raise NotPermitted(f"the volume {name!r} cannot be removed, only emptied")
         if found.inodes > 1 and not request.force:
             raise NotEmpty(f"the volume {name!r} has {found.inodes - 1} files and directories: use 'force'")
         self._pool.let_go(name)

@@ -22,6 +22,7 @@ from gravitonfs.errors import (
     AccessDenied,
     GravitonError,
     Internal,
+    Invalid,
     Kind,
     Unauthenticated,
     Unavailable,
@@ -134,6 +135,8 @@ class Guard:
             except GravitonError as error:
                 failure = self._told(operation, error)
                 self._abort(context, error)
+            except OverflowError:
+                self._abort(context, Invalid("a number is too large"))
             except grpc.RpcError:
                 raise  # the client is gone
             except Exception as error:  # a bug must not look like an answer

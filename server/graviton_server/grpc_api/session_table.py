@@ -65,6 +65,9 @@ class SessionTable:
                 leased=Handle(0, secret).digest,
             )
             session.handle = Handle(session.namespace.session, secret)
+            if resume and claims:
+                for ino in self._backend.sessions.claims_of(session.number):
+                    session.claims(ino)  # what was asked before the restart, and perhaps not answered
             self._backend.sessions.commit()
             with self._lock:
                 self._sessions[session.number] = session

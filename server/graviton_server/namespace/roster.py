@@ -131,7 +131,7 @@ class Roster:
     def _end(self, session: int, volume: Volume, moment: Moment) -> None:
         execute = self._store.execute
         txn = self._store.applier.outside_batch(volume, moment)
-        for (ino,) in execute(_CLAIMED_BY, (session,)).fetchall():
+        for ino in self.claimed_by(session):
             orphans.drop_claim(txn, ino, session)
         volume.add(txn.bytes, txn.inodes)
         sessions.delete(execute, session)
@@ -166,6 +166,9 @@ class Roster:
 
     def all(self) -> list[Session]:
         return list(self._sessions.values())
+
+    def claimed_by(self, session: int) -> list[Ino]:
+        return [Ino(row[0]) for row in self._store.execute(_CLAIMED_BY, (session,))]
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions that have an inode open."""

@@ -287,6 +287,12 @@ class NamespaceStore:
             self.check_readable()
             self.roster.release(self.roster.attached(number), inos)
 
+    def claims_of(self, number: int) -> list[Ino]:
+        """The inodes without names that are kept for a session."""
+        with self.lock:
+            self.check_readable()
+            return self.roster.claimed_by(number)
+
     def create_volume(self, name: str) -> VolumeRow:
         """An empty volume. Exists, Invalid. Durable."""
         return volumes.create(self, name)
