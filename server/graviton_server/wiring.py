@@ -119,7 +119,7 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
         for directory in (path, path.parent):
             _sync_directory(directory)
     finally:
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", "-redo"):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
         lock.release()
     return report

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import pyfuse3
 
 from gravitonfs.errors import GravitonError, Kind
+from gravitonfs.fuse.turns import turning
 
 log = logging.getLogger("graviton.fuse")
 
@@ -54,6 +55,7 @@ def counted(
     name = handler.__name__
     counter = COUNTERS.setdefault(name, Counter())
 
+    @turning
     @wraps(handler)
     async def request(*args: P.args, **kwargs: P.kwargs) -> R:
         start = perf_counter_ns()

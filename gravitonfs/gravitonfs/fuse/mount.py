@@ -16,6 +16,7 @@ from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
 from gravitonfs.fuse import mountpoint as mountpoints
+from gravitonfs.fuse import turns
 from gravitonfs.fuse.attributes import Ownership, Times
 from gravitonfs.fuse.kernel import KernelCaches
 from gravitonfs.fuse.memory import keep_large_buffers
@@ -29,6 +30,8 @@ log = logging.getLogger("graviton.fuse")
 
 _READ_AHEAD_KIB = 4096
 _BACKGROUND = 64
+_WORKERS = 32
+"""Requests at once. As many idle ones are kept: a worker that ended would have to wake another (turns)."""
 _SOLE_SECONDS = 3600.0
 
 
@@ -106,6 +109,7 @@ class Mount:
         Everything written is stored and committed before this returns; if that fails, it raises.
         """
         keep_large_buffers()
+        turns.install()
         sys.setswitchinterval(0.0005)
         options = set(pyfuse3.default_options) | {
             "fsname=graviton",
@@ -143,7 +147,7 @@ class Mount:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._announce, on_ready)
             nursery.start_soon(WriteBack(self.vfs.files).run)
-            await pyfuse3.main(min_tasks=8, max_tasks=64)
+            await pyfuse3.main(min_tasks=_WORKERS, max_tasks=_WORKERS)
             nursery.cancel_scope.cancel()
         with trio.CancelScope(
             shield=True, deadline=trio.current_time() + self._options.drain_timeout

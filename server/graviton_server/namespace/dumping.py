@@ -41,7 +41,8 @@ TABLES: Final[dict[str, str]] = {
     "blob_refs": "volume, digest, length, content, created",
     "records": "volume, space, key, value",
 }
-"""What is dumped, in this order. Sessions and their claims are not: they end with the process. ``%``
+"""What is dumped, in this order. Sessions and their claims are not: they end with the process, nor the
+redo log's epoch: what its records say is in the dump. ``%``
 marks bytes that are written so that a person can read them."""
 
 _encode = msgspec.json.Encoder().encode
@@ -142,7 +143,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _discard(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-redo"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 

@@ -52,6 +52,10 @@ class Group:
         self._replay = replay
         self.entries: list[AppliedBatch | Called] = []
         self.bytes = 0
+        self.calls = 0
+        """How many entries are calls: the redo log cannot tell those."""
+        self.logged = 0
+        """How many entries, from the first, the redo log has."""
         self.open = False
         self.lost: GravitonError | None = None
         """Set while the transaction is gone and could not be applied again: nothing can be answered."""
@@ -90,7 +94,11 @@ class Group:
             raise failure from error
         self.open = self.failing = False
         self.entries.clear()
-        self.bytes = 0
+        self.bytes = self.calls = self.logged = 0
+
+    def called(self, call: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.entries.append(Called(call, args))
+        self.calls += 1
 
     def broken_by(self, error: DatabaseError) -> GravitonError:
         """After a statement failed: make sure that what was applied before it is there."""

@@ -110,7 +110,7 @@ class SqlNamespace:
     def _commit(self, last: int, told: list[Change]) -> None:
         """Or else nothing of the call has happened: the caller may give its batches up. Lock held."""
         try:
-            self._store.commit()
+            self._store.make_durable()
         except GravitonError:
             told.clear()
             self._store.take_back(self._session, last)

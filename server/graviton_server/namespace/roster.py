@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace import orphans, sessions
 from graviton_server.namespace.applying import Moment
-from graviton_server.namespace.sessions import Session, Volume
+from graviton_server.namespace.sessions import Session, SessionRow, Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound
 from gravitonfs.ports.namespace import Listener
@@ -195,6 +195,18 @@ class Roster:
             if volume.dirty:
                 execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, volume.id))
         return saved
+
+    def unlogged(self, version: int) -> list[SessionRow]:
+        """The rows of sessions that have answered something which is not durable."""
+        return [session.row(version) for session in self._sessions.values() if session.durable < session.last]
+
+    def all_logged(self) -> bool:
+        return all(session.durable >= session.last for session in self._sessions.values())
+
+    def logged(self) -> None:
+        for session in self._sessions.values():
+            if session.durable < session.last:
+                session.logged()
 
     def committed(self) -> None:
         for session in self._sessions.values():

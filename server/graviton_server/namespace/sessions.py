@@ -27,12 +27,22 @@ _ADD: Final = (
     "INSERT INTO sessions (id, volume, label, incarnation, last, version, replies, leased, secret)"
     " VALUES (?,?,?,?,?,?,?,?,?)"
 )
-_SAVE: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
+SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
 _GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
 _LEFT: Final = "SELECT id, volume, label, last FROM sessions WHERE leased <> 0"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
+
+
+class SessionRow(NamedTuple):
+    """What changes in a session's row, in the order of ``SAVE_SESSION``."""
+
+    last: int
+    version: int
+    replies: bytes
+    id: int
+
 
 Recorded = tuple[int, tuple[Result, ...], Failure | None]
 
@@ -61,10 +71,10 @@ class Session:
     volume: Volume
     label: str
     read_only: bool
-    leased: bytes | None
-    """The secret of a session of another process, which lives on when this process ends."""
     claims: Claims | None
     listener: Listener | None
+    leased: bytes | None = None
+    """The secret of a session of another process, which lives on when this process ends."""
     alive: bool = True
     last: int = 0
     durable: int = 0
@@ -91,16 +101,24 @@ class Session:
     def reply(self, found: Recorded) -> Reply:
         return Reply(found[0], found[1], found[2], self.durable)
 
-    def save(self, execute: Execute, version: int) -> None:
+    def row(self, version: int) -> SessionRow:
+        """As ``SAVE_SESSION`` takes it; answers that nobody can ask for any more are let go."""
         recorded = self.recorded
         while recorded and len(recorded) > KEEP and recorded[0][0] <= self.previous:
             recorded.popleft()
         while len(recorded) > KEEP_AT_MOST:
             recorded.popleft()
-        execute(_SAVE, (self.last, version, _encode(list(recorded)), self.id))
+        return SessionRow(self.last, version, _encode(list(recorded)), self.id)
+
+    def save(self, execute: Execute, version: int) -> None:
+        execute(SAVE_SESSION, self.row(version))
+
+    def logged(self) -> None:
+        """Everything answered is durable, though not in the database yet."""
+        self.previous, self.durable = self.durable, self.last
 
     def committed(self) -> None:
-        self.previous, self.durable = self.durable, self.last
+        self.logged()
         self.dirty = False
 
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from graviton_server.namespace import dumping, schema, volumes
+from graviton_server.namespace import dumping, recovery, schema, volumes
 from graviton_server.namespace.applying import Applier
 from graviton_server.namespace.commits import Commits
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
-from graviton_server.namespace.group import Called, Group
+from graviton_server.namespace.group import Group
 from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.loose import SqlLoose
 from graviton_server.namespace.numbers import InodeNumbers
@@ -71,6 +71,7 @@ class NamespaceStore:
         self.applier.txn.content = self._meta("next_content")
         self.applier.txn.ino_limit = self.numbers.next
         self._load()
+        self.recovered = recovery.recover(self)
         self._start()
         self._committer = Committer(self, group_seconds)
 
@@ -117,6 +118,7 @@ class NamespaceStore:
         """A new incarnation."""
         self.engine.begin()
         try:
+            epoch = recovery.renew(self.execute)
             self.execute(_SET_META, (self.incarnation, "incarnation"))
             self.roster.bury()
             self.roster.save(self.applier.version)
@@ -125,6 +127,7 @@ class NamespaceStore:
         except BaseException:
             self.engine.rollback()
             raise
+        self.commits.open_log(epoch)
 
     # --- the group -----------------------------------------------------------------------------------
 
@@ -168,13 +171,17 @@ class NamespaceStore:
         except BaseException:
             group.restart()
             raise
-        group.entries.append(Called(call, args))
+        group.called(call, args)
         self._committer.work()
 
     def commit(self) -> None:
         """Everything applied is durable when this returns."""
         with self.lock:
             self.commits.commit()
+
+    def make_durable(self) -> None:
+        """As ``commit``, by a record in the redo log where that will do. Lock held."""
+        self.commits.make_durable()
 
     def take_back(self, session: Session, last: int) -> None:
         """Undo a session's batches after ``last``, which nobody has seen yet. Lock held."""
@@ -231,7 +238,7 @@ class NamespaceStore:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, leased, claims, listener)
+            session = Session(number, found, label, read_only, claims, listener, leased)
             if resume is None:
                 self.roster.admit(session)
             else:
@@ -343,6 +350,7 @@ class NamespaceStore:
             "failures": applier.failures,
             "repeats": applier.repeats,
             "commits": self.commits.count,
+            "log_records": self.commits.logged,
             "restarts": self.group.restarts,
             "sessions": len(self.roster),
             "loose_bytes": self.loose.bytes,
@@ -367,4 +375,5 @@ class NamespaceStore:
                 raise translate(error) from error
             finally:
                 self._closed = True
+                self.commits.close_log()
                 self.engine.close()

@@ -11,10 +11,10 @@ T = TypeVar("T")
 class Tape:
     """The first time through each decision is made and kept; rewound, the same ones come back."""
 
-    __slots__ = ("_decisions", "_next")
+    __slots__ = ("_next", "decisions")
 
-    def __init__(self) -> None:
-        self._decisions: list[object] = []
+    def __init__(self, decisions: list[object] | None = None) -> None:
+        self.decisions: list[object] = [] if decisions is None else decisions
         self._next = 0
 
     def rewind(self) -> None:
@@ -23,8 +23,8 @@ class Tape:
     def decide(self, ask: Callable[..., T], *args: object) -> T:
         position = self._next
         self._next = position + 1
-        if position < len(self._decisions):
-            return cast("T", self._decisions[position])
+        if position < len(self.decisions):
+            return cast("T", self.decisions[position])
         decision = ask(*args)
-        self._decisions.append(decision)
+        self.decisions.append(decision)
         return decision
