@@ -96,6 +96,8 @@ class Wire:
         self._threads: list[threading.Thread] = []
         self._flowing = threading.Event()
         self._flowing.set()
+        self._answering = threading.Event()
+        self._answering.set()
         self._closed = False
         self.connections = 0
         self._start(self._accept)
@@ -124,7 +126,7 @@ class Wire:
             self._start(self._join, near, far)
 
     def _join(self, near: socket.socket, far: socket.socket) -> None:
-        back = threading.Thread(target=self._forward, args=(far, near), daemon=True)
+        back = threading.Thread(target=self._forward, args=(far, near, self._answering), daemon=True)
         back.start()
         self._forward(near, far)
         back.join()
@@ -133,10 +135,14 @@ class Wire:
         near.close()
         far.close()
 
-    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(
+        self, source: socket.socket, sink: socket.socket, answering: threading.Event | None = None
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 self._flowing.wait()
+                if answering is not None:
+                    answering.wait()
                 sink.sendall(data)
         self._break(source, sink)
 
@@ -153,8 +159,13 @@ class Wire:
     def hold(self) -> None:
         self._flowing.clear()
 
+    def hold_replies(self) -> None:
+        """Requests pass, and what they are answered does not."""
+        self._answering.clear()
+
     def release(self) -> None:
         self._flowing.set()
+        self._answering.set()
 
     def close(self) -> None:
         """No connection any more, old or new. Idempotent."""
@@ -162,7 +173,7 @@ class Wire:
             return
         self._closed = True
         self._break(self._listener)
-        self._flowing.set()
+        self.release()
         while True:
             self.cut()
             with self._lock:

@@ -153,8 +153,53 @@ class TestKilledDaemon:
         namespace.timeout = 30
         [reply] = namespace.apply([Batch(1, 1, (SetRecord("x", b"k", b"v"),))], durable=True)
         assert reply.failure is None
+        assert reply.number == 1
         namespace.detach()
         connection.close()
+
+    def test_what_was_given_up_does_not_answer_for_another(self, running: Daemon, wire: Wire) -> None:
+        """The reply is lost and the caller gives up: its next batch has the same number and other ops."""
+        connection = connected(wire.port)
+        namespace = RemoteNamespace(connection, timeout=0.5)
+        direct = connected(running.port)
+        other = RemoteNamespace(direct, timeout=10)
+        number = 0
+        for turn in range(3):
+            number += 1
+            [reply] = namespace.apply(
+                [Batch(number, 1, (SetRecord("x", b"k", b"%d" % turn),))], durable=False
+            )
+            assert (reply.number, reply.failure) == (number, None)
+            lost = SetRecord("x", b"lost", b"%d" % turn)
+            wire.hold_replies()
+            with pytest.raises(Unavailable):
+                namespace.apply([Batch(number + 1, 1, (lost,))], durable=False)
+            wait_until(
+                lambda turn=turn: (b"lost", b"%d" % turn) in other.records("x"),  # type: ignore[misc]
+                "the batch to be applied nevertheless",
+            )
+            wire.release()
+            wire.cut()
+            namespace.timeout = 10
+            number += 1
+            [reply] = namespace.apply(
+                [Batch(number, 1, (SetRecord("x", b"n%d" % turn, b"v"),))], durable=False
+            )
+            assert (reply.number, reply.failure) == (number, None)
+            assert (b"n%d" % turn, b"v") in other.records("x")
+            namespace.timeout = 0.5
+        namespace.timeout = 10
+        running.restart()
+        number += 1
+        [reply] = namespace.apply([Batch(number, 1, (SetRecord("x", b"end", b"v"),))], durable=True)
+        assert (reply.number, reply.failure) == (number, None)
+        assert dict(other.records("x")) == {
+            b"k": b"2", b"lost": b"2", b"n0": b"v", b"n1": b"v", b"n2": b"v", b"end": b"v"
+        }  # fmt: skip
+        for one in (namespace, other):
+            one.detach()
+        connection.close()
+        direct.close()
 
     def test_a_stopping_daemon_hands_its_sessions_over(self, running: Daemon) -> None:
         connection = connected(running.port)

@@ -61,8 +61,6 @@ class Attachment:
         self.lease = 60.0
         self.sequence = 0
         """The last of the watch that was seen; starts anew where the daemon keeps nothing for us."""
-        self.base = 0
-        """Batch numbers at the daemon count from here: another session takes over where one was fenced."""
         self.ended = False
         self._claims = claims
         self._listens = listens
@@ -123,14 +121,14 @@ class Attachment:
         while the old one lived; whether a crash took some of it cannot be told any more."""
         if count := self.kept.clear():
             log.warning("session %d has ended with %d batches not known to be durable", self.number, count)
-        self.base = self._last
+        self._last = 0
         self._renewed()
         self._attach(b"", timeout)
         log.warning("session %d takes over", self.number)
 
     def _send_again(self, last: int, timeout: float) -> None:
         """The batches that the database has lost, in order; each must end as it did before."""
-        pending = list(self.kept.after(self.base + last))
+        pending = list(self.kept.after(last))
         if pending:
             log.info("%d batches that a crash had undone are sent again", len(pending))
             self._renewed()
@@ -162,29 +160,14 @@ class Attachment:
                     self._lost(batch, before, after)
 
     def _apply(self, batches: Sequence[Batch], *, durable: bool, timeout: float) -> list[Reply]:
-        request = pb.ApplyRequest(
-            session=self.handle, batches=wire.encode_batches(self._outbound(batches)), durable=durable
-        )
+        request = pb.ApplyRequest(session=self.handle, batches=wire.encode_batches(batches), durable=durable)
         reply = self.connection.call(SERVICE + "Apply", request, pb.ApplyReply, timeout=min(timeout, CALL))
-        return self.inbound(wire.decode_replies(reply.replies))
-
-    def _outbound(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        if not self.base:
-            return batches
-        return [Batch(b.number - self.base, b.time_ns, b.ops, b.packs, b.loose) for b in batches]
-
-    def inbound(self, replies: list[Reply]) -> list[Reply]:
-        if not self.base:
-            return replies
-        return [
-            r._replace(number=r.number + self.base, durable_through=r.durable_through + self.base)
-            for r in replies
-        ]
+        return wire.decode_replies(reply.replies)
 
     def request_of(self, batches: Sequence[Batch], *, durable: bool) -> pb.ApplyRequest:
         return pb.ApplyRequest(
             session=self.handle,
-            batches=wire.encode_batches(self._outbound(batches)),
+            batches=wire.encode_batches(batches),
             durable=durable or self.kept.too_much,
         )
 
@@ -202,7 +185,7 @@ class Attachment:
         """From a heartbeat."""
         with self.lock:
             if incarnation == self._incarnation:
-                self.kept.durable_through(self.base + number)
+                self.kept.durable_through(number)
             self.told_incarnation(incarnation)
 
     def told_incarnation(self, incarnation: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.message import Message
 
 from gravitonfs.client.attachment import CALL, SERVICE, Attachment
+from gravitonfs.client.batch_numbers import BatchNumbers
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.failures import Pauses, until_answered
 from gravitonfs.client.lifeline import Lifeline
@@ -28,6 +29,9 @@ from gravitonfs.errors import (
     Gap,
     GravitonError,
     Internal,
+    Invalid,
+    MissingBlocks,
+    NoSpace,
     NotFound,
     Stale,
     Throttled,
@@ -76,6 +80,7 @@ class RemoteNamespace:
         self._listener = listener
         self._questions = Questions(claims)
         self.lost = LostBatches()
+        self._numbers = BatchNumbers()
         self.attachment = Attachment(
             connection,
             volume,
@@ -115,8 +120,10 @@ class RemoteNamespace:
                 left = max(deadline - time.monotonic(), 0.1)
                 try:
                     attachment.attach(left)
+                    self._numbers.of_session(attachment.number)
                     if sent_by not in (0, attachment.number):
                         raise Fenced("the session has ended, and whether this was applied is not known")
+                    self._settle(batches, left)
                     sent_by = attachment.number
                     return self._send(batches, durable, left)
                 except Detached:
@@ -134,35 +141,60 @@ class RemoteNamespace:
                     pauses.wait(left)
 
     def _send(self, batches: Sequence[Batch], durable: bool, left: float) -> list[Reply]:
-        attachment = self.attachment
+        attachment, numbers = self.attachment, self._numbers
+        outbound = numbers.outbound(batches)
         answers = self._questions.take()
-        request = attachment.request_of(batches, durable=durable)
+        request = attachment.request_of(outbound, durable=durable)
         if answers is not None:
             request.answers.CopyFrom(answers)
+        numbers.unsettled = outbound
         try:
             reply = attachment.connection.call(
                 SERVICE + "Apply", request, pb.ApplyReply, timeout=min(left, CALL)
             )
-        except GravitonError:
+        except GravitonError as error:
             self._questions.give_back(answers)
+            if not isinstance(error, (Unavailable, Throttled, Detached)):
+                numbers.unsettled = []  # a refusal: what was applied of them is sent again by whoever asked
             raise
-        replies = attachment.inbound(wire.decode_replies(reply.replies))
+        numbers.unsettled = []
+        replies = wire.decode_replies(reply.replies)
         if len(replies) != len(batches):
             raise Internal(f"{len(batches)} batches were answered with {len(replies)} replies")
-        attachment.applied(batches, replies, reply.incarnation)
+        attachment.applied(outbound, replies, reply.incarnation)
         self._questions.applied(batches)
         self._questions.asked(reply.asked)
-        return replies
+        return numbers.inbound(batches, replies)
+
+    def _settle(self, batches: Sequence[Batch], left: float) -> None:
+        """An earlier call gave up while the daemon was away: whether its batches were applied is not known,
+        and they may yet arrive. They are applied now, once, before their numbers can mean anything else."""
+        numbers = self._numbers
+        if not numbers.unsettled or numbers.unsettled == numbers.outbound(batches):
+            return
+        for batch in list(numbers.unsettled):
+            request = self.attachment.request_of([batch], durable=False)
+            try:
+                reply = self._apply_one(request, left)
+            except (MissingBlocks, Gap, NoSpace, Invalid):
+                empty = self.attachment.request_of([Batch(batch.number, batch.time_ns, ())], durable=False)
+                reply = self._apply_one(empty, left)
+            self.attachment.applied([batch], wire.decode_replies(reply.replies), reply.incarnation)
+            numbers.settled(batch)
+
+    def _apply_one(self, request: pb.ApplyRequest, left: float) -> pb.ApplyReply:
+        return self.attachment.connection.call(
+            SERVICE + "Apply", request, pb.ApplyReply, timeout=min(left, CALL)
+        )
 
     def _fill(self, gap: Gap, batches: Sequence[Batch]) -> None:
         """The daemon lacks batches that were answered: it has lost them, so they are sent again. A gap that
         is the caller's own is told."""
-        attachment = self.attachment
-        last = attachment.base + gap.last
-        kept = [batch.number for batch, _ in attachment.kept.after(last)]
-        expected = list(range(last + 1, batches[0].number))
+        attachment, numbers = self.attachment, self._numbers
+        kept = [batch.number for batch, _ in attachment.kept.after(gap.last)]
+        expected = list(range(gap.last + 1, batches[0].number + numbers.shift))
         if not expected or kept[: len(expected)] != expected:
-            raise Gap(last)
+            raise Gap(gap.last - numbers.shift)
         attachment.detached(attachment.handle)
 
     def grant(self, count: int) -> range:
