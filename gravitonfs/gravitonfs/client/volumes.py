@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.remote_blocks import RemoteBlockStore
 from gravitonfs.client.remote_namespace import RemoteNamespace
 from gravitonfs.content.volume import Content, Volume
+from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.target import Space
 
 MIB = 1 << 20
 
@@ -20,6 +24,14 @@ class _Elsewhere:
 
 class RemoteVolume(Volume):
     """A ``Volume`` with a pipeline of its own; closing it closes that too, and the session."""
+
+    def __init__(self, namespace: RemoteNamespace, content: Content) -> None:
+        super().__init__(namespace, content)
+        self._remote = namespace
+
+    def space(self) -> Space:
+        """Of the daemon's targets."""
+        return self._remote.space()
 
     def close(self) -> None:
         super().close()
@@ -36,8 +48,11 @@ def open_volume(
     read_only: bool = False,
     timeout: float = 60.0,
     memory: int = 256 * MIB,
+    cache: int | None = None,
+    wrap: Callable[[BlockStore], BlockStore] = lambda blocks: blocks,
 ) -> RemoteVolume:
-    """Attach. ``memory``: half of it for blocks that were read, a quarter for bytes on their way."""
+    """Attach. ``memory``: half of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
+    their way. ``wrap``: what stands around the block store."""
     namespace = RemoteNamespace(
         connection,
         volume,
@@ -47,6 +62,7 @@ def open_volume(
         read_only=read_only,
         timeout=timeout,
     )
-    blocks = RemoteBlockStore(connection, namespace.format, volume, timeout=timeout)
-    content = Content(blocks, loose=_Elsewhere(), dirty_limit=memory // 4, cache_limit=memory // 2)
+    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
+    cache_limit = memory // 2 if cache is None else cache
+    content = Content(blocks, loose=_Elsewhere(), dirty_limit=memory // 4, cache_limit=cache_limit)
     return RemoteVolume(namespace, content)
