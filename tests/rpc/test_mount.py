@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,37 +129,23 @@ class TestDaemonAway:
     ) -> None:
         point = scratch / "mnt"
         process = mounted(graviton, running.port, point)
-        killed = threading.Event()
-
-        def killer() -> None:
+        stop = scratch / "stop"
+        writer = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("mount_writer.py"), point, stop],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
             for _ in range(3):
-                time.sleep(0.7)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    writer.wait(0.7)
                 running.restart()
-            killed.set()
-
-        thread = threading.Thread(target=killer)
-        thread.start()
-        written: dict[str, bytes] = {}
-        kept = open(point / "kept", "w+b", buffering=0)  # noqa: SIM115  # closed below
-        os.unlink(point / "kept")
-        number = 0
-        while not killed.is_set() or number < 50:
-            data = os.urandom([100, 10_000, 3_000_000][number % 3])
-            with open(point / f"f{number}", "wb") as file:
-                file.write(data)
-                if number % 4 == 0:
-                    file.flush()
-                    os.fsync(file.fileno())
-            written[f"f{number}"] = data
-            kept.write(b"%08d" % number)
-            number += 1
-        thread.join()
-        for name, data in written.items():
-            assert (point / name).read_bytes() == data, name
-        kept.seek(0)
-        assert kept.read() == b"".join(b"%08d" % n for n in range(number))
-        kept.close()
-        assert sorted(os.listdir(point)) == sorted(written)
+            stop.touch()
+            said, _ = writer.communicate(timeout=100)
+        finally:
+            writer.kill()
+            writer.communicate()
+        assert writer.returncode == 0, said
         graviton.unmount(process, point)
         running.stop()
         assert check(scratch / "data") == []
@@ -177,7 +163,7 @@ class TestDaemonAway:
         with pytest.raises(OSError, match="Input/output error"):
             (point / "g").write_bytes(b"x")
         running.start()
-        wait_until(lambda: (point / "f").exists(), "the mount to answer again")
+        wait_until((point / "f").exists, "the mount to answer again")
         assert (point / "f").read_bytes() == b"before"
         (point / "g").write_bytes(b"after")
         graviton.unmount(process, point)

@@ -42,7 +42,7 @@ def failure_of(error: grpc.RpcError) -> GravitonError:
     code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     text = (error.details() if hasattr(error, "details") else "") or code.name
     if code in _AWAY:
-        return Unavailable(f"the daemon does not answer: {text}")
+        return Unavailable(f"the daemon does not answer ({text.rpartition(': ')[2]})")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         if "larger than max" in text:
             return Invalid(f"a message is too large: {text}")

@@ -24,6 +24,24 @@ _GATHER: Final = 0.02
 _PAUSE: Final = 0.2
 
 
+class _Away:
+    """Says once that the daemon is away, and once that it is back."""
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self._said = False
+
+    def because(self, error: GravitonError) -> None:
+        if not self._said:
+            self._said = True
+            log.info("session %d: %s", self._session, error)
+
+    def over(self) -> None:
+        if self._said:
+            self._said = False
+            log.info("session %d: the daemon answers again", self._session)
+
+
 class Lifeline:
     def __init__(self, attachment: Attachment, questions: Questions, listener: Listener | None) -> None:
         self._attachment = attachment
@@ -31,7 +49,7 @@ class Lifeline:
         self._listener = listener
         self._stop = threading.Event()
         self._stream: Stream[pb.WatchReply] | None = None
-        self._heard = threading.Event()
+        self._away = _Away(attachment.number)
         name = f"session-{attachment.number}"
         self._threads = [threading.Thread(target=self._beat, name=f"{name}-heartbeat", daemon=True)]
         if listener is not None:
@@ -60,13 +78,11 @@ class Lifeline:
             try:
                 self._attachment.attach(_BEAT_TIMEOUT)
                 self._heartbeat()
-            except Fenced as error:
-                if self._attachment.ended:
-                    return
-                log.info("heartbeat: %s", error)
-                self._stop.wait(_PAUSE)
+                self._away.over()
             except GravitonError as error:
-                log.info("heartbeat: %s", error)
+                if isinstance(error, Fenced) and self._attachment.ended:
+                    return
+                self._away.because(error)
                 self._stop.wait(_PAUSE)
 
     def _heartbeat(self) -> None:
@@ -103,7 +119,7 @@ class Lifeline:
                 if self._attachment.ended:
                     return
             except GravitonError as error:
-                log.info("watch: %s", error)
+                self._away.because(error)
             self._stop.wait(_PAUSE)
 
     def _hear(self, handle: bytes, news: pb.WatchReply) -> None:

@@ -87,9 +87,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         cache_seconds=0.0,  # others change the volume too
     )
     try:
-        mount = Mount(
-            attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described
-        )
+        mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
         mount.run(ready)
     finally:
         for one in opened:
