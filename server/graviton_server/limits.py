@@ -45,10 +45,10 @@ class Pace:
 class LimitedBlockStore:
     """Wraps a store: ``put`` keeps to ``upload``, everything that reads to ``download`` bytes a second."""
 
-    def __init__(self, store: BlockStore, *, upload: int | None, download: int | None) -> None:
+    def __init__(self, store: BlockStore, *, upload: Pace | None, download: Pace | None) -> None:
         self._store = store
-        self._upload = Pace(upload) if upload else None
-        self._download = Pace(download) if download else None
+        self._upload = upload
+        self._download = download
 
     def missing(self, ids: Sequence[BlockId]) -> list[PackNumber]:
         return self._store.missing(ids)

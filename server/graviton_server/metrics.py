@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from gravitonfs.errors import Busy
+from gravitonfs.errors import Busy, Kind
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -28,33 +28,63 @@ _LEVELS = {
 }
 
 
+_CLASSES = {Kind.DAMAGED.value, Kind.UNAVAILABLE.value, Kind.NO_SPACE.value, Kind.INTERNAL.value}
+"""Of errors that are told from the start: a rate needs a zero to rise from."""
+_FIRST, _LAST = 14, 36
+"""Powers of two of nanoseconds that are bounds: 16 microseconds to 69 seconds."""
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    """As Prometheus wants them: how many took at most so many seconds."""
+    result: list[tuple[str, float]] = []
+    total = sum(buckets[:_FIRST])
+    for power in range(_FIRST, _LAST + 1):
+        total += buckets[power]
+        result.append((f"{2**power / 1e9:.9f}", total))
+    return [*result, ("+Inf", sum(buckets))]
+
+
 class _Collector:
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        from graviton_server.control.figures import counters, operations
+        from graviton_server.control.figures import counters
 
         values = counters(self._service)
         for key, (name, text) in _TOTALS.items():
             yield CounterMetricFamily(name, text, value=values[key])
         for key, (name, text) in _LEVELS.items():
             yield GaugeMetricFamily(name, text, value=values[key])
-        requests = SummaryMetricFamily(
+        yield from self._of_front_ends()
+        yield from self._of_the_store()
+
+    def _of_front_ends(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+        from graviton_server.control.figures import front_ends
+
+        requests = HistogramMetricFamily(
             "graviton_request_duration_seconds", "Requests of front ends.", labels=["front_end", "operation"]
         )
-        errors = CounterMetricFamily("graviton_errors", "Requests that failed.", labels=["front_end"])
-        failed: dict[str, int] = {}
-        for made in operations(self._service):
-            requests.add_metric([made.front_end, made.name], made.count, made.seconds)
-            failed[made.front_end] = failed.get(made.front_end, 0) + made.errors
-        for front_end, count in failed.items():
-            errors.add_metric([front_end], count)
-        yield requests
-        yield errors
-        yield from self._of_the_store()
+        errors = CounterMetricFamily(
+            "graviton_errors",
+            "Requests that failed by no fault of the caller's.",
+            labels=["front_end", "class"],
+        )
+        uploads = CounterMetricFamily("graviton_uploads", "Files stored.", labels=["front_end"])
+        downloads = CounterMetricFamily("graviton_downloads", "Files read.", labels=["front_end"])
+        for front_end in front_ends(self._service):
+            name = front_end.name
+            for operation, (buckets, seconds) in front_end.latencies.items():
+                requests.add_metric([name, operation], _cumulated(buckets), seconds)
+            for kind in _CLASSES | front_end.errors.keys():
+                errors.add_metric([name, kind], front_end.errors.get(kind, 0))
+            uploads.add_metric([name], front_end.transfers["uploads"])
+            downloads.add_metric([name], front_end.transfers["downloads"])
+        yield from (requests, errors, uploads, downloads)
 
     def _of_the_store(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily

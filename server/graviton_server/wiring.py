@@ -14,7 +14,7 @@ from types import TracebackType
 from typing_extensions import Buffer
 
 from graviton_server.index.rocks import RocksIndex
-from graviton_server.limits import LimitedBlockStore
+from graviton_server.limits import LimitedBlockStore, Pace
 from graviton_server.lock import DataLock
 from graviton_server.maintenance.backup import plain_lines
 from graviton_server.maintenance.chores import Settings
@@ -47,6 +47,8 @@ class EngineOptions:
 
     memory: int = 512 * MIB
     cache: int | None = None
+    processors: int | None = None
+    """Numbers of threads follow it; None: what the machine has."""
     background: bool = True
     """Run collection, compaction and the rest by itself."""
     maintenance: Settings | None = None
@@ -105,6 +107,7 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
     """
     if path.exists() and not path.is_dir():
         raise NotADirectory(f"{path} is no directory")
+    made = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     if is_volume(path):
         raise Exists(f"{path} is a volume already: load into a directory without {NAMESPACE}")
@@ -121,6 +124,8 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
     finally:
         for suffix in ("", "-wal", "-shm", "-redo"):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+        if made and not is_volume(path):
+            shutil.rmtree(path, ignore_errors=True)  # while nobody else can have it
         lock.release()
     return report
 
@@ -192,11 +197,15 @@ class Engine:
         self.namespace_store.set_barrier(self.store.barrier)
         self.namespace_store.set_presync(self.store.presync)
         self._closers.append(self.namespace_store.commit)
+        upload = Pace(self.options.upload_limit) if self.options.upload_limit else None
         self.content = Content(
-            self._limited_store(),
+            self._limited_store(upload),
             loose=self.namespace_store.loose,
+            pace=upload,
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
+            near=True,
+            processors=self.options.processors,
         )
         self._closers.append(self.content.close)
         self._open_maintenance(fmt)
@@ -246,9 +255,9 @@ class Engine:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
         return Volume(namespace, self.content)
 
-    def _limited_store(self) -> BlockStore:
+    def _limited_store(self, upload: Pace | None) -> BlockStore:
         """What front ends get; background work keeps to rates of its own."""
-        upload, download = self.options.upload_limit, self.options.download_limit
+        download = Pace(self.options.download_limit) if self.options.download_limit else None
         if upload is None and download is None:
             return self.store
         return LimitedBlockStore(self.store, upload=upload, download=download)

@@ -171,6 +171,21 @@ def test_places_that_are_no_volume(volume: Shell) -> None:
     assert "no directory" in volume.fails("init", str(scratch / "full" / "letter.txt"))
 
 
+def test_mistakes_that_had_odd_answers(volume: Shell) -> None:
+    scratch = volume.graviton.scratch
+    volume.run("mkdir", volume.at("/d"))
+    assert "'d' cannot move below itself" in volume.fails("mv", volume.at("/d"), volume.at("/d/e"))
+    assert "does not exist: make the directory" in volume.fails("dump", str(volume.data), "no/such/dump")
+    assert "is a directory" in volume.fails("dump", str(volume.data), ".")
+    for command in ("stats", "profile"):
+        assert "is no volume" in volume.fails(command, "nowhere")
+        assert "no process has" in volume.fails(command, str(volume.data))
+    (scratch / "no dump").write_text("text")
+    volume.fails("load", "fresh", "no dump")
+    assert not (scratch / "fresh").exists()
+    assert "at least 1 MiB" in volume.fails("bench", ".", "--size", "0", status=2)
+
+
 def test_two_volumes_in_one_copy(volume: Shell) -> None:
     volume.run("init", "other")
     volume.write("/f", b"f")

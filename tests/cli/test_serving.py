@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from cli.conftest import Shell
 from harness.places import is_mounted
 from harness.programs import Graviton, environment
 from harness.users import User
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.mount
 
@@ -301,6 +303,17 @@ def test_subdir(volume: Shell, point: Path) -> None:
     assert "has no directory" in volume.fails("mount", str(volume.data), str(point), "-o", "subdir=no")
 
 
+@pytest.mark.parametrize("where", ["data", ".", "data/inside", "link"])
+def test_a_volume_is_not_mounted_over_itself(volume: Shell, where: str) -> None:
+    """It would serve its own files from itself: every access would hang."""
+    scratch = volume.graviton.scratch
+    (scratch / "link").symlink_to("data")
+    (scratch / "data" / "inside").mkdir()
+    assert "lie in each other" in volume.fails("mount", str(volume.data), str(scratch / where))
+    assert "lie in each other" in volume.fails("up", "--data", str(volume.data), "--mount", where)
+    assert not is_mounted(scratch / where)
+
+
 def test_owner_and_mask_shown(volume: Shell, point: Path) -> None:
     volume.write("/f", b"x")
     mount = volume.graviton.mount(volume.data, point, "uid=1234", "gid=4321", "umask=027")
@@ -335,6 +348,32 @@ def test_upload_and_download_limits(volume: Shell, point: Path) -> None:
     assert (point / "f").read_bytes() == body
     assert time.monotonic() - started > 0.4
     volume.graviton.unmount(mount, point)
+
+
+def test_the_upload_limit_paces_small_files_and_nobody_else(volume: Shell, point: Path) -> None:
+    """Their blocks go into the database, not into packs. What only looks does not wait meanwhile."""
+    mount = volume.graviton.mount(volume.data, point, "upload-limit=256KiB")
+    started = time.monotonic()
+    slowest = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(_write_synced, point, 32, 16 << 10)
+        while not writing.done():
+            looked = time.monotonic()
+            os.listdir(point)
+            slowest = max(slowest, time.monotonic() - looked)
+            wait([writing], 0.01)
+        writing.result()
+    assert time.monotonic() - started > 1.5
+    assert slowest < 1.0
+    volume.graviton.unmount(mount, point)
+
+
+def _write_synced(directory: Path, count: int, size: int) -> None:
+    for number in range(count):
+        with (directory / f"f{number}").open("wb") as file:
+            file.write(os.urandom(size))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def test_cache_size_bounds_the_cache(volume: Shell, point: Path) -> None:
@@ -384,10 +423,21 @@ def test_metrics(volume: Shell, point: Path) -> None:
     mount = volume.graviton.mount(volume.data, point, f"metrics={address}")
     (point / "f").write_bytes(os.urandom(1 << 20))
     os.stat(point / "f")
-    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
-        text = answer.read().decode()
+
+    def scraped() -> str:
+        with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+            return str(answer.read().decode())
+
+    # The kernel tells that the file is closed when it likes.
+    wait_until(lambda: 'uploads_total{front_end="fuse"} 1.0' in scraped(), "the file is counted")
+    text = scraped()
     labels = 'front_end="fuse",operation="create"'
     assert f"graviton_request_duration_seconds_count{{{labels}}} 1.0" in text
+    bucket = [line for line in text.splitlines() if "seconds_bucket" in line and 'operation="create"' in line]
+    assert bucket[-1].endswith(" 1.0")
+    assert 'le="+Inf"' in bucket[-1]
+    assert 'graviton_downloads_total{front_end="fuse"} 0.0' in text
+    assert 'graviton_errors_total{class="no-space",front_end="fuse"} 0.0' in text
     gauges = ("graviton_storage_bytes", "graviton_storage_capacity", "graviton_dirty_bytes")
     for name in (*gauges, "graviton_blocks_stored_total", "graviton_dedupe_ratio", "graviton_errors_total"):
         assert re.search(rf"^{name}[ {{]", text, re.MULTILINE), name

@@ -271,3 +271,46 @@ def test_pipes_links_and_devices_as_cp_treats_them(volume: Shell) -> None:
         volume.run("get", volume.at("/followed"), "pipe")
         assert reader.communicate(timeout=30)[0] == b"real"
     assert (scratch / "pipe").is_fifo()
+
+
+def test_holes_stay_holes(reached: Shell) -> None:
+    """A file of 200 GiB that has three runs of bytes: nowhere does it take more."""
+    scratch = reached.graviton.scratch
+    r = random.Random(12)
+    runs = {0: r.randbytes(300_000), (5 << 30) + 4096: r.randbytes(3 << 20), 150 << 30: r.randbytes(9 << 20)}
+    with (scratch / "disk").open("wb") as file:
+        for at, body in runs.items():
+            file.seek(at)
+            file.write(body)
+        file.truncate(200 << 30)
+    reached.run("put", "disk", reached.at("/disk"))
+    info = reached.json("info", str(reached.data))
+    total = sum(map(len, runs.values()))
+    assert info["logical_bytes"] == 200 << 30
+    assert total <= info["unique_bytes"] < total + 3 * 4096
+    reached.run("get", reached.at("/disk"), "back")
+    back = scratch / "back"
+    assert back.stat().st_size == 200 << 30
+    assert back.stat().st_blocks * 512 < total + (1 << 20)
+    with back.open("rb") as file:
+        for at, body in runs.items():
+            file.seek(at)
+            assert file.read(len(body)) == body
+            assert file.read(4096) == bytes(4096)
+
+
+@pytest.mark.parametrize("reached", ["through the owner"], indirect=True)
+def test_many_small_holes_and_cat(reached: Shell) -> None:
+    """Holes of all sizes around the least that is kept; what does not know holes gets zeroes."""
+    scratch = reached.graviton.scratch
+    r = random.Random(13)
+    with (scratch / "f").open("wb") as file:
+        for _ in range(60):
+            file.seek(r.choice([4096, 60 << 10, 64 << 10, 68 << 10, 1 << 20]), os.SEEK_CUR)
+            file.write(r.randbytes(r.choice([1, 4096, 100_000])))
+    reached.run("put", "f", reached.at("/f"))
+    assert reached.read("/f") == (scratch / "f").read_bytes()
+    reached.run("get", reached.at("/f"), "back")
+    assert (scratch / "back").read_bytes() == (scratch / "f").read_bytes()
+    reached.run("put", "--again", "f", reached.at("/f"))
+    assert reached.read("/f") == (scratch / "f").read_bytes()

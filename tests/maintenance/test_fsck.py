@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graviton_server.maintenance.reports import Finding
-from graviton_server.packs.format import RECORD_HEADER
+from graviton_server.packs.format import RECORD_HEADER, encode_header, new_uuid, pack_key
 from gravitonfs.core.extents import REGION, Extent
 from gravitonfs.core.ids import BlockId
 from gravitonfs.errors import Damaged
@@ -188,6 +188,22 @@ def test_object_without_a_row_is_told_and_gets_one(rig: Rig) -> None:
     assert not any(path.exists() for path in strays)
     assert rig.read_cold("file") == noise(3 * MIB, 12)
     rig.assert_sound()
+
+
+def test_a_stray_pack_without_a_block_is_no_damage(rig: Rig) -> None:
+    """Packs are begun ahead of need; one that was never used consists of its header."""
+    rig.put("file", noise(MIB, 15))
+    rig.reopen()
+    (pack,) = [path for path in rig.path.glob("packs/*/*.pack") if path.stat().st_size > 100_000]
+    uuid = new_uuid()
+    stray = rig.path / pack_key(uuid)
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(encode_header(uuid, pack.read_bytes()[32:48]))
+    assert [finding.kind for finding in rig.maintenance.check().findings] == ["unclaimed"]
+    assert rig.maintenance.check(repair=True).findings == ()
+    rig.assert_sound()
+    rig.maintenance.collect()
+    assert not stray.exists()
 
 
 def test_wrong_counts_are_told_and_counted_again(rig: Rig) -> None:

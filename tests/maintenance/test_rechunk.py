@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import resource
 
 import pytest
 
-from gravitonfs.core.extents import REGION
+from graviton_server.maintenance import recut
+from gravitonfs.core.extents import REGION, Extent
 from gravitonfs.ports.namespace import ContentKind
+from gravitonfs.ports.ops import Write
 from maintenance.rig import MIB, Rig, noise
 
 
@@ -111,6 +114,74 @@ def test_sparse_file_keeps_its_holes_and_is_not_cut_for_ever(rig: Rig) -> None:
     runs = {task.name: task.last_result for task in rig.maintenance.status()}["rechunk"]
     assert rig.maintenance.settle(60)
     assert {task.name: task.last_result for task in rig.maintenance.status()}["rechunk"] == runs
+
+
+def test_windows_change_nothing_but_the_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map too large to be looked at in one piece is cut as if it had been, holes and all."""
+    original = noise(7 * REGION // 4, 11)
+    rig.put("original", original)
+    rig.clone("original", "pieces")
+    writer = rig.volume.writer(rig.attr("pieces"))
+    content = bytearray(original)
+    places = random.Random(12)
+    spots = [places.randrange(2 * MIB, len(content) - 4096) for _ in range(1500)]
+    spots += range(REGION - 40 * 4096, REGION + 40 * 4096, 4096)  # and all around a region's border
+    for number, offset in enumerate(spots):
+        content[offset : offset + 2048] = patch = noise(2048, 1_000_000 + number)
+        writer.write(offset, patch)
+    writer.flush()
+    content += bytes(3 * MIB) + noise(MIB, 13)
+    rig.patch("pieces", len(content) - MIB, bytes(content[-MIB:]))
+    monkeypatch.setattr(recut, "WINDOW_EXTENTS", 700)
+    monkeypatch.setattr(recut, "WINDOW_REGIONS", 1)
+    assert rig.maintenance.settle(60)
+    assert rig.read_cold("pieces") == bytes(content)
+    rig.unlink("original")
+    rig.reopen()
+    rig.maintenance.collect()
+    rig.assert_sound()
+    before = rig.engine.store.counters().bytes_put
+    rig.put("whole", bytes(content[: -4 * MIB]))
+    assert rig.engine.store.counters().bytes_put - before < 2 * MIB
+    held = rig.engine.namespace_store.upkeep
+    assert list(held.deep_drafts(10)) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_more_than_a_million_extents(rig: Rig) -> None:
+    """Five regions, each with as many as the namespace takes: cut anew, and the memory stays bounded."""
+    pool = noise(MIB, 21)
+    rig.put("pool", pool)
+    attr = rig.attr("pool")
+    blocks = rig.volume.namespace.extents(attr.content, 0, 0)[0].extents
+    rig.create("pieces")
+    ino = rig.attr("pieces").ino
+    r = random.Random(22)
+    content = bytearray(5 * REGION)
+    for region in range(5):
+        run = []
+        for number in range(240_000):
+            block = r.choice(blocks)
+            at = r.randrange(0, block.length - 16)
+            offset = region * REGION + number * 16
+            content[offset : offset + 16] = pool[block.offset + at : block.offset + at + 16]
+            run.append(Extent(offset, 16, block.block, at, block.hint))
+        packs = tuple({block.hint for block in blocks})
+        rig.volume.session.submit((Write(ino, tuple(run), run[-1].end),), packs=packs)
+    rig.patch("pieces", 0, bytes(content[:16]))
+    size = rig.attr("pieces").size
+    assert extents(rig, "pieces") > 1 << 20
+    before = peak()
+    assert rig.maintenance.settle(300)
+    assert peak() - before < 400 * MIB
+    assert extents(rig, "pieces") < 200
+    assert rig.read_cold("pieces") == bytes(content[:size])
+    rig.assert_sound()
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def test_file_that_changes_meanwhile_is_left_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

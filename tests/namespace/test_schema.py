@@ -10,6 +10,7 @@ import pytest
 
 from graviton_server.namespace import schema
 from graviton_server.namespace.engine import SqliteEngine
+from graviton_server.namespace.redo import SIZE, redo_path
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
@@ -20,7 +21,8 @@ from gravitonfs.testing.namespace_suite.attributes import FULL
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
 from gravitonfs.testing.namespace_suite.history import picture
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "namespace-1.sql"
+GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("namespace-*.sql"))
+DUMPS = sorted((Path(__file__).parent.parent / "golden").glob("namespace-*.dump"))
 
 
 @pytest.fixture
@@ -82,13 +84,22 @@ class TestVersions:
         assert schema.migrate(engine, (*schema.STEPS, good)) == newest
         engine.close()
 
-    def test_the_first_schema_is_read_for_ever(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+    def test_every_schema_is_read_for_ever(self, golden: Path, tmp_path: Path) -> None:
+        """The redo log of those that have one included: the names it tells are checked, too."""
         path = tmp_path / "golden.db"
         connection = sqlite3.connect(path)
-        connection.executescript(GOLDEN.read_text(encoding="utf-8"))
+        connection.executescript(golden.read_text(encoding="utf-8"))
         connection.close()
+        names = [b"copy", b"directory", b"hard", b"link", b"pipe"]
+        redo = golden.with_suffix(".redo")
+        if redo.exists():
+            redo_path(path).write_bytes(redo.read_bytes().ljust(SIZE, b"\0"))
+            names[-1:] = [b"logged"]
         store = NamespaceStore.open(path)
         session = Session(store)
+        assert session.names() == names
+        assert store.loose.loose_bytes() == (5 if redo.exists() else 0)
         [directory, file] = session.ns.resolve([b"directory", b'file \xff%"\\\n'])
         assert (file.size, file.nlink, directory.nlink) == (10, 2, 2)
         assert session.ns.content(file.content).kind is ContentKind.SEALED
@@ -200,12 +211,14 @@ class TestDump:
             NamespaceStore.load(copy, [damage(dump)])
         assert [p.name for p in tmp_path.iterdir() if p.name.startswith("copy")] == []
 
-    def test_the_first_format_is_read_for_ever(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("golden", DUMPS, ids=lambda path: path.stem)
+    def test_every_dump_is_read_for_ever(self, golden: Path, tmp_path: Path) -> None:
         copy = tmp_path / "copy.db"
-        NamespaceStore.load(copy, [GOLDEN.with_suffix(".dump").read_bytes()])
+        NamespaceStore.load(copy, [golden.read_bytes()])
         store = NamespaceStore.open(copy)
         session = Session(store)
-        assert session.names() == [b"copy", b"directory", b"hard", b"link", b"pipe"]
+        last = b"pipe" if golden.stem == "namespace-1" else b"logged"
+        assert session.names() == [b"copy", b"directory", b"hard", b"link", last]
         assert session.problems() == []
         store.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from graviton_server.targets.directory import DirectoryTarget
 from gravitonfs.errors import GravitonError, NoSpace, Unavailable
 from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.faulty import Faults, FaultyTarget, full
@@ -228,3 +229,20 @@ def test_flipped_bits_on_the_way_in_are_never_handed_out(tmp_path: Path) -> None
     faults.flip("read_cached", bit=99)
     assert rig.store.get_cached(*wanted[0]) is None
     rig.close()
+
+
+def test_closing_does_not_touch_what_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while a sealed pack was closed left its last sector's padding behind the trailer."""
+    target = DirectoryTarget.make(tmp_path, bytes(16))
+    file = target.create("packs/00/one.pack")
+    file.append([os.urandom(5000)])
+    file.sync()
+
+    def written(*_: object) -> int:
+        raise AssertionError("the file is changed")
+
+    monkeypatch.setattr("os.pwrite", written)
+    monkeypatch.setattr("os.ftruncate", written)
+    file.close()
+    assert (tmp_path / "packs" / "00" / "one.pack").stat().st_size == 5000
+    target.close()

@@ -308,3 +308,10 @@ def test_what_was_done_is_counted(volume: Volume) -> None:
         assert 0 < counters["GET"].slowest <= counters["GET"].seconds
         assert counters["PUT"].requests == 0
         client.close()
+        client = Client(server.address)
+        client("PUT", "/counted", b"x")
+        client("GET", "/counted")
+        assert server.transfers() == {"uploads": 1, "downloads": 1}
+        assert server.errors() == {}
+        assert sum(server.latencies()["GET"]) == 4
+        client.close()

@@ -98,6 +98,18 @@ class WebDavServer:
         """By method."""
         return self._gateway.counters()
 
+    def latencies(self) -> dict[str, list[int]]:
+        """By method, see ``Gateway``."""
+        return self._gateway.latencies()
+
+    def errors(self) -> dict[str, int]:
+        """By kind, see ``Gateway``."""
+        return self._gateway.errors()
+
+    def transfers(self) -> dict[str, int]:
+        """See ``Gateway``."""
+        return self._gateway.transfers()
+
     @property
     def busy(self) -> int:
         """Requests that have begun and are not answered yet."""

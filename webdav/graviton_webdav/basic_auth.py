@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import logging
+import os
 import secrets
 import threading
 import time
@@ -20,7 +21,7 @@ from gravitonfs.errors import GravitonError, Invalid
 log = logging.getLogger("graviton.webdav")
 
 REMEMBERED = 60.0
-"""Seconds for which a password that was verified is not verified again."""
+"""Seconds since its last use for which a password that was verified is not verified again."""
 _REMEMBERED_MAX = 1024
 _PARALLEL_CHECKS = 2
 _HEADER_MAX = 4096
@@ -46,7 +47,7 @@ class UsersGuard:
         self._checks = threading.BoundedSemaphore(_PARALLEL_CHECKS)
         self._key = secrets.token_bytes(32)
         self._decoy = decoy_hash()
-        self._verified: dict[bytes, float] = {}
+        self._verified: dict[bytes, tuple[str, float]] = {}
         self._stamp = self._stat()
         self._users = read_users(users_file)
         if not self._users:
@@ -56,33 +57,37 @@ class UsersGuard:
         value = request.headers.get(b"Authorization")
         if value is None:
             raise self._refusal("authentication is required")
-        user, password = _credentials(value) or ("", "")
-        if not user or not self._verify(user, password):
-            raise self._refusal("the user or the password is wrong")
+        if len(value) > _HEADER_MAX:
+            raise self._refusal("the credentials are too long")
+        users = self._current()
+        token = hashlib.blake2b(value, key=self._key, digest_size=32).digest()
+        now = time.monotonic()
+        known = self._verified.get(token)
+        if known is not None and known[1] > now:
+            user = known[0]
+        else:
+            user, password = _credentials(value) or ("", "")
+            if not user or not self._verify(users, user, password):
+                raise self._refusal("the user or the password is wrong")
+        self._remember(users, token, user, now + REMEMBERED)
         return user
 
     def _refusal(self, message: str) -> Refused:
         return Refused(401, message, headers=[("WWW-Authenticate", self._challenge)])
 
-    def _verify(self, user: str, password: str) -> bool:
-        users = self._current()
-        token = hashlib.blake2b(
-            len(user).to_bytes(4, "little") + f"{user}{password}".encode(), key=self._key, digest_size=32
-        ).digest()
-        now = time.monotonic()
-        if self._verified.get(token, 0.0) > now:
-            return True
+    def _verify(self, users: dict[str, str], user: str, password: str) -> bool:
         with self._checks:
             stored = users.get(user)
             good = verify_password(self._decoy if stored is None else stored, password)
-        if not good or stored is None:
-            return False
+        return good and stored is not None
+
+    def _remember(self, users: dict[str, str], token: bytes, user: str, until: float) -> None:
+        """A keyed hash of the header; nothing where the users have changed meanwhile."""
         with self._lock:
             if users is self._users:
-                if len(self._verified) >= _REMEMBERED_MAX:
+                if len(self._verified) >= _REMEMBERED_MAX and token not in self._verified:
                     self._verified.clear()
-                self._verified[token] = now + REMEMBERED
-        return True
+                self._verified[token] = user, until
 
     def _current(self) -> dict[str, str]:
         """The users, read again when the file has changed; what was verified is then forgotten."""
@@ -102,7 +107,7 @@ class UsersGuard:
 
     def _stat(self) -> _Stamp | None:
         try:
-            found = self._path.stat()
+            found = os.stat(self._path)
         except OSError:
             return None
         return _Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
@@ -110,7 +115,7 @@ class UsersGuard:
 
 def _credentials(value: bytes) -> tuple[str, str] | None:
     scheme, _, encoded = value.partition(b" ")
-    if scheme.lower() != b"basic" or len(encoded) > _HEADER_MAX:
+    if scheme.lower() != b"basic":
         return None
     try:
         decoded = base64.b64decode(encoded.strip(), validate=True)

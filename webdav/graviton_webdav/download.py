@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from typing_extensions import Buffer
 
@@ -69,7 +69,7 @@ class Download:
         if stop - start <= SMALL:
             response.body = bytes(reader.read(start, stop - start))
         else:
-            response.stream = iter(reader.stream(start, stop))
+            response.stream = reader.runs(start, stop)
         return response
 
 
@@ -105,11 +105,11 @@ def _multipart(
     end = f"\r\n--{boundary}--\r\n".encode()
     length = sum(map(len, heads)) + sum(stop - start for start, stop in ranges) + len(end)
 
-    def parts() -> Iterator[Buffer]:
+    def parts() -> Iterator[Sequence[Buffer]]:
         for head, (start, stop) in zip(heads, ranges, strict=True):
-            yield head
-            yield from reader.stream(start, stop)
-        yield end
+            yield (head,)
+            yield from reader.runs(start, stop)
+        yield (end,)
 
     told = [item for item in headers if item[0] != "Content-Type"]
     told.append(("Content-Type", f"multipart/byteranges; boundary={boundary}"))

@@ -25,7 +25,7 @@ from graviton_webdav.resources import Resources, is_collection
 from graviton_webdav.tree_methods import TreeMethods
 from graviton_webdav.upload import Owner, Upload
 from gravitonfs.content.volume import Volume
-from gravitonfs.errors import GravitonError
+from gravitonfs.errors import GravitonError, Kind
 
 log = logging.getLogger("graviton.webdav")
 
@@ -76,20 +76,44 @@ class Gateway:
         self._allowed = ", ".join(m for m in self._methods if not (self._read_only and m in _WRITING))
         self._lock = threading.Lock()
         self._counters = dict.fromkeys((*self._methods, _OTHER), Counters())
+        self._buckets = {method: [0] * 64 for method in self._counters}
+        self._errors: dict[str, int] = {}
+        self._done = {"PUT": 0, "GET": 0}
         self.busy = 0
 
     def counters(self) -> dict[str, Counters]:
         """By method."""
         return dict(self._counters)
 
+    def latencies(self) -> dict[str, list[int]]:
+        """By method: how many requests took under 2 to the power of the index nanoseconds, and not under
+        half of that."""
+        with self._lock:
+            return {method: list(buckets) for method, buckets in self._buckets.items()}
+
+    def errors(self) -> dict[str, int]:
+        """Requests that failed by no fault of the client's, by kind."""
+        with self._lock:
+            return dict(self._errors)
+
+    def transfers(self) -> dict[str, int]:
+        """Files that were stored, and handed out."""
+        return {"uploads": self._done["PUT"], "downloads": self._done["GET"]}
+
     def __call__(self, http: DavHTTPRequest, body: Body) -> Response:
         """The answer to one request; every error becomes one."""
         started = time.perf_counter()
         with self._lock:
             self.busy += 1
-        status = 500
+        status, kind = 500, Kind.INTERNAL.value
         try:
-            response = self._answered(http, body)
+            try:
+                response = self._answered(http, body)
+            except GravitonError as error:
+                kind = error.kind.value
+                if error.http_status >= 500:
+                    log.error("%s %s: %s", http.method.decode("latin-1"), http.uri.decode("latin-1"), error)
+                response = refused_response(refusal_of(error))
             status = response.status
             return response
         finally:
@@ -99,6 +123,11 @@ class Gateway:
                 method = http.method.decode("ascii", "replace")
                 method = method if method in self._methods else _OTHER
                 self._counters[method] = self._counters[method].and_one(spent, failed=status >= 500)
+                self._buckets[method][int(spent * 1e9).bit_length()] += 1
+                if status >= 500:
+                    self._errors[kind] = self._errors.get(kind, 0) + 1
+                elif status < 300 and method in self._done:
+                    self._done[method] += 1
 
     def _answered(self, http: DavHTTPRequest, body: Body) -> Response:
         try:
@@ -107,10 +136,6 @@ class Gateway:
             if refused.close:
                 http.close_connection = True
             return refused_response(refused)
-        except GravitonError as error:
-            if error.http_status >= 500:
-                log.error("%s %s: %s", http.method.decode("latin-1"), http.uri.decode("latin-1"), error)
-            return refused_response(refusal_of(error))
 
     def _answer(self, http: DavHTTPRequest, body: Body) -> Response:
         name = http.method.decode("latin-1")

@@ -11,7 +11,8 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from cheroot.server import HTTPConnection, HTTPRequest, HTTPServer
@@ -21,7 +22,7 @@ from graviton_webdav.bodies import Body, body_of
 from graviton_webdav.dates import http_date
 from graviton_webdav.faults import REASONS, Refused, refusal_of
 from graviton_webdav.messages import Response, refused_response
-from graviton_webdav.streams import streams
+from graviton_webdav.streams import send_all, streams
 from gravitonfs.errors import GravitonError
 
 log = logging.getLogger("graviton.webdav")
@@ -29,8 +30,6 @@ log = logging.getLogger("graviton.webdav")
 _LINGER_MS = 20
 """How long a worker waits for a connection's next request before the selector gets it."""
 _DRAIN = 8 << 20
-_JOIN = 64 << 10
-"""A first piece up to this size goes out in one call with the head."""
 _READ = 64 << 10
 # The target as a path, or as a whole URL, which servers have to take too (RFC 9112, 3.2.2).
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (?:https?://[!-.0-~]+)?(/[!-\"$-~\x80-\xff]*) HTTP/1\.([01])\r\n")
@@ -101,13 +100,13 @@ class DavHTTPRequest(HTTPRequest):
 
     def _send(self, response: Response) -> None:
         stream, length = response.stream, response.length
-        first: Buffer = response.body
+        first: Sequence[Buffer] = (response.body,)
         bodyless = self.method == b"HEAD" or response.status in (204, 304)
         if stream is None:
             length = len(response.body) if length is None else length
         elif not bodyless:
             try:
-                first = next(stream, b"")
+                first = next(stream, ())
             except GravitonError as error:
                 log.error("%s: %s", self.uri.decode("latin-1"), error)
                 self._send(refused_response(refusal_of(error)))
@@ -122,12 +121,14 @@ class DavHTTPRequest(HTTPRequest):
         if bodyless:
             self.conn.socket.sendall(head)
             return
-        self._first(head, first, chunked)
+        self._pieces(first, chunked, head)
+        del first  # what long streams give is free again only when nobody has it
         if stream is None:
             return
         try:
-            for piece in stream:
-                self._piece(piece, chunked)
+            for pieces in stream:
+                self._pieces(pieces, chunked)
+                del pieces
         except GravitonError as error:
             # The head is out: an answer that ends early on a closed connection is all that can be told.
             log.error("%s: %s", self.uri.decode("latin-1"), error)
@@ -152,43 +153,23 @@ class DavHTTPRequest(HTTPRequest):
         lines.append(f"Date: {http_date(time.time_ns())}\r\n\r\n")
         return "\r\n".join(lines).encode("latin-1", "replace")
 
-    def _first(self, head: bytes, piece: Buffer, chunked: bool) -> None:
-        """The head together with the first bytes: one segment, and one system call where that is cheap."""
-        size = memoryview(piece).nbytes
+    def _pieces(self, pieces: Sequence[Buffer], chunked: bool, head: bytes = b"") -> None:
+        """Together, the first ones with the head, as one chunk."""
+        size = sum([memoryview(piece).nbytes for piece in pieces])
+        buffers: Sequence[Buffer] = (head, *pieces)
         if chunked and size:
-            head += b"%x\r\n" % size
-        tail = b"\r\n" if chunked and size else b""
-        if size <= _JOIN:
-            self.conn.socket.sendall(b"".join((head, piece, tail)))
-            return
-        if self.server.ssl_adapter is None:
-            sent = self.conn.socket.send(head, socket.MSG_MORE)
-            head = head[sent:]
-        self.conn.socket.sendall(head)
-        self.conn.socket.sendall(piece)
-        if tail:
-            self.conn.socket.sendall(tail)
-
-    def _piece(self, piece: Buffer, chunked: bool) -> None:
-        sock = self.conn.socket
-        size = memoryview(piece).nbytes
-        if not chunked:
-            sock.sendall(piece)
-        elif size:
-            sock.sendall(b"".join((b"%x\r\n" % size, piece, b"\r\n")))
+            buffers = (head + b"%x\r\n" % size, *pieces, b"\r\n")
+        send_all(self.conn.socket, buffers, plain=self.server.ssl_adapter is None)
 
 
-def _measured(stream: Iterator[Buffer], first: Buffer) -> tuple[Iterator[Buffer] | None, Buffer, int | None]:
-    """A stream that ends with its first piece needs no chunks: (rest, first piece, length if known)."""
+def _measured(
+    stream: Iterator[Sequence[Buffer]], first: Sequence[Buffer]
+) -> tuple[Iterator[Sequence[Buffer]] | None, Sequence[Buffer], int | None]:
+    """A stream that ends with its first pieces needs no chunks: (rest, first pieces, length if known)."""
     second = next(stream, None)
     if second is None:
-        return None, first, memoryview(first).nbytes
-
-    def rest() -> Iterator[Buffer]:
-        yield second
-        yield from stream
-
-    return rest(), first, None
+        return None, first, sum([memoryview(piece).nbytes for piece in first])
+    return chain((second,), stream), first, None
 
 
 class DavHTTPConnection(HTTPConnection):
@@ -199,6 +180,8 @@ class DavHTTPConnection(HTTPConnection):
 
     def __init__(self, server: HTTPServer, sock: socket.socket, makefile: object = None) -> None:
         super().__init__(server, sock, streams)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def communicate(self) -> bool:
         while super().communicate():  # type: ignore[no-untyped-call]
@@ -213,9 +196,7 @@ class DavHTTPConnection(HTTPConnection):
             return True
         if not self.server.ready or self.server.requests.qsize:
             return False
-        poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
-        return bool(poll.poll(_LINGER_MS))
+        return bool(self._poll.poll(_LINGER_MS))
 
     def _linger(self) -> None:
         """Closing with unread bytes resets the connection, and the client would lose the answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from graviton_webdav.messages import Response
@@ -30,7 +30,7 @@ def listing(resources: Resources, path: Path, attr: Attr) -> Response:
     return Response(200, list(_HEADERS), stream=_pages(resources, path, attr))
 
 
-def _pages(resources: Resources, path: Path, attr: Attr) -> Iterator[bytes]:
+def _pages(resources: Resources, path: Path, attr: Attr) -> Iterator[Sequence[bytes]]:
     title = escape("/" + "/".join(display(name) for name in path))
     up = f'<tr><td colspan=3><a href="{escape(href(path[:-1], collection=True))}">..</a>' if path else ""
     waiting = (
@@ -47,12 +47,12 @@ def _pages(resources: Resources, path: Path, attr: Attr) -> Iterator[bytes]:
                 target = resources.behind_link(path, entry.attr)
             if target is not None and is_shown(target):
                 rows.append(_row(path, entry.name, target))
-        yield (waiting + "".join(rows)).encode("utf-8", "replace")
+        yield ((waiting + "".join(rows)).encode("utf-8", "replace"),)
         waiting = ""
         if len(page) < _PAGE:
             break
         after = page[-1].name
-    yield b"</table></body></html>\n"
+    yield (b"</table></body></html>\n",)
 
 
 def _row(directory: Path, name: bytes, attr: Attr) -> str:

@@ -59,11 +59,15 @@ def _new_token() -> str:
     return f"graviton:{secrets.token_urlsafe(16)}"
 
 
-class _Table(NamedTuple):
-    """All locks as they were at an epoch, by path."""
+Table = dict[Path, list[Lock]]
+"""All locks by path."""
+
+
+class _Known(NamedTuple):
+    """All locks as they were at an epoch."""
 
     epoch: bytes
-    by_path: dict[Path, list[Lock]]
+    by_path: Table
 
 
 class Locks:
@@ -79,7 +83,7 @@ class Locks:
         self._gate = threading.Condition()
         self._changes = 0
         self._locking = False
-        self._table = _Table(b"", {})
+        self._table = _Known(b"", {})
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -115,12 +119,12 @@ class Locks:
         found = self._names.records(_EPOCH_SPACE)
         return found[0][1] if found else b""
 
-    def _current(self) -> dict[Path, list[Lock]]:
+    def _current(self) -> Table:
         """The locks as they are now. The epoch is read first, so an older table is never kept too long."""
         epoch = self._epoch()
         table = self._table
         if table.epoch != epoch:
-            table = _Table(epoch, {})
+            table = _Known(epoch, {})
             for _, value in self._names.records(SPACE):
                 lock = _decode(value)
                 table.by_path.setdefault(lock.path, []).append(lock)
@@ -129,27 +133,11 @@ class Locks:
 
     def at(self, path: Path) -> list[Lock]:
         """The locks that protect ``path``: its own, and infinite ones further up."""
-        locks = self._current()
-        if not locks:
-            return []
-        found = _alive(locks.get(path, ()))
-        for depth in range(len(path)):
-            found += [lock for lock in _alive(locks.get(path[:depth], ())) if lock.infinite]
-        return found
+        return _protecting(self._current(), path)
 
     def below(self, path: Path) -> list[Lock]:
         """The locks of everything under ``path``, without its own."""
-        locks = self._current()
-        depth = len(path)
-        return [
-            lock
-            for where, held in locks.items()
-            if len(where) > depth and where[:depth] == path
-            for lock in _alive(held)
-        ]
-
-    def _own(self, path: Path) -> list[Lock]:
-        return _alive(self._current().get(path, ()))
+        return _inside(self._current(), path)
 
     def check(
         self,
@@ -165,11 +153,14 @@ class Locks:
         ``deep``: all below it is changed as well; ``member``: the change adds or removes the name, so
         a lock on the collection that holds it counts too.
         """
-        found = self.at(path)
+        locks = self._current()
+        if not locks:
+            return
+        found = _protecting(locks, path)
         if deep:
-            found += self.below(path)
+            found += _inside(locks, path)
         if member and path:
-            found += self._own(path[:-1])
+            found += _alive(locks.get(path[:-1], ()))
         against = [lock for lock in found if not _opens(lock, tokens, principal)]
         # A shared lock is respected by having one's own among those of that resource.
         held = {lock.path for lock in found if _opens(lock, tokens, principal) and not lock.exclusive}
@@ -253,7 +244,8 @@ class Locks:
 
     def removal(self, path: Path) -> list[Op]:
         """What removes the locks of a tree that goes away."""
-        gone = [lock for held in (self._own(path), self.below(path)) for lock in held]
+        locks = self._current()
+        gone = [*_alive(locks.get(path, ())), *_inside(locks, path)]
         ops: list[Op] = [SetRecord(SPACE, lock.key, None) for lock in gone]
         return [*ops, _new_epoch()] if ops else []
 
@@ -269,6 +261,25 @@ class Locks:
 
 def _new_epoch(expect: bytes | None = None) -> SetRecord:
     return SetRecord(_EPOCH_SPACE, _EPOCH, secrets.token_bytes(8), expect)
+
+
+def _protecting(locks: Table, path: Path) -> list[Lock]:
+    if not locks:
+        return []
+    found = _alive(locks.get(path, ()))
+    for depth in range(len(path)):
+        found += [lock for lock in _alive(locks.get(path[:depth], ())) if lock.infinite]
+    return found
+
+
+def _inside(locks: Table, path: Path) -> list[Lock]:
+    depth = len(path)
+    return [
+        lock
+        for where, held in locks.items()
+        if len(where) > depth and where[:depth] == path
+        for lock in _alive(held)
+    ]
 
 
 def _alive(locks: Sequence[Lock]) -> list[Lock]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
@@ -65,12 +65,15 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """``body`` is sent with a Content-Length; ``stream`` too when ``length`` is known, else chunked."""
+    """``body`` is sent with a Content-Length; ``stream`` too when ``length`` is known, else chunked.
+
+    What ``stream`` gives at a time goes out together.
+    """
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
-    stream: Iterator[Buffer] | None = None
+    stream: Iterator[Sequence[Buffer]] | None = None
     length: int | None = None
 
 

@@ -150,7 +150,7 @@ class Propfind:
         wanted: Wanted,
         depth: str,
         tree: list[tuple[Path, list[Entry]]] | None,
-    ) -> Iterator[bytes]:
+    ) -> Iterator[Sequence[bytes]]:
         above = self._locks.at(path) if wanted.locks else []
         collection = is_collection(attr)
         shown = Shown(
@@ -169,9 +169,9 @@ class Propfind:
         else:
             tree_pages = iter(tree or ())
         for where, page in tree_pages:
-            yield (waiting + "".join(self._page(where, page, wanted, above))).encode("utf-8", "replace")
+            yield ((waiting + "".join(self._page(where, page, wanted, above))).encode("utf-8", "replace"),)
             waiting = ""
-        yield (waiting + _TAIL).encode("utf-8", "replace")
+        yield ((waiting + _TAIL).encode("utf-8", "replace"),)
 
     def _page(
         self, directory: Path, page: Sequence[Entry], wanted: Wanted, above: Sequence[Lock]

@@ -6,12 +6,15 @@ cheroot's own are pure Python and copy every byte several times.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 from typing_extensions import Buffer
 
 HEAD_LIMIT = 64 << 10
 """Bytes of a request line with its headers."""
 _READ = 64 << 10
+_JOIN = 64 << 10
+"""Buffers up to this size together are copied for one plain call."""
 
 
 class SocketReader:
@@ -77,3 +80,23 @@ class SocketWriter:
 
 def streams(sock: socket.socket, mode: str = "r", bufsize: int = -1) -> SocketReader | SocketWriter:
     return SocketReader(sock) if "r" in mode else SocketWriter(sock)
+
+
+def send_all(sock: socket.socket, buffers: Sequence[Buffer], *, plain: bool) -> None:
+    """All of the bytes, in as few system calls as the socket takes; with TLS (not ``plain``) one a buffer."""
+    left = [memoryview(buffer) for buffer in buffers if memoryview(buffer).nbytes]
+    if sum([view.nbytes for view in left]) <= _JOIN:
+        sock.sendall(b"".join(left))
+    elif not plain:
+        for view in left:
+            sock.sendall(view)
+    else:
+        while left:
+            sent = sock.sendmsg(left)
+            done = 0
+            while done < len(left) and sent >= left[done].nbytes:
+                sent -= left[done].nbytes
+                done += 1
+            left = left[done:]
+            if sent:
+                left[0] = left[0][sent:]

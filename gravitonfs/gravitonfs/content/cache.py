@@ -42,11 +42,15 @@ class BlockCache:
         return block in self._blocks
 
     def put(self, block: BlockId, data: Buffer) -> None:
+        """Keep a block; a copy of it where ``data`` may be part of something larger."""
         size = memoryview(data).nbytes
+        if block in self._blocks or size > self.limit:
+            return
+        kept = data if isinstance(data, bytes) else bytes(data)
         with self._lock:
-            if block in self._blocks or size > self.limit:
+            if block in self._blocks:
                 return
-            self._blocks[block] = data
+            self._blocks[block] = kept
             self._bytes += size
             while self._bytes > self.limit:
                 _, old = self._blocks.popitem(last=False)

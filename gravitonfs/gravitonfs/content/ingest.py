@@ -47,6 +47,12 @@ class LooseRoom(Protocol):
     def loose_bytes(self) -> int: ...
 
 
+class Pacer(Protocol):
+    """A rate limit. ``spend`` waits until there is room for so many bytes."""
+
+    def spend(self, count: int, /) -> None: ...
+
+
 class Ingest:
     """The write pipeline of one volume, shared by all of its writers. Thread-safe."""
 
@@ -60,7 +66,9 @@ class Ingest:
         workers: ThreadPoolExecutor,
         loose: LooseRoom | None = None,
         loose_budget: int = 64 << 20,
+        pace: Pacer | None = None,
     ) -> None:
+        """``pace`` holds back loose blocks; a limited store holds back the others by itself."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -69,6 +77,12 @@ class Ingest:
         self._inline = session.namespace.inline
         self._loose = loose
         self._loose_budget = loose_budget
+        self._pace = pace
+
+    @property
+    def paced(self) -> bool:
+        """Storing even little may wait: not for an event loop."""
+        return self._pace is not None
 
     def chunker(self) -> Chunker:
         return Chunker(self.format)
@@ -98,6 +112,8 @@ class Ingest:
         if fresh:
             blocks = list(fresh.values())
             if (durable or not self._inline) and self._fits_loose(blocks):
+                if self._pace is not None:
+                    self._pace.spend(_payload(blocks))
                 loose = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
             else:
                 placed = dict(zip(fresh, self.store.put(blocks), strict=True))
@@ -133,12 +149,16 @@ class Ingest:
     def _fits_loose(self, blocks: Sequence[Block]) -> bool:
         if self._loose is None:
             return False
-        size = sum(memoryview(block.payload).nbytes for block in blocks)
+        size = _payload(blocks)
         return size < LOOSE_LIMIT and self._loose.loose_bytes() + size <= self._loose_budget
 
 
 class OpsOfExtents(Protocol):
     def __call__(self, extents: tuple[Extent, ...], /) -> tuple[Op, ...]: ...
+
+
+def _payload(blocks: Sequence[Block]) -> int:
+    return sum(memoryview(block.payload).nbytes for block in blocks)
 
 
 def _encoded(data: memoryview, level: int) -> tuple[int, int, memoryview]:

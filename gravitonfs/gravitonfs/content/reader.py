@@ -9,8 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from typing_extensions import Buffer
 
+from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.core.extents import REGION, Extent, covering
+from gravitonfs.content.runs import RUN, plan, read_runs
+from gravitonfs.core.extents import REGION, Extent, covering, laid_out
 from gravitonfs.core.ids import NO_CONTENT, BlockId, PackNumber
 from gravitonfs.errors import Damaged, GravitonError
 from gravitonfs.ports.blocks import BlockStore
@@ -21,19 +23,33 @@ SMALL = 64 << 10
 """A file up to this size is read together with its neighbours in the pack."""
 NEAR_SPAN = 1 << 20
 _MAPS_MAX = 64
-_GROUP = 4 << 20
-"""Plain bytes fetched by one worker at a time while reading ahead."""
+_HOLE_MIN = 64 << 10
+_REGIONS_AT_ONCE = 64
+_WINDOW = 16 << 20
+_STEP = 1 << 20
+_LONG_SHARE = 4
+"""A stream of more than this part of the cache does not go through it."""
 
 
 class Fetcher:
     """Gets blocks into the cache, each only once at a time. Shared by all readers. Thread-safe.
 
-    ``_lock`` guards ``_flying``: which blocks a worker is fetching.
+    ``held`` counts what long streams hold outside the cache. ``_lock`` guards ``_flying``: which blocks
+    a worker is fetching.
     """
 
-    def __init__(self, store: BlockStore, cache: BlockCache, workers: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        store: BlockStore,
+        cache: BlockCache,
+        workers: ThreadPoolExecutor,
+        run_workers: ThreadPoolExecutor,
+        held: Budget,
+    ) -> None:
         self.store = store
         self.cache = cache
+        self.run_workers = run_workers
+        self.held = held
         self._workers = workers
         self._lock = threading.Lock()
         self._flying: dict[BlockId, Future[None]] = {}
@@ -78,12 +94,12 @@ class Fetcher:
         for block, hint, length in wanted:
             if block in seen or block in self.cache or block in self._flying:
                 continue
+            if size + length > RUN and group:
+                self._start(group)
+                group, size = [], 0
             seen.add(block)
             group.append((block, hint))
             size += length
-            if size >= _GROUP:
-                self._start(group)
-                group, size = [], 0
         if group:
             self._start(group)
 
@@ -145,7 +161,7 @@ class ContentReader:
         end = min(offset + length, self.size)
         if end <= offset:
             return b""
-        parts = self._extents(offset, end)
+        parts = self.extents(offset, end)
         found: list[tuple[Extent, Buffer]] = []
         for extent in parts:
             data = self._fetcher.quick(extent.block, extent.hint)
@@ -154,35 +170,76 @@ class ContentReader:
             found.append((extent, data))
         return _lay_out(found, offset, end)
 
-    def stream(self, start: int, stop: int, window: int = 16 << 20) -> Iterator[Buffer]:
-        """[start, stop) in pieces of about a block, with reading ahead."""
-        ahead = start
-        offset = start
+    def runs(self, start: int, stop: int) -> Iterator[Sequence[Buffer]]:
+        """As ``stream``, but pieces that came together are given together, and what is long goes past
+        the cache. Who keeps a piece for long copies it."""
         stop = min(stop, self.size)
-        while offset < stop:
-            if offset + window // 2 >= ahead:
-                target = min(stop, offset + window)
-                self.ahead(max(ahead, offset), target)
-                ahead = target
-            extents = self._extents(offset, min(offset + (1 << 20), stop))
-            end = min(extents[0].end if extents and extents[0].offset <= offset else offset + (1 << 20), stop)
-            if extents and extents[0].offset > offset:
-                end = min(extents[0].offset, end)
-            piece = self.read(offset, end - offset)
+        if (stop - start) * _LONG_SHARE > self._fetcher.cache.limit:
+            return read_runs(self._fetcher, plan(self.extents, start, stop), self._pieces)
+        return ((piece,) for piece in self.stream(start, stop))
+
+    def stream(self, start: int, stop: int) -> Iterator[Buffer]:
+        """[start, stop) in pieces of about a block, through the cache, with reading ahead."""
+        stop = min(stop, self.size)
+        offset = start
+        ahead = min(stop, start + _WINDOW)
+        self.ahead(start, ahead)
+        for piece in self._pieces(start, stop):
             yield piece
-            offset = end
+            offset += memoryview(piece).nbytes
+            if ahead < stop and offset + _WINDOW // 2 >= ahead:
+                target = min(stop, offset + _WINDOW)
+                self.ahead(ahead, target)
+                ahead = target
+
+    def _pieces(self, start: int, stop: int) -> Iterator[Buffer]:
+        """Through the cache, each extent or hole a piece of its own."""
+        while start < stop:
+            extents = self.extents(start, min(start + _STEP, stop))
+            end = min(start + _STEP, stop)
+            if extents and extents[0].offset > start:
+                end = min(extents[0].offset, end)
+            elif extents:
+                end = min(extents[0].end, stop)
+            yield self.read(start, end - start)
+            start = end
+
+    def data_runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Where [start, stop) has bytes, front to back; holes under 64 KiB belong to the run around them."""
+        stop = min(stop, self.size)
+        run: tuple[int, int] | None = None
+        for extent in self._all_extents(start, stop):
+            low, high = max(extent.offset, start), min(extent.end, stop)
+            if run is not None and low - run[1] < _HOLE_MIN:
+                run = (run[0], high)
+                continue
+            if run is not None:
+                yield run
+            run = (low, high)
+        if run is not None:
+            yield run
+
+    def _all_extents(self, start: int, stop: int) -> Iterator[Extent]:
+        """Many regions a question: most of a large sparse file's have nothing."""
+        if start >= stop or self.key[0] == NO_CONTENT:
+            return
+        last = (stop - 1) // REGION
+        for first in range(start // REGION, last + 1, _REGIONS_AT_ONCE):
+            until = min(first + _REGIONS_AT_ONCE - 1, last)
+            for part in self._namespace.extents(self.key[0], first, until):
+                yield from covering(part.extents, start, stop)
 
     def ahead(self, start: int, end: int) -> None:
         """Start fetching what [start, end) needs; returns at once."""
         end = min(end, self.size)
         if end > start:
-            self._fetcher.ahead([(e.block, e.hint, e.length) for e in self._extents(start, end)])
+            self._fetcher.ahead([(e.block, e.hint, e.length) for e in self.extents(start, end)])
 
     def tail(self, maximum: int) -> bytes:
         """The last block's bytes if the file ends in a block of its own under ``maximum`` bytes."""
         if not self.size:
             return b""
-        last = self._extents(self.size - 1, self.size)
+        last = self.extents(self.size - 1, self.size)
         if not last or last[0].length >= maximum or last[0].end != self.size or last[0].block_offset:
             return b""
         return bytes(self.read(last[0].offset, last[0].length))
@@ -190,10 +247,11 @@ class ContentReader:
     def _assemble(self, offset: int, end: int) -> Buffer:
         small = self.size <= SMALL
         block = self._fetcher.block
-        parts = [(e, block(e.block, e.hint, small=small)) for e in self._extents(offset, end)]
+        parts = [(e, block(e.block, e.hint, small=small)) for e in self.extents(offset, end)]
         return _lay_out(parts, offset, end)
 
-    def _extents(self, start: int, end: int) -> list[Extent]:
+    def extents(self, start: int, end: int) -> list[Extent]:
+        """Those that touch [start, end), which must not be empty."""
         first, last = start // REGION, (end - 1) // REGION
         if first == last:
             return covering(self._map(first), start, end)
@@ -221,15 +279,4 @@ def _lay_out(parts: list[tuple[Extent, Buffer]], start: int, end: int) -> Buffer
         if extent.offset <= start and extent.end >= end:
             at = start - extent.offset + extent.block_offset
             return memoryview(data)[at : at + end - start]
-    pieces: list[Buffer] = []
-    done = start
-    for extent, data in parts:
-        low, high = max(start, extent.offset), min(end, extent.end)
-        if low > done:
-            pieces.append(bytes(low - done))
-        at = low - extent.offset + extent.block_offset
-        pieces.append(memoryview(data)[at : at + high - low])
-        done = high
-    if done < end:
-        pieces.append(bytes(end - done))
-    return b"".join(pieces)
+    return b"".join(laid_out(parts, start, end))

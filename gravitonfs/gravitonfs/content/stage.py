@@ -13,7 +13,7 @@ from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import content_hasher
 from gravitonfs.core.ids import NO_INO, NO_PACK, Ino
 from gravitonfs.errors import Exists, FileTooLarge, GravitonError, Internal, NoSpace, Unavailable
-from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Write
+from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Truncate, Write
 
 _WAIT = 60.0
 S_IFREG = 0o100000
@@ -36,6 +36,7 @@ class StagedFile:
         self._open = True
         self.new_bytes = 0
         """Plain bytes of blocks that the store did not have, once ``keep`` has returned."""
+        self._ends_in_hole = False
         self.digest: bytes | None = None
         """Of all bytes, once published; None where that was left to the namespace to tell."""
 
@@ -49,9 +50,7 @@ class StagedFile:
         if stream is not None and stream.error is not None:
             stream.flush()
         copy = data if isinstance(data, bytes) else bytes(data)
-        size = self._size + len(copy)
-        if size > self._ingest.format.max_file_size:
-            raise FileTooLarge(f"files of this volume have at most {self._ingest.format.max_file_size} bytes")
+        size = self._grown(len(copy))
         if not copy:
             return
         self._size = size
@@ -61,10 +60,28 @@ class StagedFile:
         if stream is None:
             stream = self._begin()
         stream.append(copy, 0)
+        self._ends_in_hole = False
         if self._ingest.budget.exceeded():
             stream.push()
             if not self._ingest.budget.wait(_WAIT):
                 stream.flush()
+
+    def skip(self, length: int) -> None:
+        """A hole: zeroes that take no room. The digest of such a file is left to the background."""
+        size = self._grown(length)
+        if not length:
+            return
+        stream = self._stream or self._begin()
+        stream.flush()
+        self._size = size
+        self._stream = Stream(self._ingest, self.ino, size, stream.version, whole=False)
+        self._ends_in_hole = True
+
+    def _grown(self, count: int) -> int:
+        size = self._size + count
+        if size > self._ingest.format.max_file_size:
+            raise FileTooLarge(f"files of this volume have at most {self._ingest.format.max_file_size} bytes")
+        return size
 
     def _begin(self) -> Stream:
         """More than one block: the bytes flow into the store from now on."""
@@ -95,7 +112,8 @@ class StagedFile:
         publish = Publish(self.ino, parent, name, expect, absent)
         if self._stream is not None:
             self._stream.flush(seal=True)
-            attr = self._ingest.session.submit((*dated, publish), durable=durable)[-1]
+            sized = (Truncate(self.ino, self._size),) if self._ends_in_hole else ()
+            attr = self._ingest.session.submit((*sized, *dated, publish), durable=durable)[-1]
         else:
             attr = self._publish_small(publish, dated, durable=durable, new=new and expect is None)
         self._open = False

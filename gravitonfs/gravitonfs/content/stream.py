@@ -97,8 +97,10 @@ class Stream:
         with self._state:
             return self._segments[0].error if self._segments else None
 
-    def preload(self, tail: bytes) -> None:
+    def preload(self, tail: bytes, *, digested: bool = True) -> None:
         """Stored bytes right before the run, to be cut again with what follows."""
+        if not digested and self._hasher is not None:
+            self._hasher.update(tail)
         self._carry = tail
         self._cut_to -= len(tail)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.ingest import Ingest, LooseRoom
+from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer
 from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
@@ -26,22 +26,32 @@ class Content:
         store: BlockStore,
         *,
         loose: LooseRoom | None = None,
+        pace: Pacer | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
+        near: bool = False,
+        stream_limit: int = 32 << 20,
+        processors: int | None = None,
     ) -> None:
+        """``near``: the store is on a local disk, where one block takes less than a millisecond."""
         self.store = store
+        self.near = near
         self.loose = loose
+        self.pace = pace
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
-        threads = (os.cpu_count() or 2) + 1
-        self.ingest_workers = ThreadPoolExecutor(threads, "ingest")
-        self.fetch_workers = ThreadPoolExecutor(threads, "fetch")
-        self.fetcher = Fetcher(store, self.cache, self.fetch_workers)
+        cores = processors or os.cpu_count() or 2
+        self.ingest_workers = ThreadPoolExecutor(cores + 1, "ingest")
+        self.fetch_workers = ThreadPoolExecutor(cores + 1, "fetch")
+        # Most of these wait for the medium. A mount has none: more threads would only be in its loop's way.
+        self.run_workers = ThreadPoolExecutor(2 * cores + 2, "run")
+        self.fetcher = Fetcher(store, self.cache, self.fetch_workers, self.run_workers, Budget(stream_limit))
 
     def close(self) -> None:
         """Waits for work that has begun; every volume is closed before."""
         self.ingest_workers.shutdown()
         self.fetch_workers.shutdown(cancel_futures=True)
+        self.run_workers.shutdown(cancel_futures=True)
 
 
 class Volume:
@@ -59,6 +69,7 @@ class Volume:
             budget=content.dirty,
             workers=content.ingest_workers,
             loose=content.loose,
+            pace=content.pace,
         )
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gravitonfs.content.ingest import Ingest
+from gravitonfs.content.small import SmallRun
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import Ino
@@ -36,7 +37,7 @@ class FileWriter:
         self.attr = attr
         self.size = attr.size
         self.mtime_ns = attr.mtime_ns
-        self._stream: Stream | None = None
+        self._stream: Stream | SmallRun | None = None
         self._patches: dict[int, bytearray] = {}
         self._patch_bytes = 0
 
@@ -81,6 +82,8 @@ class FileWriter:
         now = self.mtime_ns = time.time_ns()
         stream = self._stream
         if stream is not None and offset == stream.end:
+            if isinstance(stream, SmallRun) and not stream.takes(len(data)):
+                stream = self._stream = stream.grown()
             stream.append(data, now)
         elif stream is None or not stream.overwrite(offset, data, now):
             self._elsewhere(offset, data, now)
@@ -90,12 +93,15 @@ class FileWriter:
         self._finish_run()
         if len(data) >= _RUN or (offset == self.size and not self._patches):
             self._flush_patches()
-            self._start_run(offset).append(data, now)
+            self._start_run(offset, len(data)).append(data, now)
         else:
             self._patch(offset, data)
 
-    def _start_run(self, offset: int) -> Stream:
+    def _start_run(self, offset: int, size: int) -> Stream | SmallRun:
         whole = offset == 0 and self.size == 0
+        if whole and size <= self._ingest.format.block_min:
+            self._stream = small = SmallRun(self._ingest, self._ino, self.attr.version)
+            return small
         stream = Stream(self._ingest, self._ino, offset, self.attr.version, whole=whole)
         if offset and offset == self.attr.size == self.size:
             stream.preload(self._tail_of(self.attr))

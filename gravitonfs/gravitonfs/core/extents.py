@@ -11,6 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from typing_extensions import Buffer
+
 from gravitonfs.core.ids import HOLE, BlockId, PackNumber
 from gravitonfs.errors import Damaged
 
@@ -19,6 +21,7 @@ REGION: Final = 64 << 20
 BASE_MAX: Final = 256
 """Extents in one packed row, at most."""
 
+_ZEROES: Final = bytes(1 << 20)
 _ROW = struct.Struct("<II32sIQ")
 EXTENT_SIZE: Final = _ROW.size
 
@@ -138,3 +141,24 @@ def covering(extents: Sequence[Extent], start: int, end: int) -> list[Extent]:
         if extent.end > start:
             result.append(extent)
     return result
+
+
+def laid_out(parts: Sequence[tuple[Extent, Buffer]], start: int, end: int) -> list[Buffer]:
+    """The bytes of [start, end) as views of the blocks that ``parts`` brings (sorted, disjoint), in order."""
+    pieces: list[Buffer] = []
+    done = start
+    for extent, data in parts:
+        low, high = max(start, extent.offset), min(end, extent.end)
+        if low > done:
+            pieces += _zeroes(low - done)
+        at = low - extent.offset + extent.block_offset
+        pieces.append(memoryview(data)[at : at + high - low])
+        done = high
+    if done < end:
+        pieces += _zeroes(end - done)
+    return pieces
+
+
+def _zeroes(count: int) -> list[bytes]:
+    whole, rest = divmod(count, len(_ZEROES))
+    return [_ZEROES] * whole + ([_ZEROES[:rest]] if rest else [])

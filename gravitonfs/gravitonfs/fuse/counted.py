@@ -21,11 +21,13 @@ R = TypeVar("R")
 
 
 class Counter:
-    """Of one kind of request. ``nanoseconds`` include what the request waited for."""
+    """Of one kind of request. ``nanoseconds`` include what the request waited for; ``buckets`` counts
+    those that took under 2 to the power of its index of them, and not under half of that."""
 
-    __slots__ = ("count", "errors", "nanoseconds", "slowest")
+    __slots__ = ("buckets", "count", "errors", "nanoseconds", "slowest")
 
     def __init__(self) -> None:
+        self.buckets = [0] * 64
         self.count = 0
         self.errors = 0
         self.nanoseconds = 0
@@ -34,6 +36,11 @@ class Counter:
 
 COUNTERS: dict[str, Counter] = {}
 """By request. Only the event loop writes; readers in other threads see whole integers."""
+
+ERRORS: dict[str, int] = {}
+"""Requests that failed by no fault of the caller's, by kind."""
+TRANSFERS = {"uploads": 0, "downloads": 0}
+"""Files that were closed after writing, and after reading only."""
 
 _LOUD = {
     Kind.DAMAGED,
@@ -64,6 +71,7 @@ def counted(
         except GravitonError as error:
             if error.kind in _FAULTS:
                 counter.errors += 1
+                ERRORS[error.kind.value] = ERRORS.get(error.kind.value, 0) + 1
             if error.kind in _LOUD:
                 log.error("%s: %s", name, error)
             raise pyfuse3.FUSEError(error.errno) from None
@@ -71,12 +79,14 @@ def counted(
             raise
         except Exception:
             counter.errors += 1
+            ERRORS[Kind.INTERNAL.value] = ERRORS.get(Kind.INTERNAL.value, 0) + 1
             log.exception("%s failed", name)
             raise pyfuse3.FUSEError(errno.EIO) from None
         finally:
             took = perf_counter_ns() - start
             counter.count += 1
             counter.nanoseconds += took
+            counter.buckets[took.bit_length()] += 1
             counter.slowest = max(counter.slowest, took)
 
     return request

@@ -30,8 +30,6 @@ log = logging.getLogger("graviton.fuse")
 
 _READ_AHEAD_KIB = 4096
 _BACKGROUND = 64
-_WORKERS = 32
-"""Requests at once. As many idle ones are kept: a worker that ended would have to wake another (turns)."""
 _SOLE_SECONDS = 3600.0
 
 
@@ -75,7 +73,9 @@ class Mount:
         self._vfs: Vfs | None = None
         self._kernel: KernelCaches | None = None
         self.volume = attach(self._claims, self._changed)
-        self.vfs = self._vfs = Vfs(self.volume, timeout=options.timeout, space=space, describe=describe)
+        self.vfs = self._vfs = Vfs(
+            self.volume, timeout=options.timeout, space=space, describe=describe, alone=turns.TURNS.alone
+        )
         self._root = self._find_root()
         self._kernel = KernelCaches(self._root)
         self._token: trio.lowlevel.TrioToken | None = None
@@ -150,7 +150,7 @@ class Mount:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._announce, on_ready)
             nursery.start_soon(WriteBack(self.vfs.files).run)
-            await pyfuse3.main(min_tasks=_WORKERS, max_tasks=_WORKERS)
+            await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
         with trio.CancelScope(
             shield=True, deadline=trio.current_time() + self._options.drain_timeout

@@ -12,7 +12,7 @@ from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, Requ
 from gravitonfs.core.ids import NAME_MAX, Ino
 from gravitonfs.errors import NotFound
 from gravitonfs.fuse.attributes import Ownership, Times, entry_attributes, no_entry
-from gravitonfs.fuse.counted import counted
+from gravitonfs.fuse.counted import TRANSFERS, counted
 from gravitonfs.ports.ops import Attr, RenameMode, SetAttr
 from gravitonfs.vfs.directories import DirectoryHandle
 from gravitonfs.vfs.files import FileHandle
@@ -262,6 +262,8 @@ class Operations(pyfuse3.Operations):
     @counted
     async def release(self, fh: FileHandleT) -> None:
         handle = cast(FileHandle, self._handles.pop(fh))
+        if handle.writes or handle.next:
+            TRANSFERS["uploads" if handle.writes else "downloads"] += 1
         await self._vfs.files.release(handle)
 
     @counted

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
 from functools import wraps
 from time import perf_counter_ns
 from types import coroutine
@@ -30,7 +31,6 @@ SPIN_NS = 40_000 if len(os.sched_getaffinity(0)) > 1 else 0
 """How long to look for the next request. With one processor the program could not send it meanwhile."""
 TURN_NS = 2_000_000
 """At least this often the scheduler gets its turn: signals, timers, other mounts."""
-_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
 class _Done:
@@ -50,12 +50,8 @@ class Turn:
     def __init__(self) -> None:
         self._held = False
         self._parked: deque[trio.lowlevel.Task] = deque()
-        self.read = False
-        """The worker whose turn it is has found a request, and so will be back, or suspend, or die with
-        the whole mount."""
 
     def __aenter__(self) -> Awaitable[None]:
-        self.read = False
         if self._held:
             return self._park()
         self._held = True
@@ -72,18 +68,33 @@ class Turn:
 
             await trio.lowlevel.wait_task_rescheduled(abort)
         self._held = True
-        self.read = False
 
     def __aexit__(self, *error: object) -> Awaitable[None]:
         self._held = False
-        if not self.read:  # the session ends: the others must see it too
-            self.wake()
         return _DONE
 
     def wake(self) -> None:
-        """Another worker shall read: this one waits for something else."""
+        """Another worker shall read: this one waits for something else, or has come to its end."""
         if self._parked and not self._held:
             trio.lowlevel.reschedule(self._parked.popleft())
+
+
+class _Workers:
+    """The nursery, as far as pyfuse3 uses it. A worker ends because there are too many or because the
+    session is over, which the next one must see, too."""
+
+    def __init__(self, nursery: trio.Nursery, turn: Turn) -> None:
+        self._nursery = nursery
+        self._turn = turn
+
+    def start_soon(self, worker: Callable[..., Awaitable[None]], *args: object, name: str = "") -> None:
+        self._nursery.start_soon(self._run, worker, args, name=name)
+
+    async def _run(self, worker: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+        try:
+            await worker(*args)
+        finally:
+            self._turn.wake()
 
 
 class Turns:
@@ -101,6 +112,11 @@ class Turns:
     def Lock(self) -> Turn:
         return self.turn
 
+    @asynccontextmanager
+    async def open_nursery(self) -> AsyncIterator[_Workers]:
+        async with trio.open_nursery() as nursery:
+            yield _Workers(nursery, self.turn)
+
     def __getattr__(self, name: str) -> Any:
         try:
             return getattr(trio, name)
@@ -117,21 +133,19 @@ class Turns:
             stop = now + SPIN_NS
             if now - self._slept < TURN_NS:
                 while True:
-                    found = poll.poll(0)
-                    if found:
-                        if found[0][1] & _GONE:
-                            break
-                        self.turn.read = True
+                    if poll.poll(0):
                         return _DONE
                     if perf_counter_ns() >= stop:
                         break
-        return self._sleep(fd, poll)
+        return self._sleep(fd)
 
-    async def _sleep(self, fd: int, poll: select.poll) -> None:
+    def alone(self) -> bool:
+        """No other request is being answered or waits to be read."""
+        return not self.suspended and (self._poll is None or not self._poll.poll(0))
+
+    async def _sleep(self, fd: int) -> None:
         await trio.lowlevel.wait_readable(fd)
         self._slept = perf_counter_ns()
-        found = poll.poll(0)
-        self.turn.read = bool(found) and not found[0][1] & _GONE
 
 
 TURNS = Turns()

@@ -58,8 +58,10 @@ class BlockStore(Protocol):
         """
 
     def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
-        """The plain bytes of each, in order, verified against their ids; the caller owns them.
+        """The plain bytes of each, in order, verified against their ids.
 
+        They may be views of a larger, reused buffer, which is free again once all of them are gone:
+        nothing writes to them meanwhile, and who keeps one for long copies it.
         Neighbouring records of a pack are fetched in one ranged read. A wrong hint costs a look-up.
         Raises ``Damaged`` at the first block that is unreadable, wrong or not to be found, naming
         it; those after it can be asked for again.

@@ -166,12 +166,14 @@ class Append(_Op, frozen=True, tag=True, array_like=True, gc=False):
 class Rewrite(_Op, frozen=True, tag=True, array_like=True, gc=False):
     """Same bytes, other blocks (re-chunking, flattening): applies only if ``content`` has ``version``.
 
-    Replaces the whole map, changes neither version nor times. Answer: None. Errors: Conflict.
+    Replaces the whole map, or with ``whole`` False only what the extents cover. Changes neither version
+    nor times. Answer: None. Errors: Conflict.
     """
 
     content: ContentId
     version: int
     extents: tuple[Extent, ...]
+    whole: bool = True
 
 
 class Seal(_Op, frozen=True, tag=True, array_like=True, gc=False):

@@ -37,12 +37,13 @@ class Target(Protocol):
         """
 
     def get(self, key: str, start: int, length: int) -> Buffer:
-        """Bytes [start, start + length), fewer only at the object's end. The caller owns the buffer."""
+        """Bytes [start, start + length), fewer only at the object's end. As for ``get_ranges``."""
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
         """As ``get`` for several (start, length), ascending and near each other, in one read.
 
-        Each answer is a buffer of its own: keeping one does not keep the others in memory.
+        Answers may be views of one reused buffer, which is free again once all of them are gone:
+        keeping one keeps them all in memory, so who keeps one copies it.
         """
 
     def head(self, key: str) -> ObjectInfo:

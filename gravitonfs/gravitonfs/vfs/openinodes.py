@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import trio
 
 from gravitonfs.content.reader import ContentReader
 from gravitonfs.content.volume import Volume
+from gravitonfs.content.whole import Misses
 from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.ops import Attr
@@ -20,7 +20,10 @@ _SEEN_MAX = 100_000
 class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
-    __slots__ = ("attr", "handles", "lock", "orphan", "reader", "sealed", "stale", "writer", "writers")
+    __slots__ = (
+        "attr", "handles", "lock", "misses", "no_capability", "orphan", "reader", "sealed", "stale",
+        "writer", "writers",
+    )  # fmt: skip
 
     def __init__(self, attr: Attr) -> None:
         self.attr = attr
@@ -28,31 +31,30 @@ class OpenInode:
         self.writers = 0
         self.writer: FileWriter | None = None
         self.reader: ContentReader | None = None
+        self.misses = Misses(0)
         self.lock = trio.Lock()
         self.stale = False
         """Another session changed it: ask for its attributes before the next read or write."""
+        self.no_capability = False
+        """It has no ``security.capability``, which the kernel asks for before every write."""
         self.orphan = False
         """It may have lost its last name while open."""
         self.sealed = False
         """Its content was sealed once since it was opened; not again at every close of a duplicate."""
 
-    @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
-        """The lock, without a pass through the scheduler when it is free."""
+    async def take(self) -> None:
+        """The lock, without a pass through the scheduler when it is free; the caller releases it."""
         if self.lock.locked():
             await self.lock.acquire()
         else:
             self.lock.acquire_nowait()
-        try:
-            yield
-        finally:
-            self.lock.release()
 
     def current_reader(self, volume: Volume) -> ContentReader:
         attr = self.attr
         reader = self.reader
         if reader is None or reader.key != (attr.content, attr.version) or reader.size != attr.size:
             reader = self.reader = volume.reader(attr)
+            self.misses = Misses(volume.shared.cache.limit * 15 // 16)
         return reader
 
     def seen(self, attr: Attr) -> Attr:

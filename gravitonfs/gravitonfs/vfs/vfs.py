@@ -33,6 +33,8 @@ from gravitonfs.vfs.files import FileHandle, Files
 XATTR_DIGEST = b"user.graviton.digest"
 XATTR_STAT = b"user.graviton.stat"
 XATTR_MOUNT = b"user.graviton.mount"
+_CAPABILITY = b"security.capability"
+
 _VIRTUAL = (XATTR_DIGEST, XATTR_STAT, XATTR_MOUNT)
 
 
@@ -57,10 +59,12 @@ class Vfs:
         timeout: float = 60.0,
         space: Callable[[], Space] = lambda: Space(0, 0),
         describe: Callable[[], dict[str, object]] = dict,
+        alone: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``alone``: the request being answered is the only one, so that nobody is held up by it."""
         self.volume = volume
         self.namespace = volume.namespace
-        self.files = Files(volume, timeout=timeout)
+        self.files = Files(volume, timeout=timeout, alone=alone)
         self.read_only = volume.namespace.read_only
         self._space = space
         self._describe = describe
@@ -178,6 +182,7 @@ class Vfs:
     ) -> tuple[FileHandle, Attr]:
         attr = await self.files.call(self.make, parent, name, stat.S_IFREG | stat.S_IMODE(mode), uid, gid)
         handle, _ = self.files.open(attr, flags)
+        handle.inode.no_capability = True
         return handle, attr
 
     async def open(self, ino: Ino, flags: int) -> tuple[FileHandle, bool]:
@@ -210,7 +215,21 @@ class Vfs:
     def xattr(self, ino: Ino, name: bytes) -> bytes:
         if name in _VIRTUAL:
             return self._virtual(ino, name)
+        if name == _CAPABILITY:
+            return self._capability(ino)
         return self.namespace.xattr(ino, name)
+
+    def _capability(self, ino: Ino) -> bytes:
+        """Asked before each write: of an open file the answer "none" is remembered."""
+        inode = self.files.open_inodes.get(ino)
+        if inode is not None and inode.no_capability:
+            raise NoAttribute("there is no attribute security.capability")
+        try:
+            return self.namespace.xattr(ino, _CAPABILITY)
+        except NoAttribute:
+            if inode is not None:
+                inode.no_capability = True
+            raise
 
     def xattrs(self, ino: Ino) -> Sequence[bytes]:
         return [name for name, _ in self.namespace.xattrs(ino)]
@@ -218,12 +237,18 @@ class Vfs:
     def set_xattr(self, ino: Ino, name: bytes, value: bytes, flags: int = 0) -> None:
         if name in _VIRTUAL:
             raise NotPermitted(f"{name.decode()} is computed and cannot be set")
+        self._forget_capability(ino)
         self._attr_of(SetXattr(ino, name, value, flags))
 
     def remove_xattr(self, ino: Ino, name: bytes) -> None:
         if name in _VIRTUAL:
             raise NotPermitted(f"{name.decode()} is computed and cannot be removed")
         self._attr_of(RemoveXattr(ino, name))
+
+    def _forget_capability(self, ino: Ino) -> None:
+        inode = self.files.open_inodes.get(ino)
+        if inode is not None:
+            inode.no_capability = False
 
     def _virtual(self, ino: Ino, name: bytes) -> bytes:
         if name == XATTR_MOUNT:
@@ -284,6 +309,7 @@ class Vfs:
                 inode = self.files.open_inodes.get(change.ino)
                 if inode is not None:
                     inode.stale = True
+                    inode.no_capability = False
 
 
 def _changes(change: SetAttr) -> bool:

@@ -37,6 +37,8 @@ def bench(directory: str, size: int, files: int, ops: int, as_json: bool) -> Non
         raise NotFound(f"{directory} does not exist: make the directory first")
     if not os.path.isdir(directory):
         raise NotADirectory(f"{directory} is no directory")
+    if size < 1 << 20:
+        raise click.UsageError("--size: the large file has at least 1 MiB")
     with tempfile.TemporaryDirectory(prefix=".graviton-bench-", dir=directory) as inner:
         run = Bench(Path(inner), size=size, files=files, ops=ops)
         with output.progress("measuring", "steps") as on_event:

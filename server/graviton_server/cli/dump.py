@@ -17,6 +17,7 @@ from graviton_server.control.calls import Sink
 from graviton_server.control.requests import Dump
 from graviton_server.maintenance.reports import Dumped
 from gravitonfs.core.units import format_size
+from gravitonfs.errors import IsADirectory, NotFound
 
 
 @click.command()
@@ -53,6 +54,10 @@ def _dump(data: Path, sink: Sink) -> Dumped:
 
 def _dump_to(data: Path, path: Path) -> Dumped:
     """The file appears when it is whole and durable, not before."""
+    if path.is_dir():
+        raise IsADirectory(f"{path} is a directory: give the name of a file")
+    if not path.parent.is_dir():
+        raise NotFound(f"{path.parent} does not exist: make the directory first")
     draft = path.with_name(f".{path.name}.part")
     try:
         with open(draft, "wb") as file:

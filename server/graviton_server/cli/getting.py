@@ -23,6 +23,7 @@ from graviton_server.control.calls import Caller
 from gravitonfs.core.hashing import ContentHasher, content_hasher
 from gravitonfs.errors import Conflict, Damaged, Exists
 
+_ZEROES = memoryview(bytes(CHUNK))
 PART = b".graviton-part"
 _TRIES = 3
 _NAME_KEPT = 180
@@ -135,22 +136,23 @@ class TreeGet:
         part = part_name(local, node)
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            hasher = content_hasher()
+            hasher = content_hasher() if node.digest is not None else None
             at = self._resume(handle, node, hasher)
             request = requests.ReadFile(path=path, offset=at, expect=(node.content, node.version))
-            self._caller.call(request, sink=self._writer(handle, at, hasher))
+            arriving = _Arriving(handle, at, hasher, self._jobs.check, self._tally.moved)
+            self._caller.call(request, sink=arriving.write, on_hole=arriving.skip)
             os.ftruncate(handle, node.size)  # a hole at the end is only made by this
-            if node.digest is not None and hasher.digest() != node.digest:
+            if hasher is not None and hasher.digest() != node.digest:
                 os.ftruncate(handle, 0)
                 raise Damaged("what arrived is not what was stored: run the command again")
         finally:
             os.close(handle)
         return part
 
-    def _resume(self, handle: int, node: Node, hasher: ContentHasher) -> int:
+    def _resume(self, handle: int, node: Node, hasher: ContentHasher | None) -> int:
         """How much is there already; only what a digest will vouch for is used."""
         size = os.fstat(handle).st_size
-        if node.digest is None or size > node.size:
+        if hasher is None or size > node.size:
             os.ftruncate(handle, 0)
             return 0
         at = 0
@@ -161,18 +163,6 @@ class TreeGet:
             at += len(piece)
         self._tally.moved(at)
         return at
-
-    def _writer(self, handle: int, at: int, hasher: ContentHasher) -> Callable[[Buffer], None]:
-        position = at
-
-        def write(data: Buffer) -> None:
-            nonlocal position
-            self._jobs.check()
-            hasher.update(data)
-            position = write_sparse(handle, position, data)
-            self._tally.moved(memoryview(data).nbytes)
-
-        return write
 
     def _dress(self, local: bytes, node: Node) -> None:
         """Owner first, because changing it clears set-id bits; times last."""
@@ -187,6 +177,39 @@ class TreeGet:
         if sentence not in self._told:
             self._told.add(sentence)
             self._tally.remark(sentence)
+
+
+class _Arriving:
+    """A file's bytes on their way to the disk; zeroes and holes take no room there."""
+
+    def __init__(
+        self,
+        handle: int,
+        at: int,
+        hasher: ContentHasher | None,
+        check: Callable[[], None],
+        moved: Callable[[int], None],
+    ) -> None:
+        self._handle = handle
+        self._at = at
+        self._hasher = hasher
+        self._check = check
+        self._moved = moved
+
+    def write(self, data: Buffer) -> None:
+        self._check()
+        if self._hasher is not None:
+            self._hasher.update(data)
+        self._at = write_sparse(self._handle, self._at, data)
+        self._moved(memoryview(data).nbytes)
+
+    def skip(self, length: int) -> None:
+        self._at += length
+        for start in range(0, length, len(_ZEROES) if self._hasher is not None else length):
+            self._check()
+            if self._hasher is not None:
+                self._hasher.update(_ZEROES[: length - start])
+        self._moved(length)
 
 
 def part_name(local: bytes, node: Node) -> bytes:

@@ -19,7 +19,7 @@ from graviton_server.control.client import RemoteCaller
 from graviton_server.control.requests import GetCounters, GetStatus
 from graviton_server.maintenance.reports import TaskStatus
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import Unavailable
+from gravitonfs.errors import NotFound, Unavailable
 
 
 @click.command()
@@ -74,6 +74,10 @@ def _serving(source: str) -> Iterator[RemoteCaller]:
     data = source_of(source)
     caller = owner(data) if data.is_dir() else None
     if caller is None:
+        from graviton_server.wiring import is_volume
+
+        if not is_volume(data):
+            raise NotFound(f"{data} is no volume: make one with 'graviton init {data}'")
         raise Unavailable(f"no process has {data} open: only one that does has rates and times to tell")
     try:
         yield caller

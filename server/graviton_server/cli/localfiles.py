@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 
 from typing_extensions import Buffer
 
+from graviton_server.control.wire import Hole
+
 CHUNK = 1 << 20
-_ZEROES = bytes(64 << 10)
+_HOLE_MIN = 64 << 10
+_ZEROES = bytes(_HOLE_MIN)
 _SKIPPED_XATTRS = (b"user.graviton.", b"security.selinux")
 
 Xattrs = list[tuple[bytes, bytes]]
@@ -50,17 +53,17 @@ def set_xattrs(path: bytes, xattrs: Xattrs, refused: Callable[[str], None]) -> N
             refused(f"the attribute {name.decode(errors='replace')} cannot be kept: {error.strerror}")
 
 
-def read_runs(handle: int, before_each: Callable[[], None]) -> Iterator[bytes]:
-    """A file's bytes in large pieces; holes come as zeroes without being read."""
+def read_runs(handle: int, before_each: Callable[[], None]) -> Iterator[bytes | Hole]:
+    """A file's bytes in large pieces; holes are not read, and small ones come as zeroes."""
     size = os.fstat(handle).st_size
     at = 0
     while at < size:
         data_from = _seek(handle, at, os.SEEK_DATA, size)
-        while at < data_from:
+        if at < data_from:
             before_each()
-            count = min(CHUNK, data_from - at)
-            yield bytes(count)
-            at += count
+            length = data_from - at
+            yield Hole(length) if length >= _HOLE_MIN else bytes(length)
+            at = data_from
         data_to = _seek(handle, at, os.SEEK_HOLE, size) if at < size else size
         while at < data_to:
             before_each()

@@ -30,7 +30,7 @@ its bytes. `up`, `mount -f` and `webdav` print a line that begins with `ready` o
 Ctrl-C, except that `up`, `mount -f` and `webdav` then store everything and end with 0.
 
 **Environment.** `GRAVITON_LOG_LEVEL` (debug, info, warning, error), `GRAVITON_MEMORY` (the sum of all
-budgets, such as 512MiB; by default 384 MiB, or half the control group's limit where that is less),
+budgets, such as 512MiB; by default 512 MiB, or half the control group's limit where that is less),
 `GRAVITON_ENV=production` (logs as JSON).
 
 **Sizes** are numbers with B, KB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024);

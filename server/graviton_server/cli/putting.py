@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from graviton_server.cli.listing import names
@@ -19,7 +19,8 @@ from graviton_server.cli.transfers import Jobs, Tally
 from graviton_server.control import requests
 from graviton_server.control.answers import NewNode, Node, SmallFile
 from graviton_server.control.calls import Caller
-from gravitonfs.core.hashing import content_hasher
+from graviton_server.control.wire import Hole
+from gravitonfs.core.hashing import ContentHasher, content_hasher
 from gravitonfs.errors import Damaged, GravitonError, NotFound
 
 SMALL = 64 << 10
@@ -190,29 +191,45 @@ class TreePut:
             handle = os.open(item.local, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 before = os.fstat(handle)
-                digest = content_hasher()
+                digest = _Digest()
                 node = self._caller.call(
                     requests.WriteFile(path=item.path, xattrs=xattrs_of(item.local), **looks(before)),
-                    source=self._pieces(handle, digest.update),
+                    source=self._pieces(handle, digest),
                 )
                 after = os.fstat(handle)
             finally:
                 os.close(handle)
             if unchanged(before, after, node.size):
-                if node.digest is not None and node.digest != digest.digest():
+                if digest.differs(node.digest):
                     raise Damaged("what was stored is not what was read: run the command again")
                 self._tally.file()
                 return
         raise OSError(0, "it changes while it is read: it was stored as it was at some moment")
 
-    def _pieces(self, handle: int, hashed: Callable[[bytes], object]) -> Iterator[bytes]:
+    def _pieces(self, handle: int, digest: _Digest) -> Iterator[bytes | Hole]:
         for piece in read_runs(handle, self._jobs.check):
-            hashed(piece)
+            digest.add(piece)
             yield piece
-            self._tally.moved(len(piece))
+            self._tally.moved(piece.length if isinstance(piece, Hole) else len(piece))
 
     def _stat(self, path: bytes) -> Node | None:
         try:
             return self._caller.call(requests.Stat(path=path))
         except NotFound:
             return None
+
+
+class _Digest:
+    """Of what is sent. The volume tells none at once of a file with holes, so there it is not made."""
+
+    def __init__(self) -> None:
+        self._hasher: ContentHasher | None = content_hasher()
+
+    def add(self, piece: bytes | Hole) -> None:
+        if isinstance(piece, Hole):
+            self._hasher = None
+        elif self._hasher is not None:
+            self._hasher.update(piece)
+
+    def differs(self, stored: bytes | None) -> bool:
+        return stored is not None and self._hasher is not None and stored != self._hasher.digest()

@@ -14,13 +14,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from graviton_server.cli import output
-from graviton_server.cli.memory import memory_budget
+from graviton_server.cli.memory import memory_budget, share_heaps
 from graviton_server.cli.options import Choices
+from graviton_server.cli.processors import processors
 from graviton_server.control.answers import MountPoint
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import GravitonError, Locked
+from gravitonfs.errors import GravitonError, Invalid, Locked
 
 if TYPE_CHECKING:
     from graviton_server.wiring import Engine, EngineOptions
@@ -42,6 +43,7 @@ class Serving:
     """One open volume and what serves it. A context manager: leaving it stores everything."""
 
     def __init__(self, data: Path, role: str, choices: Choices, *, create: bool = False) -> None:
+        share_heaps()
         self.service = Service(_open(data, _engine_options(choices), create=create), role)
         self._choices = choices
         self._ends = ExitStack()
@@ -89,6 +91,7 @@ class Serving:
         """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
         from gravitonfs.fuse.mount import Mount, MountOptions
 
+        check_apart(self.service.data, mountpoint)
         choices = self._choices
         where = MountPoint(str(mountpoint), "/" + choices.subdir.strip("/"), choices.ro)
         mount = Mount(
@@ -173,6 +176,14 @@ class Serving:
         self._ends.callback(export(self.service, host, port))
 
 
+def check_apart(data: Path, mountpoint: Path) -> None:
+    """A mount over the volume's own files would wait for itself for ever. Raises Invalid."""
+    place = Path(os.path.realpath(mountpoint))  # of a dead mount, too: what cannot be looked at is no link
+    volume = Path(os.path.realpath(data))
+    if place == volume or place in volume.parents or volume in place.parents:
+        raise Invalid(f"{mountpoint} and the volume's directory {data} lie in each other: mount it elsewhere")
+
+
 def terminate_like_interrupt() -> None:
     """Until a front end takes the signals over, SIGTERM unwinds as Ctrl-C does."""
 
@@ -193,6 +204,7 @@ def _engine_options(choices: Choices) -> EngineOptions:
 
     return EngineOptions(
         memory=choices.memory or memory_budget(EngineOptions.memory),
+        processors=processors(),
         cache=choices.cache_size,
         upload_limit=choices.upload_limit,
         download_limit=choices.download_limit,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from graviton_server.cli.localfiles import Xattrs, read_runs
 from graviton_server.control.answers import NewNode
+from graviton_server.control.wire import Hole
 
 TRIES = 3
 
@@ -27,7 +28,8 @@ def read_whole(item: Item, check: Callable[[], None]) -> tuple[bytes, os.stat_re
     try:
         for _ in range(TRIES):
             before = os.fstat(handle)
-            body = b"".join(read_runs(handle, check))
+            runs = read_runs(handle, check)
+            body = b"".join(bytes(run.length) if isinstance(run, Hole) else run for run in runs)
             if unchanged(before, os.fstat(handle), len(body)):
                 return body, before
     finally:

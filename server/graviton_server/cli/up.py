@@ -10,7 +10,7 @@ import click
 from graviton_server.cli import output, places
 from graviton_server.cli.options import parse
 from graviton_server.cli.params import ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
-from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
+from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
 
 
 @click.command()
@@ -42,7 +42,10 @@ def up(
     choices = parse(options)
     source = places.source(data)
     terminate_like_interrupt()
-    mountpoint = None if directory is None else made_directory(directory)
+    mountpoint = None
+    if directory is not None:
+        check_apart(source, Path(directory).absolute())
+        mountpoint = made_directory(directory)
     with Serving(source, "up", choices, create=True) as serving:
         address = None
         if webdav is not None:

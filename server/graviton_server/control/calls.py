@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from typing_extensions import Buffer
 
 from graviton_server.control.requests import Request
-from graviton_server.control.wire import Event
+from graviton_server.control.wire import Event, Hole
 
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
 
 R = TypeVar("R")
-Source = Iterable[Buffer]
+Source = Iterable[Buffer | Hole]
 Sink = Callable[[Buffer], None]
+OnHole = Callable[[int], None]
 OnEvent = Callable[[Event], None]
 
 
@@ -37,9 +38,14 @@ class Channel(Protocol):
     def send(self, data: Buffer) -> None:
         """Bytes of the answer, before it; waits while the receiver is slow."""
 
-    def receive(self) -> Iterator[Buffer]:
+    def hole(self, length: int) -> None:
+        """Instead of so many zeroes."""
+
+    def receive(self) -> Iterator[Buffer | Hole]:
         """The bytes that came with the request. An early end raises, it never looks complete."""
 
+
+_ZEROES = memoryview(bytes(1 << 20))
 
 Handler = Callable[["Service", Any, Channel], Any]
 
@@ -53,20 +59,37 @@ class Caller(Protocol):
         *,
         source: Source | None = None,
         sink: Sink | None = None,
+        on_hole: OnHole | None = None,
         on_event: OnEvent | None = None,
     ) -> R:
-        """``source`` is sent with the request, ``sink`` gets what comes before the answer."""
+        """``source`` is sent with the request, ``sink`` gets what comes before the answer.
+
+        Without ``on_hole`` the sink gets holes as zeroes, too.
+        """
 
     def close(self) -> None: ...
+
+
+def pass_hole(length: int, sink: Sink | None, on_hole: OnHole | None) -> None:
+    """To whoever knows what a hole is, else as zeroes."""
+    if on_hole is not None:
+        on_hole(length)
+    elif sink is not None:
+        while length > 0:
+            sink(_ZEROES[:length])
+            length -= len(_ZEROES)
 
 
 class LocalChannel:
     """The caller is in this process."""
 
-    def __init__(self, source: Source | None, sink: Sink | None, on_event: OnEvent | None) -> None:
+    def __init__(
+        self, source: Source | None, sink: Sink | None, on_hole: OnHole | None, on_event: OnEvent | None
+    ) -> None:
         self.cancelled = threading.Event()
         self._source = source
         self._sink = sink
+        self._on_hole = on_hole
         self._on_event = on_event
 
     def event(self, event: Event) -> None:
@@ -77,7 +100,10 @@ class LocalChannel:
         if self._sink is not None:
             self._sink(data)
 
-    def receive(self) -> Iterator[Buffer]:
+    def hole(self, length: int) -> None:
+        pass_hole(length, self._sink, self._on_hole)
+
+    def receive(self) -> Iterator[Buffer | Hole]:
         return iter(self._source or ())
 
 
@@ -95,11 +121,13 @@ class LocalCaller:
         *,
         source: Source | None = None,
         sink: Sink | None = None,
+        on_hole: OnHole | None = None,
         on_event: OnEvent | None = None,
     ) -> R:
         from graviton_server.control.handlers import HANDLERS
 
-        answer: R = HANDLERS[type(request)](self.service, request, LocalChannel(source, sink, on_event))
+        channel = LocalChannel(source, sink, on_hole, on_event)
+        answer: R = HANDLERS[type(request)](self.service, request, channel)
         return answer
 
     def close(self) -> None:

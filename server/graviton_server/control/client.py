@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from graviton_server.control.calls import OnEvent, Sink, Source
+from graviton_server.control.calls import OnEvent, OnHole, Sink, Source, pass_hole
 from graviton_server.control.requests import Request, answer_type
 from graviton_server.control.wire import (
     PROTOCOL,
@@ -22,6 +22,7 @@ from graviton_server.control.wire import (
     Event,
     Failed,
     Hello,
+    Hole,
     Message,
     Wire,
     socket_address,
@@ -61,6 +62,7 @@ class RemoteCaller:
         *,
         source: Source | None = None,
         sink: Sink | None = None,
+        on_hole: OnHole | None = None,
         on_event: OnEvent | None = None,
     ) -> R:
         with self._lock:
@@ -68,7 +70,7 @@ class RemoteCaller:
         if wire is None:
             wire = self._connect()[0]
         try:
-            result = self._exchange(wire, request, source, sink, on_event)
+            result = self._exchange(wire, request, source, sink, on_hole, on_event)
         except GravitonError as error:
             if isinstance(error, Disconnected):
                 wire.close()
@@ -133,6 +135,7 @@ class RemoteCaller:
         request: Request[R],
         source: Source | None,
         sink: Sink | None,
+        on_hole: OnHole | None,
         on_event: OnEvent | None,
     ) -> R:
         body = msgspec.Raw(msgspec.msgpack.encode(request))
@@ -144,6 +147,8 @@ class RemoteCaller:
             if isinstance(message, bytearray):
                 if sink is not None:
                     sink(message)
+            elif isinstance(message, Hole):
+                pass_hole(message.length, sink, on_hole)
             elif isinstance(message, Event):
                 if on_event is not None:
                     on_event(message)
@@ -158,7 +163,10 @@ class RemoteCaller:
         for data in source:
             if poll.poll(0):
                 break
-            wire.send_data(data)
+            if isinstance(data, Hole):
+                wire.send(data)
+            else:
+                wire.send_data(data)
         wire.send(End())
 
     @staticmethod

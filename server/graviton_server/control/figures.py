@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,31 @@ def counters(service: Service) -> dict[str, float]:
         "cached_bytes": cache.used,
         "dirty_bytes": service.pending_bytes(),
     }
+
+
+class FrontEnd(NamedTuple):
+    """What a front end of this process has done. ``latencies``: by operation, how many took under 2 to the
+    power of the index nanoseconds and not under half of that; with the seconds of all of them."""
+
+    name: str
+    latencies: dict[str, tuple[list[int], float]]
+    errors: dict[str, int]
+    transfers: dict[str, int]
+
+
+def front_ends(service: Service) -> list[FrontEnd]:
+    found = []
+    if service.mounts:
+        from gravitonfs.fuse.counted import COUNTERS, ERRORS, TRANSFERS
+
+        times = {name: (list(c.buckets), c.nanoseconds * _NANO) for name, c in COUNTERS.items()}
+        found.append(FrontEnd("fuse", times, dict(ERRORS), dict(TRANSFERS)))
+    server = service.webdav_server
+    if server is not None:
+        made = server.counters()
+        times = {method: (buckets, made[method].seconds) for method, buckets in server.latencies().items()}
+        found.append(FrontEnd("webdav", times, server.errors(), server.transfers()))
+    return found
 
 
 def operations(service: Service) -> list[Operation]:

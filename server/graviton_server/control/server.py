@@ -29,6 +29,7 @@ from graviton_server.control.wire import (
     Event,
     Failed,
     Hello,
+    Hole,
     Wire,
     socket_address,
 )
@@ -62,11 +63,15 @@ class SocketChannel:
         self._check()
         self._wire.send_data(data)
 
-    def receive(self) -> Iterator[Buffer]:
+    def hole(self, length: int) -> None:
+        self._check()
+        self._wire.send(Hole(length))
+
+    def receive(self) -> Iterator[Buffer | Hole]:
         while self._input_open:
             self._check()
             message = self._wire.receive()
-            if isinstance(message, bytearray):
+            if isinstance(message, bytearray | Hole):
                 yield message
             elif isinstance(message, End):
                 self._input_open = False

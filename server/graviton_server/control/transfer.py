@@ -13,7 +13,7 @@ from graviton_server.control.nodes import node_of
 from graviton_server.control.paths import Spot, existing, locate, regular, show
 from graviton_server.control.service import Service
 from graviton_server.control.walk import walk
-from graviton_server.control.wire import Event
+from graviton_server.control.wire import Event, Hole
 from gravitonfs.content.ingest import Piece
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import Extent
@@ -30,8 +30,17 @@ def handle_read(service: Service, request: requests.ReadFile, channel: Channel) 
     if request.offset < 0 or request.offset > attr.size:
         raise OutOfRange(f"{show(request.path)} has {attr.size} bytes, so none at {request.offset}")
     stop = attr.size if request.length < 0 else min(attr.size, request.offset + request.length)
-    for piece in volume.reader(attr).stream(request.offset, stop):
-        channel.send(piece)
+    reader = volume.reader(attr)
+    at = request.offset
+    for start, end in reader.data_runs(request.offset, stop):
+        if at < start:
+            channel.hole(start - at)
+        for pieces in reader.runs(start, end):
+            for piece in pieces:
+                channel.send(piece)
+        at = end
+    if at < stop:
+        channel.hole(stop - at)
     return node_of(volume.namespace, b"", attr, details=True)
 
 
@@ -40,7 +49,10 @@ def handle_write(service: Service, request: requests.WriteFile, channel: Channel
     spot = _writable(volume, request.path)
     with volume.stage(mode=request.mode, uid=request.uid, gid=request.gid) as staged:
         for data in channel.receive():
-            staged.write(data)
+            if isinstance(data, Hole):
+                staged.skip(data.length)
+            else:
+                staged.write(data)
         attr = staged.publish(spot.parent, spot.name, durable=False)
     volume.submit(
         *dressing(

@@ -15,7 +15,7 @@ from typing_extensions import Buffer
 
 from gravitonfs.errors import Unavailable
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 SOCKET_NAME: Final = "control.sock"
 DATA_FRAME: Final = 1 << 20
 """Bytes of a file in one frame, at most; the kernel's socket buffer is the back-pressure."""
@@ -49,6 +49,12 @@ class Event(msgspec.Struct, tag="event", frozen=True):
     what: str = ""
 
 
+class Hole(msgspec.Struct, tag="hole", frozen=True):
+    """Among data: so many zeroes, which take no room."""
+
+    length: int
+
+
 class End(msgspec.Struct, tag="end", frozen=True):
     """No more data from this side."""
 
@@ -62,7 +68,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     message: str
 
 
-Message: TypeAlias = Hello | Call | Event | End | Done | Failed
+Message: TypeAlias = Hello | Call | Event | Hole | End | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

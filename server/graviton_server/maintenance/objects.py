@@ -11,7 +11,7 @@ from graviton_server.maintenance.reports import Finding, Loaded
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.usage import PACKS
 from graviton_server.packs.footers import read_trailer
-from graviton_server.packs.format import Records, pack_key
+from graviton_server.packs.format import HEADER_SIZE, Records, pack_key
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import Damaged, NotFound
 from gravitonfs.ports.packs import PackRegistry, PackRow, PackState
@@ -80,6 +80,8 @@ def _seal(registry: PackRegistry, target: Target, number: PackNumber, key: str) 
     try:
         length, trailer = read_trailer(target, key)
         if trailer is None:
+            if length <= HEADER_SIZE:  # begun and never used: there is nothing that a start could finish
+                registry.abandon(number)
             return
         footer = bytes(memoryview(target.get(key, trailer.footer_offset, trailer.footer_length)))
         registry.sealed(number, length, len(Records.decode(footer)), footer)

@@ -174,14 +174,21 @@ def rewrite(txn: Txn, op: Rewrite) -> None:
         raise Conflict(f"content {op.content} has changed since it was read")
     if op.extents:
         _check_extents(txn, op.extents, length, length)
-    if found.base:
-        if txn.snapshot:
-            keep_content(txn, op.content)
-        contents.release(txn, found.base)
-        txn.execute(_DROP_BASE, (op.content,))
-    regions.replace(txn, op.content, op.extents)
+    if op.whole:
+        _replace_map(txn, found, op.extents)
+    else:
+        regions.replace_part(txn, found, op.extents)
     if found.kind == _DRAFT:
         txn.touched[op.content] = txn.clock
+
+
+def _replace_map(txn: Txn, found: contents.Content, extents: Sequence[Extent]) -> None:
+    if found.base:
+        if txn.snapshot:
+            keep_content(txn, found.id)
+        contents.release(txn, found.base)
+        txn.execute(_DROP_BASE, (found.id,))
+    regions.replace(txn, found.id, extents)
 
 
 def seal(txn: Txn, op: Seal) -> None:

@@ -147,12 +147,12 @@ def _lay_region(txn: Txn, draft: Content, region: int, extents: list[Extent]) ->
             _base_rows(txn, draft.id, region, extents)
             return
     seq = max(top + 1, DELTA)
+    if seq == DELTA or len(extents) > BASE_MAX:
+        # What a delta hides is kept until it is folded in: have it looked after when it is idle.
+        txn.execute(_RAGGED, (draft.id,))
     if seq - DELTA >= FOLD or len(extents) > BASE_MAX:
         _fold(txn, draft.id, region, extents)
         return
-    if seq == DELTA:
-        # What a delta hides is kept until it is folded in: have it looked after when it is idle.
-        txn.execute(_RAGGED, (draft.id,))
     txn.execute(_INSERT, (draft.id, region, seq, txn.version, pack_row(region, extents)))
 
 
@@ -187,6 +187,18 @@ def replace(txn: Txn, content: ContentId, extents: Iterable[Extent]) -> None:
         keep_regions(txn, content, 0, _END)
     txn.execute(_DELETE_FROM, (content, 0))
     fill(txn, content, extents)
+
+
+def replace_part(txn: Txn, content: Content, extents: Iterable[Extent]) -> None:
+    """Other extents for the same bytes. What they hide is let go; the rows of their regions are made anew."""
+    for region, part in split_by_region(extents).items():
+        if txn.execute(_TOP, (content.id, region)).fetchone()[0] is None:
+            _copy_up(txn, content, region)
+        below = resolve(region, txn.execute(_ROWS, (content.id, region)).fetchall())
+        if txn.snapshot:
+            keep_regions(txn, content.id, region, region)
+        txn.execute(_DELETE_REGION, (content.id, region))
+        _base_rows(txn, content.id, region, overlay(below, part))
 
 
 def fold_idle(txn: Txn, content: ContentId, limit: int) -> bool:

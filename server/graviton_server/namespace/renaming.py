@@ -21,7 +21,7 @@ def rename(txn: Txn, op: Rename) -> Removed:
     if op.new_parent != op.parent:
         txn.directory(op.new_parent)
         if inode.is_directory and names.is_below(txn, op.new_parent, inode.ino):
-            raise Invalid(f"{op.name!r} cannot move below itself")
+            raise Invalid(f"{_shown(op.name)} cannot move below itself")
     there = names.find(txn, op.new_parent, op.new_name)
     if op.mode == RenameMode.EXCHANGE:
         return _exchange(txn, op, inode, there)
@@ -86,7 +86,7 @@ def _exchange(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Remove
     links = 0
     if op.parent != op.new_parent:
         if there.is_directory and names.is_below(txn, op.parent, there.ino):
-            raise Invalid(f"{op.new_name!r} cannot move below itself")
+            raise Invalid(f"{_shown(op.new_name)} cannot move below itself")
         links = (1 if there.is_directory else 0) - (1 if inode.is_directory else 0)
     names.point_name(txn, op.parent, op.name, there.ino)
     names.point_name(txn, op.new_parent, op.new_name, inode.ino)
@@ -101,3 +101,7 @@ def _exchange(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Remove
         txn.tell(Touched.ATTR, inode.ino)
         txn.tell(Touched.ATTR, there.ino)
     return Removed(NO_INO, 0, False)
+
+
+def _shown(name: bytes) -> str:
+    return repr(name.decode(errors="backslashreplace"))

@@ -18,6 +18,8 @@ from gravitonfs.ports.target import Target
 
 _log = logging.getLogger(__name__)
 _NAMES = 65536
+_TOLD_MAX = 20
+"""Damaged blocks of one pack that the log names."""
 
 
 class _Name(NamedTuple):
@@ -26,7 +28,7 @@ class _Name(NamedTuple):
 
 
 class Catalog:
-    """``_lock`` guards ``_tail`` (blocks whose entries are not in the index yet) and ``_names``."""
+    """``_lock`` guards ``_tail`` (blocks not in the index yet), ``_names`` and ``_told``."""
 
     def __init__(self, index: BlockIndex, registry: PackRegistry, target: Target, footer_bytes: int) -> None:
         self.index = index
@@ -35,6 +37,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._tail: dict[BlockId, Location] = {}
         self._names: OrderedDict[PackNumber, _Name] = OrderedDict()
+        self._told: dict[PackNumber, int] = {}
 
     # --- packs ---
 
@@ -136,5 +139,14 @@ class Catalog:
             if self._tail.get(block) == place:
                 del self._tail[block]
         if self.index.get([block])[0] == place:
-            _log.error("block %s is damaged in pack %d at offset %d", block.hex(), place.pack, place.offset)
+            self._tell(block, place)
             self.index.remove([block])
+
+    def _tell(self, block: BlockId, place: Location) -> None:
+        """A whole pack that is gone must not fill the log."""
+        with self._lock:
+            count = self._told[place.pack] = self._told.get(place.pack, 0) + 1
+        if count <= _TOLD_MAX:
+            _log.error("block %s is damaged in pack %d at offset %d", block.hex(), place.pack, place.offset)
+        if count == _TOLD_MAX:
+            _log.error("more that is damaged in pack %d is not told here: run graviton fsck", place.pack)

@@ -293,13 +293,14 @@ class WindowedFile:
             if self._closed:
                 return
             self._closed = True
-            failed = self._failure is not None
             length = self._length
             while self._syncing or self._draining:
                 self._state.wait()
         try:
             with self._io:
-                if not failed:
+                # Not once more what is durable: its last sector would lie padded behind a sealed pack's
+                # trailer until it is cut off again, and a kill in between would leave it so.
+                if self._failure is None and self._durable < length:
                     self._write_to(length)
                     if length % self._align:
                         os.ftruncate(self._fd, length)

@@ -83,27 +83,32 @@ class Descriptor:
             have += len(data)
         return b"".join(parts)
 
-    def read_direct(self, ranges: Sequence[Range]) -> list[bytes] | None:
+    def read_direct(self, ranges: Sequence[Range]) -> list[memoryview] | None:
         """Each range, by one read past the page cache; None where that does not work. The ranges
-        ascend, and span at most ``DIRECT_MAX``."""
-        start = ranges[0][0] - ranges[0][0] % SECTOR
-        end = ranges[-1][0] + ranges[-1][1]
-        size = end - start + -end % SECTOR
+        ascend, and span at most ``DIRECT_MAX``. The views are of one lent window."""
         if self._direct < 0 and not self._open_direct():
             return None
-        window = self._pool.take()
+        start = ranges[0][0] - ranges[0][0] % SECTOR
+        end = ranges[-1][0] + ranges[-1][1]
         try:
-            with memoryview(window) as view, view[:size] as span:
-                count = os.preadv(self._direct, [span], start)
-            if start + count < end:
-                return None  # the file ends early, or the read was cut short
-            return [window[at - start : at - start + length] for at, length in ranges]
+            return self._into_window(self._direct, start, end + -end % SECTOR, ranges)
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return None
             raise
-        finally:
-            self._pool.give(window)
+
+    def read_together(self, ranges: Sequence[Range]) -> list[memoryview] | None:
+        """As ``read_direct``, through the page cache."""
+        return self._into_window(self._fd, ranges[0][0], ranges[-1][0] + ranges[-1][1], ranges)
+
+    def _into_window(
+        self, fd: int, start: int, stop: int, ranges: Sequence[Range]
+    ) -> list[memoryview] | None:
+        window = self._pool.lend()
+        count = os.preadv(fd, [window[: stop - start]], start)
+        if start + count < ranges[-1][0] + ranges[-1][1]:
+            return None  # the file ends early, or the read was cut short
+        return [window[at - start : at - start + length] for at, length in ranges]
 
     def _open_direct(self) -> bool:
         if self._direct == _REFUSED:
@@ -165,12 +170,14 @@ class DescriptorCache:
         del evicted  # closed outside the lock
         return found
 
-    def read(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+    def read(self, path: str, ranges: Sequence[Range]) -> Sequence[Buffer]:
         """Neighbouring ranges, ascending. Raises ``OSError``."""
         file = self.get(path)
         span = ranges[-1][0] + ranges[-1][1] - ranges[0][0]
-        if DIRECT_MIN <= span <= DIRECT_MAX and self._read_once.first(path, ranges[0][0]):
-            found = file.read_direct(ranges)
+        if DIRECT_MIN <= span <= DIRECT_MAX:
+            found = file.read_direct(ranges) if self._read_once.first(path, ranges[0][0]) else None
+            if found is None and len(ranges) > 1:
+                found = file.read_together(ranges)
             if found is not None:
                 return found
         return [file.read(start, length) for start, length in ranges]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import threading
+import weakref
 from typing import Final
 
 WINDOW: Final = 4 << 20
+_Loan = ctypes.c_ubyte * WINDOW
 
 
 class WindowPool:
     """Hands out anonymous maps of ``WINDOW`` bytes and keeps up to ``keep`` returned ones.
 
-    ``_lock`` guards ``_free``.
+    ``_lock`` guards ``_free``. Reentrant: garbage collection may end a loan in a thread that holds it.
     """
 
     def __init__(self, keep: int = 8) -> None:
         self._keep = keep
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._free: list[mmap.mmap] = []
 
     def take(self) -> mmap.mmap:
@@ -29,6 +32,13 @@ class WindowPool:
         with contextlib.suppress(OSError):  # direct writes from huge pages are twice as fast
             fresh.madvise(mmap.MADV_HUGEPAGE)
         return fresh
+
+    def lend(self) -> memoryview:
+        """A window that comes back by itself once this view of it, and every slice of the view, is gone."""
+        window = self.take()
+        loan = _Loan.from_buffer(window)
+        weakref.finalize(loan, self.give, window).atexit = False
+        return memoryview(loan).cast("B")
 
     def give(self, window: mmap.mmap) -> None:
         with self._lock:

@@ -197,6 +197,19 @@ class SealSuite:
         session.fails(Kind.CONFLICT, Rewrite(attr.content, attr.version, ()))
         assert session.ns.attr(ino) == newer
 
+    def test_a_part_is_rewritten_and_the_rest_stays(self, session: Session) -> None:
+        ino = session.make(b"f").ino
+        for at in range(6):
+            attr = session.write(ino, at, b"abcdef"[at : at + 1])
+        extent = session.extent(1, b"bcd")
+        session.do(Rewrite(attr.content, attr.version, (extent,), whole=False), packs=(session.pack,))
+        assert session.ns.attr(ino) == attr
+        assert session.read(ino) == b"abcdef"
+        found = session.ns.extents(attr.content, 0, 0)[0].extents
+        assert [(e.offset, e.length) for e in found] == [(0, 1), (1, 3), (4, 1), (5, 1)]
+        session.write(ino, 0, b"x")
+        session.fails(Kind.CONFLICT, Rewrite(attr.content, attr.version, (extent,), whole=False))
+
 
 class BaseSuite:
     def test_a_copy_shares_and_both_change_alone(self, session: Session) -> None:

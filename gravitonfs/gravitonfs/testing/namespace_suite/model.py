@@ -105,6 +105,15 @@ class FilesModel(RuleBasedStateMachine):
             extent = self.session.extent(BASE, bytes(self.models[key]))
             self.session.do(Rewrite(attr.content, attr.version, (extent,)), packs=(self.session.pack,))
 
+    @rule(key=files, start=offsets, length=offsets)
+    def rewrite_part(self, key: int, start: int, length: int) -> None:
+        attr = self.session.ns.attr(self.inos[key])
+        part = bytes(self.models[key][start : start + length])
+        if attr.content and part:
+            extent = self.session.extent(BASE + start, part)
+            op = Rewrite(attr.content, attr.version, (extent,), whole=False)
+            self.session.do(op, packs=(self.session.pack,))
+
     @rule()
     def maintain(self) -> None:
         for content in self.store.upkeep.deep_drafts(10):
