@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from typing_extensions import Buffer
 
@@ -115,3 +116,27 @@ class ByteRate:
             self._room -= count
         if wait > 0:
             time.sleep(wait)
+
+    def pace(self, count: int, patience: float) -> None:
+        """As ``spend``, in steps: a large piece of one that is alone is slow, and not refused."""
+        step = max(1, int(min(patience, 60.0) * self._rate / 2))
+        while count > 0:
+            self.spend(min(count, step), patience)
+            count -= step
+
+
+class UploadSlots:
+    """So many uploads at a time, in all front ends together; one more is told to come back."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = threading.BoundedSemaphore(count)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        if not self._free.acquire(blocking=False):
+            raise Throttled(f"{self._count} uploads are running already: try again later")
+        try:
+            yield
+        finally:
+            self._free.release()

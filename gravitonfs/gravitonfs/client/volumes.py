@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.remote_blocks import RemoteBlockStore
 from gravitonfs.client.remote_namespace import RemoteNamespace
+from gravitonfs.content.ingest import Pacer
 from gravitonfs.content.volume import Content, Volume
-from gravitonfs.ports.blocks import BlockStore
+from gravitonfs.core.ids import BlockId
+from gravitonfs.ports.blocks import Block, BlockStore
 from gravitonfs.ports.namespace import Claims, Listener
 from gravitonfs.ports.target import Space
 
@@ -20,6 +22,9 @@ class _Elsewhere:
 
     def loose_bytes(self) -> int:
         return 0
+
+    def loose_get(self, ids: Sequence[BlockId]) -> dict[BlockId, Block]:
+        return {}
 
 
 class RemoteVolume(Volume):
@@ -50,9 +55,10 @@ def open_volume(
     memory: int = 256 * MIB,
     cache: int | None = None,
     wrap: Callable[[BlockStore], BlockStore] = lambda blocks: blocks,
+    pace: Pacer | None = None,
 ) -> RemoteVolume:
     """Attach. ``memory``: half of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
-    their way. ``wrap``: what stands around the block store."""
+    their way. ``wrap``: what stands around the block store; ``pace`` holds back blocks that travel in batches."""
     namespace = RemoteNamespace(
         connection,
         volume,
@@ -64,5 +70,5 @@ def open_volume(
     )
     blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
     cache_limit = memory // 2 if cache is None else cache
-    content = Content(blocks, loose=_Elsewhere(), dirty_limit=memory // 4, cache_limit=cache_limit)
+    content = Content(blocks, loose=_Elsewhere(), pace=pace, dirty_limit=memory // 4, cache_limit=cache_limit)
     return RemoteVolume(namespace, content)

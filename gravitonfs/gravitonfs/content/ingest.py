@@ -32,19 +32,22 @@ class Piece(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a batch needs to name pieces: their extents, packs to rely on, and blocks that travel in it."""
+    """What a batch needs to name pieces: their extents, packs to rely on, and blocks that travel in it.
+
+    ``new_bytes``: plain bytes of the blocks that the store did not have.
+    """
 
     extents: tuple[Extent, ...]
     packs: tuple[PackNumber, ...]
     loose: tuple[LooseBlock, ...]
-    new_bytes: int
-    """Plain bytes of blocks that the store did not have."""
+    new_bytes: int = 0
 
 
 class LooseRoom(Protocol):
     """Whether the database takes more loose blocks now; over its budget they go into packs."""
 
     def loose_bytes(self) -> int: ...
+    def loose_get(self, ids: Sequence[BlockId]) -> dict[BlockId, Block]: ...
 
 
 class Pacer(Protocol):
@@ -128,14 +131,26 @@ class Ingest:
         self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
     ) -> tuple[Result, ...]:
         """Store the pieces and apply the ops that name them; done again where packs went away meanwhile."""
+        return self.commit_counted(pieces, ops, durable=durable)[0]
+
+    def commit_counted(
+        self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
+    ) -> tuple[tuple[Result, ...], int]:
+        """As ``commit_pieces``, with how many bytes were new to the store."""
         for _ in range(_RETRIES):
             stored = self.store_pieces(pieces, durable=durable)
             try:
-                return self.apply(stored, ops(stored.extents), durable=durable)
+                return self.apply(stored, ops(stored.extents), durable=durable), stored.new_bytes
             except MissingBlocks as refusal:
                 self.store.forget_packs([PackNumber(p) for p in refusal.packs])
         stored = self.store_pieces(pieces, durable=durable)
-        return self.apply(stored, ops(stored.extents), durable=durable)
+        return self.apply(stored, ops(stored.extents), durable=durable), stored.new_bytes
+
+    def loose_among(self, ids: Sequence[BlockId]) -> int:
+        """Plain bytes of those that wait loose in the database, which ``missing`` does not find."""
+        if self._loose is None:
+            return 0
+        return sum(block.plain_length for block in self._loose.loose_get(ids).values())
 
     def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
         """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock.

@@ -7,11 +7,11 @@ from types import TracebackType
 from msgspec import structs
 from typing_extensions import Buffer
 
-from gravitonfs.content.ingest import Ingest, Piece
+from gravitonfs.content.ingest import Ingest, OpsOfExtents, Piece
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import content_hasher
-from gravitonfs.core.ids import NO_INO, NO_PACK, Ino
+from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.errors import Exists, FileTooLarge, GravitonError, Internal, NoSpace, Unavailable
 from gravitonfs.ports.ops import Attr, Create, Disclaim, Op, Publish, Result, SetAttr, Truncate, Write
 
@@ -34,11 +34,11 @@ class StagedFile:
         self._size = 0
         self._stream: Stream | None = None
         self._open = True
-        self.new_bytes = 0
-        """Plain bytes of blocks that the store did not have, once ``keep`` has returned."""
         self._ends_in_hole = False
         self.digest: bytes | None = None
         """Of all bytes, once published; None where that was left to the namespace to tell."""
+        self.new_bytes = 0
+        """Once published: how many of the bytes the store did not have."""
 
     @property
     def size(self) -> int:
@@ -114,6 +114,7 @@ class StagedFile:
             self._stream.flush(seal=True)
             sized = (Truncate(self.ino, self._size),) if self._ends_in_hole else ()
             attr = self._ingest.session.submit((*sized, *dated, publish), durable=durable)[-1]
+            self.new_bytes = self._stream.new_bytes
         else:
             attr = self._publish_small(publish, dated, durable=durable, new=new and expect is None)
         self._open = False
@@ -121,45 +122,13 @@ class StagedFile:
             raise Internal(f"Publish was answered with {attr!r}")
         return attr
 
-    def keep(self, *ops: Op) -> None:
-        """In place of ``publish``: the ops, which may refer to ``ino``, then the file goes. Durable."""
-        gone = Disclaim((self.ino,))
-        if self._stream is not None:
-            self._stream.flush(seal=True)
-            self._ingest.session.submit((*ops, gone), durable=True)
-            self.new_bytes = self._stream.new_bytes
-        else:
-            pieces, digest = self._small_pieces()
-            self.new_bytes = self._lacking(pieces)
-            size = self._size
-
-            def kept(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
-                written = (Write(self.ino, extents, size, 0, digest),) if extents else ()
-                return (self._create, *written, *ops, gone)
-
-            self._ingest.commit_pieces(pieces, kept, durable=True)
-        self._open = False
-
-    def _small_pieces(self) -> tuple[list[Piece], bytes | None]:
-        """The file's one block, if any, and its digest."""
-        data = b"".join(self._small)
-        if not data:
-            return [], None
-        hasher = content_hasher()
-        hasher.update(data)
-        return self._ingest.hash_pieces(0, memoryview(data), [len(data)]), hasher.digest()
-
-    def _lacking(self, pieces: list[Piece]) -> int:
-        packs = self._ingest.store.missing([piece.id for piece in pieces])
-        return sum(piece.data.nbytes for piece, pack in zip(pieces, packs, strict=True) if pack == NO_PACK)
-
     def _publish_small(
         self, publish: Publish, dated: tuple[SetAttr, ...], *, durable: bool, new: bool
     ) -> Result:
-        pieces, digest = self._small_pieces()
+        data, digest, pieces = self._gathered()
 
         def made(create: Create, extents: tuple[Extent, ...]) -> tuple[Op, ...]:
-            written = (Write(self.ino, extents, self._size, 0, digest),) if extents else ()
+            written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
             return (create, *written, *dated)
 
         def created(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
@@ -171,10 +140,41 @@ class StagedFile:
         self.digest = digest
         if new:
             try:
-                return self._ingest.commit_pieces(pieces, created, durable=durable)[-1]
+                return self._commit(pieces, created, durable=durable)[-1]
             except Exists:
                 pass  # somebody has been faster: the name is taken over, or the caller's condition fails
-        return self._ingest.commit_pieces(pieces, published, durable=durable)[-1]
+        return self._commit(pieces, published, durable=durable)[-1]
+
+    def keep(self, *ops: Op) -> None:
+        """In place of ``publish``: the ops, which may refer to ``ino``, then the file goes. Durable."""
+        gone = Disclaim((self.ino,))
+        if self._stream is not None:
+            self._stream.flush(seal=True)
+            self._ingest.session.submit((*ops, gone), durable=True)
+            self.new_bytes = self._stream.new_bytes
+        else:
+            data, digest, pieces = self._gathered()
+
+            def kept(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+                written = (Write(self.ino, extents, len(data), 0, digest),) if extents else ()
+                return (self._create, *written, *ops, gone)
+
+            known = self._ingest.loose_among([piece.id for piece in pieces])
+            self._commit(pieces, kept, durable=True)
+            self.new_bytes = max(0, self.new_bytes - known)
+        self._open = False
+
+    def _gathered(self) -> tuple[bytes, bytes | None, list[Piece]]:
+        """A small file's bytes, their digest (None: there are none), and their one block."""
+        data = b"".join(self._small)
+        hasher = content_hasher()
+        hasher.update(data)
+        digest = hasher.digest() if data else None
+        return data, digest, self._ingest.hash_pieces(0, memoryview(data), [len(data)] if data else [])
+
+    def _commit(self, pieces: list[Piece], ops: OpsOfExtents, *, durable: bool) -> tuple[Result, ...]:
+        results, self.new_bytes = self._ingest.commit_counted(pieces, ops, durable=durable)
+        return results
 
     def abort(self) -> None:
         """Leave nothing behind. Idempotent."""

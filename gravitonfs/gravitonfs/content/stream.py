@@ -51,7 +51,7 @@ class Stream:
         self.version = version
         self.attr: Attr | None = None
         self.new_bytes = 0
-        """Plain bytes of blocks that the store did not have, of what is named."""
+        """Of what is named by now: the bytes that the store did not have."""
         self._mtime_ns = 0
         self._chunker = ingest.chunker()
         self._hasher = content_hasher() if whole else None

@@ -150,7 +150,7 @@ class Namespace(Protocol):
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
         """The regions [first, last] that have extents, with what shows through from bases.
 
-        Stale when the content is gone: its bytes must not read as a hole.
+        Stale when nothing uses the content any more: it may be half freed, and never reads as zeroes.
         """
 
     def has_content(self, content: ContentId) -> bool:

@@ -12,6 +12,7 @@ import click
 
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
+from graviton_server.limits import LimitedBlockStore, Pace
 
 if TYPE_CHECKING:
     from gravitonfs.client.volumes import RemoteVolume
@@ -52,6 +53,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         )
     )
     opened: list[RemoteVolume] = []
+    upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
 
     def attach(claims: Claims, listener: Listener) -> RemoteVolume:
         made = open_volume(
@@ -64,7 +66,8 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             timeout=choices.timeout,
             memory=choices.memory or memory_budget(_MEMORY),
             cache=choices.cache_size,
-            wrap=lambda blocks: _limited(blocks, choices),
+            wrap=lambda blocks: _limited(blocks, upload, download),
+            pace=upload,
         )
         opened.append(made)
         return made
@@ -99,9 +102,11 @@ def _space(opened: list[RemoteVolume]) -> Space:
     return opened[0].space()
 
 
-def _limited(blocks: BlockStore, choices: Choices) -> BlockStore:
-    if choices.upload_limit is None and choices.download_limit is None:
+def _limited(blocks: BlockStore, upload: Pace | None, download: Pace | None) -> BlockStore:
+    if upload is None and download is None:
         return blocks
-    from graviton_server.limits import LimitedBlockStore
+    return LimitedBlockStore(blocks, upload=upload, download=download)
 
-    return LimitedBlockStore(blocks, upload=choices.upload_limit, download=choices.download_limit)
+
+def _pace(limit: int | None) -> Pace | None:
+    return Pace(limit) if limit else None

@@ -9,9 +9,9 @@ from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.counters import Counters
 from graviton_server.grpc_api.settings import GrpcSettings
-from graviton_server.grpc_api.uploads import Patient, Slots
+from graviton_server.grpc_api.uploads import Patient
 from graviton_server.grpc_api.volume_pool import VolumePool
-from graviton_server.limits import ByteRate
+from graviton_server.limits import ByteRate, UploadSlots
 from gravitonfs.content.blobs import BlobWriter, open_blob
 from gravitonfs.core.ids import BlobId
 from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange
@@ -30,13 +30,14 @@ class BlobService:
         settings: GrpcSettings,
         counters: Counters,
         rate: ByteRate | None,
+        slots: UploadSlots,
     ) -> None:
         self._backend = backend
         self._pool = pool
         self._settings = settings
         self._counters = counters
         self._rate = rate
-        self._slots = Slots(settings.max_concurrent_uploads)
+        self._slots = slots
 
     def upload(self, requests: Iterator[pb.UploadRequest], call: Call) -> pb.UploadReply:
         messages = Patient(requests, self._settings.request_timeout)
@@ -135,4 +136,4 @@ class BlobService:
 
     def _spend(self, count: int) -> None:
         if self._rate is not None:
-            self._rate.spend(count, self._settings.request_timeout)
+            self._rate.pace(count, self._settings.request_timeout)

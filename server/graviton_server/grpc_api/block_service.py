@@ -109,7 +109,7 @@ class BlockService:
 
     def _spend(self, count: int) -> None:
         if self._rate is not None:
-            self._rate.spend(count, self._settings.request_timeout)
+            self._rate.pace(count, self._settings.request_timeout)
 
 
 def _add(reply: pb.GetReply, block: BlockId, data: Buffer) -> None:

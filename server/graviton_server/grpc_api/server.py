@@ -25,7 +25,7 @@ from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet, Vetting
 from graviton_server.grpc_api.volume_pool import VolumePool
-from graviton_server.limits import ByteRate
+from graviton_server.limits import ByteRate, UploadSlots
 from gravitonfs.errors import Busy
 from gravitonfs.rpc.graviton.v1 import admin_pb2, blobs_pb2, blocks_pb2, namespace_pb2
 
@@ -47,9 +47,10 @@ class GrpcServer:
         authenticate: Authenticate = anyone,
         *,
         rate: ByteRate | None = None,
+        slots: UploadSlots | None = None,
         vet: Vet | None = None,
     ) -> None:
-        """``rate``: shared with other front ends. ``vet``: what is checked of batches, see ``Vetting``."""
+        """``rate``, ``slots``: shared with other front ends. ``vet``: what batches may do (``Vetting``)."""
         settings.check()
         self.settings = settings
         self.counters = Counters()
@@ -63,7 +64,12 @@ class GrpcServer:
         )
         services = {
             blobs_pb2.DESCRIPTOR.services_by_name["BlobService"]: BlobService(
-                backend, self._pool, settings, self.counters, rate
+                backend,
+                self._pool,
+                settings,
+                self.counters,
+                rate,
+                slots or UploadSlots(settings.max_concurrent_uploads),
             ),
             blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(backend, settings, rate),
             namespace_pb2.DESCRIPTOR.services_by_name["NamespaceService"]: NamespaceService(
@@ -158,8 +164,9 @@ def serve(
     authenticate: Authenticate = anyone,
     *,
     rate: ByteRate | None = None,
+    slots: UploadSlots | None = None,
 ) -> GrpcServer:
     """Start answering for an open engine, which outlives the server. Busy when the address is taken."""
-    server = GrpcServer(backend_of(engine), settings, authenticate, rate=rate)
+    server = GrpcServer(backend_of(engine), settings, authenticate, rate=rate, slots=slots)
     server.start()
     return server

@@ -1,36 +1,18 @@
-"""Reading a stream of messages with a bound on the wait for each, and how many streams there may be."""
+"""Reading a stream of messages with a bound on the wait for each."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
 import grpc
 
-from gravitonfs.errors import Throttled, Unavailable
+from gravitonfs.errors import Unavailable
 
 T = TypeVar("T")
 _AHEAD: Final = 2
-
-
-class Slots:
-    """So many uploads at a time; one more is told to come back."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._free = threading.BoundedSemaphore(count)
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        if not self._free.acquire(blocking=False):
-            raise Throttled(f"{self._count} uploads are running already: try again later")
-        try:
-            yield
-        finally:
-            self._free.release()
 
 
 class Patient(Generic[T]):

@@ -58,7 +58,7 @@ _HAS_CONTENT: Final = (
     "SELECT EXISTS (SELECT 1 FROM inodes WHERE content = ? AND content <> 0 AND volume = ?)"
     " OR EXISTS (SELECT 1 FROM blob_refs WHERE content = ? AND content <> 0 AND volume = ?)"
 )
-_IN_USE: Final = "SELECT 1 FROM contents WHERE id = ? AND refs > 0"
+_USED: Final = "SELECT refs FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
 
 _new: Final = tuple.__new__  # half the time of a NamedTuple's own constructor, a thousand times a listing
@@ -232,7 +232,9 @@ class SqlNamespace:
         with self._lock:
             self._store.check_readable()
             try:
-                if self._execute(_IN_USE, (content,)).fetchone() is None:
+                row = self._execute(_USED, (content,)).fetchone()
+                if row is None or not row[0]:
+                    # What is being freed has lost rows already: they must not look like holes.
                     raise Stale(f"content {content} does not exist any more")
                 return regions.read(self._execute, content, first, last)
             except DatabaseError as error:
