@@ -306,6 +306,33 @@ class TestLimits:
         except Throttled:
             self.refused += 1
 
+    def test_a_call_that_takes_too_long_ends(self, engine: Engine) -> None:
+        """The client hears of it, whatever the server's thread is stuck in."""
+        held = threading.Event()
+        with (
+            serving(engine, replace(SETTINGS, request_timeout=0.5)) as server,
+            connected(server) as connection,
+        ):
+            namespace = RemoteNamespace(connection, timeout=3.0)
+
+            def hold() -> None:
+                with engine.namespace_store.lock:
+                    held.wait(30)
+
+            holder = threading.Thread(target=hold)
+            holder.start()
+            request = namespace_pb2.LookupRequest(session=namespace.attachment.handle, parent=1, name=b"f")
+            started = time.monotonic()
+            with pytest.raises(Unavailable):
+                connection.call(
+                    "/graviton.v1.NamespaceService/Lookup", request, namespace_pb2.AttrReply, timeout=20
+                )
+            assert time.monotonic() - started < 10
+            held.set()
+            holder.join()
+            assert namespace.lookup(ROOT, b"f") is None
+            namespace.detach()
+
     def test_an_address_in_use(self, engine: Engine) -> None:
         with serving(engine) as server:
             with pytest.raises(Busy, match="cannot be listened on"):

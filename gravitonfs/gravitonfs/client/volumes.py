@@ -58,7 +58,7 @@ def open_volume(
     pace: Pacer | None = None,
 ) -> RemoteVolume:
     """Attach. ``memory``: half of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
-    their way. ``wrap``: what stands around the block store; ``pace`` holds back blocks that travel in batches."""
+    their way. ``wrap``: what stands around the block store; ``pace`` holds back what travels in batches."""
     namespace = RemoteNamespace(
         connection,
         volume,

@@ -22,6 +22,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _AHEAD_FIRST = 1 << 20
 _AHEAD_MAX = 32 << 20
+_REQUESTS = 64
+"""Of the kernel's, at a time."""
 
 
 class Pace:
@@ -83,7 +85,8 @@ class Files:
         self.open_inodes = OpenInodes()
         self._timeout = timeout
         self._inline = volume.namespace.inline
-        self._threads = trio.CapacityLimiter(threads)
+        # Where each request waits for an answer from elsewhere, none waits for another one's thread, too.
+        self._threads = trio.CapacityLimiter(threads if self._inline else _REQUESTS)
         self._alone = alone
         self._pace = Pace()
         self._max_size = volume.namespace.format.max_file_size

@@ -43,11 +43,11 @@ class BlockService:
         self._rate = rate
 
     def missing(self, request: pb.MissingRequest, call: Call) -> pb.MissingReply:
-        call.may_write(request.volume)
+        call.may_write(request.volume or "main")
         return pb.MissingReply(packs=self._blocks.missing(_ids(request.ids)))
 
     def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
-        call.may_write(request.volume)
+        call.may_write(request.volume or "main")
         blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
         self._spend(sum(len(block.payload) for block in request.blocks))
         known = self._blocks.missing([block.id for block in blocks])
@@ -58,7 +58,7 @@ class BlockService:
         return pb.PutReply(packs=packs, new_blocks=len(fresh), new_bytes=sum(fresh.values()))
 
     def get(self, request: pb.GetRequest, call: Call) -> pb.GetReply:
-        call.may_read(request.volume)
+        call.may_read(request.volume or "main")
         ids = _ids(request.ids)
         if len(request.packs) not in (0, len(ids)):
             raise Invalid("one hint for each block is expected, or none at all")
@@ -80,7 +80,7 @@ class BlockService:
         return reply
 
     def near(self, request: pb.NearRequest, call: Call) -> pb.GetReply:
-        call.may_read(request.volume)
+        call.may_read(request.volume or "main")
         reply = pb.GetReply()
         room = self._settings.reply_limit
         span = min(request.span, SPAN_MAX)
@@ -93,18 +93,18 @@ class BlockService:
         return reply
 
     def sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncReply:
-        call.may_write(request.volume)
+        call.may_write(request.volume or "main")
         self._blocks.sync(_packs(request.packs))
         return pb.SyncReply()
 
     def forget(self, request: pb.ForgetRequest, call: Call) -> pb.ForgetReply:
         """A client cannot make the store forget what is still good."""
-        call.may_write(request.volume)
+        call.may_write(request.volume or "main")
         self._blocks.forget_packs(gone(self._backend.packs, _packs(request.packs)))
         return pb.ForgetReply()
 
     def stored_bytes(self, request: pb.StoredBytesRequest, call: Call) -> pb.StoredBytesReply:
-        call.may_read(request.volume)
+        call.may_read(request.volume or "main")
         return pb.StoredBytesReply(bytes=self._blocks.stored_bytes(_ids(request.ids)))
 
     def _spend(self, count: int) -> None:
