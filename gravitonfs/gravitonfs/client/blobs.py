@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -9,9 +10,10 @@ from google.protobuf.message import Message
 from typing_extensions import Buffer
 
 from gravitonfs.client.connection import Connection
+from gravitonfs.client.failures import Pauses
 from gravitonfs.core.hashing import content_hasher
 from gravitonfs.core.ids import BlobId
-from gravitonfs.errors import Damaged
+from gravitonfs.errors import Damaged, Unavailable
 from gravitonfs.rpc.graviton.v1 import blobs_pb2 as pb
 
 _SERVICE: Final = "/graviton.v1.BlobService/"
@@ -37,9 +39,11 @@ class BlobStat(NamedTuple):
 class Blobs:
     """The blobs of one volume."""
 
-    def __init__(self, connection: Connection, volume: str) -> None:
+    def __init__(self, connection: Connection, volume: str, timeout: float = 60.0) -> None:
+        """``timeout``: how long a download waits for a daemon that is away, to go on where it was."""
         self._connection = connection
         self._volume = volume
+        self._timeout = timeout
 
     def put(self, data: Buffer | Iterable[Buffer], *, id: str | None = None) -> Uploaded:
         """Store bytes, or pieces of them as they come. ``id``: what they are known to be; else Invalid.
@@ -73,22 +77,30 @@ class Blobs:
 
     def stream(self, id: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         blob = BlobId.parse(id)
-        request = pb.DownloadRequest(volume=self._volume, id=id, offset=offset)
-        if length is not None:
-            request.length = length
         expected = max(0, min(blob.length - offset, blob.length if length is None else length))
         whole = expected == blob.length
         hasher = content_hasher()
         got = 0
-        calls = self._connection.stream(_SERVICE + "Download", request, pb.DownloadReply, bulk=True)
-        try:
-            for message in calls:
-                got += len(message.data)
-                if whole:
-                    hasher.update(message.data)
-                yield message.data
-        finally:
-            calls.cancel()
+        deadline, pauses = time.monotonic() + self._timeout, Pauses()
+        while True:
+            request = pb.DownloadRequest(
+                volume=self._volume, id=id, offset=offset + got, length=expected - got
+            )
+            calls = self._connection.stream(_SERVICE + "Download", request, pb.DownloadReply, bulk=True)
+            try:
+                for message in calls:
+                    got += len(message.data)
+                    if whole:
+                        hasher.update(message.data)
+                    yield message.data
+                    deadline, pauses = time.monotonic() + self._timeout, Pauses()
+                break
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                pauses.wait()
+            finally:
+                calls.cancel()
         if got != expected or (whole and hasher.digest() != blob.digest):
             raise Damaged(f"{id} came with other bytes than its id says")
 

@@ -82,7 +82,7 @@ class Client:
         self._connection = Connection(self.endpoint)
         self._lock = threading.Lock()
         self._volume: RemoteVolume | None = None
-        self.blobs = Blobs(self._connection, self.volume_name)
+        self.blobs = Blobs(self._connection, self.volume_name, timeout)
 
     @property
     def volume(self) -> RemoteVolume:

@@ -22,6 +22,8 @@ from gravitonfs.ports.namespace import Change, Namespace
 SECRET: Final = 16
 QUEUE: Final = 20_000
 """Changes kept for a client that does not listen; beyond it is told to drop everything."""
+ASKED: Final = 50_000
+"""Questions kept at a time; those beyond are claims in the database, asked when these are answered."""
 _PIECE: Final = 2_000
 """Changes in one message."""
 
@@ -77,6 +79,7 @@ class RemoteSession:
         self._sequence = 0
         self._lost = False
         self._asked: dict[Ino, None] = {}
+        self._more_to_ask = False
         self._watchers = 0
 
     @property
@@ -105,8 +108,11 @@ class RemoteSession:
 
     def claims(self, ino: Ino) -> bool:
         with self._state:
-            self._asked[ino] = None
-            self._state.notify_all()
+            if len(self._asked) < ASKED:
+                self._asked[ino] = None
+                self._state.notify_all()
+            else:
+                self._more_to_ask = True
         return True
 
     # Called by services.
@@ -115,6 +121,14 @@ class RemoteSession:
         with self._state:
             for ino in inos:
                 self._asked.pop(Ino(ino), None)
+
+    def answered_all(self) -> bool:
+        """The questions are answered, and there were more than could be kept. True once."""
+        with self._state:
+            if self._asked or not self._more_to_ask:
+                return False
+            self._more_to_ask = False
+            return True
 
     def asked(self) -> list[Ino]:
         if not self._asked:  # nearly always; a question that comes just now is told the next time

@@ -66,8 +66,7 @@ class SessionTable:
             )
             session.handle = Handle(session.namespace.session, secret)
             if resume and claims:
-                for ino in self._backend.sessions.claims_of(session.number):
-                    session.claims(ino)  # what was asked before the restart, and perhaps not answered
+                self._ask_claims(session)  # what was asked before the restart, and perhaps not answered
             self._backend.sessions.commit()
             with self._lock:
                 self._sessions[session.number] = session
@@ -98,6 +97,12 @@ class SessionTable:
         if released:
             self._backend.sessions.release(session.number, [Ino(ino) for ino in released])
         session.answered([*released, *held])
+        if session.answered_all():
+            self._ask_claims(session)
+
+    def _ask_claims(self, session: RemoteSession) -> None:
+        for ino in self._backend.sessions.claims_of(session.number):
+            session.claims(ino)
 
     def detach(self, data: bytes) -> None:
         """Also one that a former process has left. Idempotent."""
