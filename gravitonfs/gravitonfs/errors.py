@@ -283,7 +283,8 @@ class Internal(GravitonError):
 
 
 def _concrete(base: type[GravitonError]) -> dict[Kind, type[GravitonError]]:
-    return {cls.kind: cls for cls in base.__subclasses__()}
+    """Those of this module: others may give a kind to an exception of their own."""
+    return {cls.kind: cls for cls in base.__subclasses__() if cls.__module__ == __name__}
 
 
 def error_of(kind: Kind, message: str) -> GravitonError:

@@ -94,10 +94,20 @@ def test_a_newer_format_is_refused_by_name() -> None:
 
 def test_every_kind_of_error_has_one_status_and_one_class() -> None:
     assert set(STATUS) == set(Kind)
-    classes = {cls.kind: cls for cls in GravitonError.__subclasses__()}
+    classes = {cls.kind: cls for cls in GravitonError.__subclasses__() if cls.__module__ == errors.__name__}
     assert set(classes) == set(Kind)
     for kind, cls in classes.items():
         if cls not in (errors.MissingBlocks, errors.Gap):
             error = error_of(kind, "told")
             assert type(error) is cls
             assert error.errno == STATUS[kind].errno
+
+
+def test_errors_come_back_as_what_they_were() -> None:
+    """An exception that somebody derives for himself does not take the place of the general one."""
+    from gravitonfs.errors import GravitonError, Kind, Unavailable, error_of
+
+    class Mine(GravitonError):
+        kind = Kind.UNAVAILABLE
+
+    assert type(error_of(Mine.kind, "text")) is Unavailable

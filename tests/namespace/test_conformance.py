@@ -16,6 +16,7 @@ from gravitonfs.testing.namespace_suite import (
     blobs,
     contents,
     history,
+    leases,
     model,
     names,
     sessions,
@@ -85,6 +86,12 @@ class TestReap(upkeep.ReapSuite): ...
 
 
 class TestUpkeep(upkeep.UpkeepSuite): ...
+
+
+class TestLeases(leases.LeaseSuite): ...
+
+
+class TestVolumes(leases.VolumesSuite): ...
 
 
 class Scratch:

@@ -84,6 +84,7 @@ class Ingest:
         self.format = fmt
         self.budget = budget
         self.workers = workers
+        self._inline = session.namespace.inline
         self._loose = loose
         self._loose_budget = loose_budget
         self._pace = pace
@@ -108,8 +109,9 @@ class Ingest:
         return pieces
 
     def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False, loose: bool = True) -> Stored:
-        """Put what the store lacks. Little new data becomes loose blocks instead, if that is ``durable`` or
-        would have to wait for a sync; not with ``loose`` false."""
+        """Put what the store lacks. Little new data becomes loose blocks instead, which cost one commit: with
+        ``durable``, where packs would have to wait for a sync, and always where the namespace is elsewhere;
+        not with ``loose`` false."""
         ids = [piece.id for piece in pieces]
         packs = self.store.missing(ids)
         fresh: dict[BlockId, Block] = {}
@@ -121,7 +123,8 @@ class Ingest:
         placed: dict[BlockId, PackNumber] = {}
         if fresh:
             blocks = list(fresh.values())
-            if loose and (durable or self._waiting is not None) and self._fits_loose(blocks):
+            small = durable or self._waiting is not None or not self._inline
+            if loose and small and self._fits_loose(blocks):
                 if self._pace is not None:
                     self._pace.spend(_payload(blocks))
                 inside = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
@@ -161,8 +164,11 @@ class Ingest:
 
     def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
         """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock; and so does
-        any batch where packs that are not stored yet cannot be relied on."""
-        if stored.packs and (durable or self.must_wait(stored.packs)):
+        any batch where packs that are not stored yet cannot be relied on.
+
+        Only the embedded namespace syncs them with its own commit; for any other they are durable before
+        the batch is applied, so that a batch can be sent again after a crash without its bytes."""
+        if stored.packs and (durable or not self._inline or self.must_wait(stored.packs)):
             self.store.sync(stored.packs)
         return self.session.submit(ops, packs=stored.packs, loose=stored.loose, durable=durable)
 

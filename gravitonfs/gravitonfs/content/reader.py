@@ -163,6 +163,12 @@ class ContentReader:
             self._maps.clear()
             return self._assemble(offset, end)
 
+    def mapped(self, offset: int, length: int) -> bool:
+        """The extents of the range are in memory: reading would not ask the namespace for them."""
+        end = min(offset + length, self.size)
+        first, last = offset // REGION, max(end - 1, 0) // REGION
+        return self.key[0] == NO_CONTENT or all(region in self._maps for region in range(first, last + 1))
+
     def read_quick(self, offset: int, length: int) -> Buffer | None:
         """As ``read``, but None where that would wait for a disk or a network."""
         end = min(offset + length, self.size)

@@ -7,24 +7,63 @@ import time
 from collections.abc import Sequence
 
 from gravitonfs.core.ids import Ino, PackNumber
-from gravitonfs.errors import Internal
+from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
 from gravitonfs.ports.namespace import Namespace
-from gravitonfs.ports.ops import Attr, Batch, LooseBlock, Op, Result
+from gravitonfs.ports.ops import Attr, Batch, LooseBlock, Op, Reply, Result
 
 _INO_GRANT = 1024
+
+
+_TOGETHER = 64
+"""Batches that go in one call, at most."""
+
+
+class _Waiting:
+    """A batch whose submitter waits until somebody, perhaps itself, has sent it."""
+
+    __slots__ = ("durable", "error", "loose", "ops", "packs", "reply", "time_ns")
+
+    def __init__(
+        self,
+        ops: tuple[Op, ...],
+        packs: tuple[PackNumber, ...],
+        loose: tuple[LooseBlock, ...],
+        durable: bool,
+    ) -> None:
+        self.ops = ops
+        self.packs = packs
+        self.loose = loose
+        self.durable = durable
+        self.time_ns = time.time_ns()
+        self.reply: Reply | None = None
+        self.error: GravitonError | None = None
+
+    def done(self) -> bool:
+        return self.reply is not None or self.error is not None
+
+    def outcome(self) -> Reply:
+        if self.reply is None:
+            raise self.error or Internal("a batch was not sent")
+        return self.reply
+
+    def batch(self, number: int) -> Batch:
+        return Batch(number, self.time_ns, self.ops, self.packs, self.loose)
 
 
 class Session:
     """One attached namespace. Thread-safe.
 
-    ``_lock`` guards the batch number, so that batches reach the namespace in the order of their
-    numbers; ``_ino_lock`` guards the granted inode numbers.
+    Where a call takes long (the namespace is not ``inline``), batches that come while one is under way go
+    together in the next. ``_lock`` guards the batch number, so that batches reach the namespace in the order
+    of their numbers; ``_queue_lock`` those that wait; ``_ino_lock`` the granted inode numbers.
     """
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         self._lock = threading.Lock()
         self._number = 0
+        self._queue_lock = threading.Lock()
+        self._queue: list[_Waiting] = []
         self._ino_lock = threading.Lock()
         self._inos = iter(range(0))
 
@@ -37,13 +76,49 @@ class Session:
         durable: bool = False,
     ) -> tuple[Result, ...]:
         """Apply one batch and return a result an op. Raises what the batch failed with or was refused for."""
-        with self._lock:
-            batch = Batch(self._number + 1, time.time_ns(), ops, tuple(packs), loose)
-            reply = self.namespace.apply((batch,), durable=durable)[0]
-            self._number = batch.number
+        if self.namespace.inline:
+            with self._lock:
+                batch = Batch(self._number + 1, time.time_ns(), ops, tuple(packs), loose)
+                reply = self.namespace.apply((batch,), durable=durable)[0]
+                self._number = batch.number
+        else:
+            reply = self._submit_together(_Waiting(ops, tuple(packs), loose, durable))
         if reply.failure is not None:
             raise reply.failure.error()
         return reply.results
+
+    def _submit_together(self, mine: _Waiting) -> Reply:
+        with self._queue_lock:
+            self._queue.append(mine)
+        while not mine.done():
+            with self._lock:
+                if not mine.done():
+                    with self._queue_lock:
+                        together, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
+                    self._send(together)
+        return mine.outcome()
+
+    def _send(self, together: list[_Waiting]) -> None:
+        """One call for all. A refusal leaves it open which batch it was for, so they are sent singly then:
+        those that were applied answer as before. Lock held; never raises what is not for everybody."""
+        batches = [one.batch(self._number + 1 + index) for index, one in enumerate(together)]
+        try:
+            replies = self.namespace.apply(batches, durable=any(one.durable for one in together))
+        except GravitonError as error:
+            if len(together) == 1 or isinstance(error, (Unavailable, Fenced)):
+                for one in together:
+                    one.error = error
+                return
+            for one in together:
+                self._send([one])
+            return
+        except BaseException as error:
+            for one in together:
+                one.error = Internal(f"sending failed: {error!r}")
+            raise
+        for one, reply in zip(together, replies, strict=True):
+            one.reply = reply
+        self._number = batches[-1].number
 
     def submit_for_attr(self, op: Op, *, durable: bool = False) -> Attr:
         """One op whose answer is an Attr."""

@@ -13,7 +13,7 @@ import pyfuse3
 import trio
 
 from gravitonfs.content.volume import Volume
-from gravitonfs.core.ids import Ino
+from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
 from gravitonfs.fuse import mountpoint as mountpoints
 from gravitonfs.fuse import turns
@@ -21,7 +21,7 @@ from gravitonfs.fuse.attributes import Ownership, Times
 from gravitonfs.fuse.kernel import KernelCaches
 from gravitonfs.fuse.memory import keep_large_buffers
 from gravitonfs.fuse.operations import Operations
-from gravitonfs.ports.namespace import Change, Claims, Listener
+from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener, Touched
 from gravitonfs.ports.target import Space
 from gravitonfs.vfs.vfs import Vfs
 from gravitonfs.vfs.writeback import WriteBack
@@ -89,6 +89,9 @@ class Mount:
         if self._vfs is not None:
             self._vfs.changed(changes)
         if self._kernel is not None:
+            if EVERYTHING in changes and self._vfs is not None:
+                # Entries and attributes have no life of their own where this can happen; pages have.
+                changes = [Change(Touched.DATA, ino, NO_INO, b"") for ino in self._vfs.open_files()]
             self._kernel.changed(changes)
 
     def _find_root(self) -> Ino:

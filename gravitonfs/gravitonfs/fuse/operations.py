@@ -31,6 +31,7 @@ class Operations(pyfuse3.Operations):
     def __init__(self, vfs: Vfs, times: Times, *, root: Ino, shown: Ownership | None = None) -> None:
         super().__init__()
         self._vfs = vfs
+        self._call = vfs.files.call
         self._times = times
         self._root = root
         self._shown = shown
@@ -59,7 +60,7 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        attr = self._vfs.lookup(self._ino(parent_inode), name)
+        attr = await self._call(self._vfs.lookup, self._ino(parent_inode), name)
         return no_entry(self._times) if attr is None else self._entry(attr)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
@@ -69,36 +70,44 @@ class Operations(pyfuse3.Operations):
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        return self._entry(self._vfs.make(self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev))
+        return self._entry(
+            await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev)
+        )
 
     @counted
     async def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = ModeT(stat.S_IFDIR | stat.S_IMODE(mode))
-        return self._entry(self._vfs.make(self._ino(parent_inode), name, mode, ctx.uid, ctx.gid))
+        return self._entry(
+            await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
+        )
 
     @counted
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = stat.S_IFLNK | 0o777
-        attr = self._vfs.make(self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, target=target)
+        attr = await self._call(
+            self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, target=target
+        )
         return self._entry(attr)
 
     @counted
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        return self._entry(self._vfs.link(self._ino(inode), self._ino(new_parent_inode), new_name))
+        return self._entry(
+            await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
+        )
 
     @counted
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        self._vfs.unlink(self._ino(parent_inode), name)
+        await self._call(self._vfs.unlink, self._ino(parent_inode), name)
 
     @counted
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        self._vfs.rmdir(self._ino(parent_inode), name)
+        await self._call(self._vfs.rmdir, self._ino(parent_inode), name)
 
     @counted
     async def rename(
@@ -115,17 +124,24 @@ class Operations(pyfuse3.Operations):
             mode = RenameMode.EXCHANGE
         elif flags & pyfuse3.RENAME_NOREPLACE:
             mode = RenameMode.NOREPLACE
-        self._vfs.rename(self._ino(parent_inode_old), name_old, self._ino(parent_inode_new), name_new, mode)
+        await self._call(
+            self._vfs.rename,
+            self._ino(parent_inode_old),
+            name_old,
+            self._ino(parent_inode_new),
+            name_new,
+            mode,
+        )
 
     @counted
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        return FileNameT(self._vfs.readlink(self._ino(inode)))
+        return FileNameT(await self._call(self._vfs.readlink, self._ino(inode)))
 
     # Attributes.
 
     @counted
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
-        return self._entry(self._vfs.attr(self._ino(inode)))
+        return self._entry(await self._call(self._vfs.attr, self._ino(inode)))
 
     @counted
     async def setattr(
@@ -153,7 +169,7 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        space = self._vfs.space()
+        space = await self._call(self._vfs.space)
         data = pyfuse3.StatvfsData()
         data.f_bsize = data.f_frsize = _FRAGMENT
         data.f_blocks = space.total // _FRAGMENT
@@ -165,19 +181,19 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
-        return self._vfs.xattr(self._ino(inode), name)
+        return await self._call(self._vfs.xattr, self._ino(inode), name)
 
     @counted
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
-        return [XAttrNameT(name) for name in self._vfs.xattrs(self._ino(inode))]
+        return [XAttrNameT(name) for name in await self._call(self._vfs.xattrs, self._ino(inode))]
 
     @counted
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
-        self._vfs.set_xattr(self._ino(inode), name, value)
+        await self._call(self._vfs.set_xattr, self._ino(inode), name, value)
 
     @counted
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
-        self._vfs.remove_xattr(self._ino(inode), name)
+        await self._call(self._vfs.remove_xattr, self._ino(inode), name)
 
     # Directories.
 
@@ -190,18 +206,20 @@ class Operations(pyfuse3.Operations):
         handle = cast(DirectoryHandle, self._handles[fh])
         if start_id < 2:
             for position, name in ((1, b"."), (2, b"..")):
-                if position > start_id and not self._dot(handle, name, position, token):
+                if position > start_id and not await self._dot(handle, name, position, token):
                     return
-        for position, (name, attr, _) in self._vfs.read_directory(handle, max(start_id - 2, 0)):
+        for position, (name, attr, _) in await self._vfs.fetch_directory(handle, max(start_id - 2, 0)):
             if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(attr), position + 2):
                 return
 
-    def _dot(self, handle: DirectoryHandle, name: bytes, position: int, token: pyfuse3.ReaddirToken) -> bool:
+    async def _dot(
+        self, handle: DirectoryHandle, name: bytes, position: int, token: pyfuse3.ReaddirToken
+    ) -> bool:
         ino = handle.ino
         if name == b".." and ino != self._root:
-            ino = self._vfs.parent_of(ino)
+            ino = await self._call(self._vfs.parent_of, ino)
         try:
-            attr = self._vfs.attr(ino)
+            attr = await self._call(self._vfs.attr, ino)
         except NotFound:
             return True
         return pyfuse3.readdir_reply(token, FileNameT(name), self._entry(attr), position)

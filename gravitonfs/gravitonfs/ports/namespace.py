@@ -69,6 +69,10 @@ class Change(NamedTuple):
     name: bytes
 
 
+EVERYTHING = Change(Touched.ENTRY | Touched.ATTR | Touched.DATA, Ino(0), Ino(0), b"")
+"""Told when changes may have been missed, or when answers given before may no longer hold: drop all."""
+
+
 class VolumeUsage(NamedTuple):
     """Of one volume. ``logical_bytes``: the sum of the sizes of its files, each inode once."""
 
@@ -91,10 +95,13 @@ class Namespace(Protocol):
     inline: bool
     """Calls take microseconds and wait for nothing but the disk: an event loop may make them itself."""
     volume: str
-    session: int
     root: Ino
     format: VolumeFormat
     read_only: bool
+
+    @property
+    def session(self) -> int:
+        """Another number after a remote session was fenced and a new one took over."""
 
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
         """Apply each batch, atomically and in order. A repeated number returns its recorded answer.
@@ -145,6 +152,9 @@ class Namespace(Protocol):
 
         Stale when nothing uses the content any more: it may be half freed, and never reads as zeroes.
         """
+
+    def has_content(self, content: ContentId) -> bool:
+        """An inode or a blob of this volume has it now: for whoever answers others' questions."""
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Records by key (SetRecord)."""

@@ -11,6 +11,8 @@ from gravitonfs.ports.namespace import Entry
 PAGE = 1000
 PAGE_CHANGING = 64
 _KEPT = 4 * PAGE
+_AT_ONCE = 256
+"""Entries for one answer to the kernel, which has room for about so many."""
 
 
 class Numbered(NamedTuple):
@@ -55,6 +57,15 @@ class DirectoryHandle:
                 entry = self._page[position]
             position += 1
             yield Numbered(position, entry)
+
+    def page(self, position: int, tick: int) -> list[Numbered]:
+        """The entries behind ``position`` that one question brings; empty at the end."""
+        result: list[Numbered] = []
+        for numbered in self.read(position, tick):
+            result.append(numbered)
+            if numbered.position not in self._page or len(result) >= _AT_ONCE:
+                break
+        return result
 
     def _load(self, position: int, tick: int) -> bool:
         after = self._names[position - self._first - 1] if position > self._first else None

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import trio
 from typing_extensions import Buffer
@@ -14,13 +14,16 @@ from typing_extensions import Buffer
 from gravitonfs.content.volume import Volume
 from gravitonfs.content.whole import fetch_rest
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Unavailable
+from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Stale, Unavailable
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _AHEAD_FIRST = 1 << 20
 _AHEAD_MAX = 32 << 20
+_REQUESTS = 64
+"""Of the kernel's, at a time."""
 
 
 class Pace:
@@ -81,7 +84,9 @@ class Files:
         self.volume = volume
         self.open_inodes = OpenInodes()
         self._timeout = timeout
-        self._threads = trio.CapacityLimiter(threads)
+        self._inline = volume.namespace.inline
+        # Where each request waits for an answer from elsewhere, none waits for another one's thread, too.
+        self._threads = trio.CapacityLimiter(threads if self._inline else _REQUESTS)
         self._alone = alone
         self._pace = Pace()
         self._max_size = volume.namespace.format.max_file_size
@@ -98,20 +103,31 @@ class Files:
 
     async def read(self, handle: FileHandle, offset: int, size: int) -> Buffer:
         inode = handle.inode
+        try:
+            return await self._read(handle, offset, size)
+        except Stale:
+            if self._inline:
+                raise
+            inode.stale = True  # another session gave the file other bytes, and we have not heard of it yet
+            return await self._read(handle, offset, size)
+
+    async def _read(self, handle: FileHandle, offset: int, size: int) -> Buffer:
+        inode = handle.inode
         if inode.stale:
-            self._refresh(inode)
+            await self._refresh(inode)
         writer = inode.writer
         if writer is not None and writer.overlaps(offset, offset + size):
             await self.flush(inode)
         reader = inode.current_reader(self.volume)
         if offset == handle.next and size:
-            self._read_ahead(handle, offset + size)
+            await self._read_ahead(handle, offset + size)
         else:
             handle.window = handle.ahead_to = 0
         handle.next = offset + size
-        data = reader.read_quick(offset, size)
-        if data is not None:
-            return data
+        if self._inline or reader.mapped(offset, size):
+            data = reader.read_quick(offset, size)
+            if data is not None:
+                return data
         shared = self.volume.shared
         if shared.near:
             if handle.window == 0 and inode.misses.enough(reader.size):
@@ -121,7 +137,7 @@ class Files:
                     return reader.read(offset, size)
         return await self._thread(partial(reader.read, offset, size))
 
-    def _read_ahead(self, handle: FileHandle, end: int) -> None:
+    async def _read_ahead(self, handle: FileHandle, end: int) -> None:
         """Keep a window ahead of a sequential reader that doubles up to 32 MiB."""
         if handle.window == 0:
             handle.window = _AHEAD_FIRST
@@ -129,8 +145,12 @@ class Files:
         if handle.ahead_to - end <= handle.window // 2:
             target = end + handle.window
             reader = handle.inode.current_reader(self.volume)
+            start = max(handle.ahead_to, end)
             if handle.ahead_to < reader.size:
-                reader.ahead(max(handle.ahead_to, end), target)
+                if self._inline or reader.mapped(start, target - start):
+                    reader.ahead(start, target)
+                else:
+                    await self._thread(partial(reader.ahead, start, target))
             handle.ahead_to = target
             handle.window = min(handle.window * 2, _AHEAD_MAX)
 
@@ -150,7 +170,7 @@ class Files:
 
     async def _write(self, inode: OpenInode, offset: int, data: bytes) -> None:
         if inode.stale:
-            self._refresh(inode)
+            await self._refresh(inode)
         writer = inode.writer
         if writer is None:
             writer = inode.writer = self.volume.writer(inode.attr)
@@ -187,7 +207,7 @@ class Files:
                 if durable:
                     await self.commit()
                 return
-            if writer.quick and not self.volume.ingest.paced:
+            if writer.quick and self._inline and not self.volume.ingest.paced:
                 writer.flush(seal=seal, durable=durable)
             else:
                 await self._thread(partial(writer.flush, seal=seal, durable=durable))
@@ -201,11 +221,13 @@ class Files:
             self.open_inodes.remember_pages(attr)
 
     async def commit(self) -> None:
-        namespace = self.volume.namespace
-        if namespace.inline:
-            self.volume.commit()
-        else:
-            await self._thread(self.volume.commit)
+        await self.call(self.volume.commit)
+
+    async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What asks the namespace: here, where that takes microseconds, else on a worker thread."""
+        if self._inline:
+            return method(*args, **kwargs)
+        return await self._thread(partial(method, *args, **kwargs))
 
     async def close(self, inode: OpenInode) -> None:
         """close(2) of one descriptor: what was written is visible to others when this returns."""
@@ -230,25 +252,25 @@ class Files:
             raise
         finally:
             if self.open_inodes.close(handle.inode, writes=handle.writes) and inode.orphan:
-                self.volume.submit(Disclaim((inode.attr.ino,)))
+                await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
 
     async def truncate(self, ino: Ino, size: int) -> Attr:
         if size > self._max_size:
             raise FileTooLarge(f"files of this volume have at most {self._max_size} bytes")
         inode = self.open_inodes.get(ino)
         if inode is None:
-            return self.volume.submit_for_attr(Truncate(ino, size))
+            return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
             writer = inode.writer
             if writer is not None and writer.dirty:
                 if size == 0:
                     await self._thread(writer.discard)
-                elif writer.quick and not self.volume.ingest.paced:
+                elif writer.quick and self._inline and not self.volume.ingest.paced:
                     writer.flush()
                 else:
                     await self._thread(writer.flush)
-            attr = self.volume.submit_for_attr(Truncate(ino, size))
+            attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
             inode.sealed = False
@@ -267,9 +289,13 @@ class Files:
     def dirty_bytes(self) -> int:
         return self.volume.ingest.budget.used
 
-    def _refresh(self, inode: OpenInode) -> None:
+    async def _refresh(self, inode: OpenInode) -> None:
         inode.stale = False
-        attr = self.volume.namespace.attr(inode.attr.ino)
+        try:
+            attr = await self.call(self.volume.namespace.attr, inode.attr.ino)
+        except Unavailable:
+            inode.stale = True
+            raise
         inode.attr = attr
         if inode.writer is not None and not inode.writer.dirty:
             inode.writer.reset(attr)

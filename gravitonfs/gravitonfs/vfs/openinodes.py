@@ -104,6 +104,10 @@ class OpenInodes:
         """The kernel's pages of this inode are those of this content and version."""
         return self._cached.get(attr.ino) == (attr.content, attr.version)
 
+    def forget_pages(self) -> None:
+        """Nothing is known any more of what the kernel's pages are. Any thread."""
+        self._cached.clear()
+
     def remember_pages(self, attr: Attr) -> None:
         """From now on the kernel's pages, if any, are those of ``attr``."""
         self._cached[attr.ino] = (attr.content, attr.version)

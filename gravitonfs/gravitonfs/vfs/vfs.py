@@ -11,7 +11,7 @@ from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import REGION
 from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, BlobId, Ino
 from gravitonfs.errors import NameTooLong, NoAttribute, NotPermitted, ReadOnly
-from gravitonfs.ports.namespace import Change, ContentKind, Entry, Touched
+from gravitonfs.ports.namespace import EVERYTHING, Change, ContentKind, Entry, Touched
 from gravitonfs.ports.ops import (
     Attr,
     Create,
@@ -126,7 +126,7 @@ class Vfs:
             # What was written before must not set the time once more after this.
             await self.files.flush(inode)
         if attr is None or _changes(change):
-            attr = self._attr_of(change)
+            attr = await self.files.call(self._attr_of, change)
             if inode is not None:
                 self._keep(attr)
         return self._seen(attr)
@@ -159,6 +159,13 @@ class Vfs:
     def open_directory(self, ino: Ino) -> DirectoryHandle:
         return DirectoryHandle(ino, self.namespace.entries)
 
+    async def fetch_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
+        """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
+        if self.namespace.inline:
+            return self.read_directory(handle, position)
+        page = await self.files.call(handle.page, position, self._tick)
+        return iter([Numbered(at, Entry(e.name, self._seen(e.attr), e.digest)) for at, e in page])
+
     def read_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
         for position_after, entry in handle.read(position, self._tick):
             yield Numbered(position_after, Entry(entry.name, self._seen(entry.attr), entry.digest))
@@ -173,13 +180,13 @@ class Vfs:
     async def create(
         self, parent: Ino, name: bytes, mode: int, uid: int, gid: int, flags: int
     ) -> tuple[FileHandle, Attr]:
-        attr = self.make(parent, name, stat.S_IFREG | stat.S_IMODE(mode), uid, gid)
+        attr = await self.files.call(self.make, parent, name, stat.S_IFREG | stat.S_IMODE(mode), uid, gid)
         handle, _ = self.files.open(attr, flags)
         handle.inode.no_capability = True
         return handle, attr
 
     async def open(self, ino: Ino, flags: int) -> tuple[FileHandle, bool]:
-        attr = self.namespace.attr(ino)
+        attr = await self.files.call(self.namespace.attr, ino)
         if flags & os.O_TRUNC and flags & os.O_ACCMODE != os.O_RDONLY:
             self._writable()
             attr = await self.files.truncate(ino, 0)
@@ -286,11 +293,19 @@ class Vfs:
         inode = self.files.open_inodes.get(ino)
         return inode is not None and inode.writers > 0
 
+    def open_files(self) -> list[Ino]:
+        """Any thread."""
+        return [inode.attr.ino for inode in self.files.open_inodes]
+
     def changed(self, changes: Sequence[Change]) -> None:
         """For ``attach``: another session changed these. Any thread; sets flags only."""
         self._tick += 1
         for change in changes:
-            if change.touched & (Touched.DATA | Touched.ATTR):
+            if change == EVERYTHING:
+                self.files.open_inodes.forget_pages()
+                for opened in self.files.open_inodes:
+                    opened.stale = True
+            elif change.touched & (Touched.DATA | Touched.ATTR):
                 inode = self.files.open_inodes.get(change.ino)
                 if inode is not None:
                     inode.stale = True

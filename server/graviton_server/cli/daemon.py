@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from gravitonfs.errors import NotFound, Unavailable
+from gravitonfs.errors import Unavailable
 
 LOG_NAME = "mount.log"
 _LOG_MAX = 8 << 20
@@ -18,23 +18,18 @@ _READY, _FAILED = b"+", b"-"
 Ready = Callable[[], None]
 
 
-def in_background(data: Path, serve: Callable[[Ready], None]) -> int:
+def in_background(log: Path, serve: Callable[[Ready], None]) -> int:
     """Run ``serve`` in a process of its own session and return its pid once it has called its argument.
 
-    Raises what it failed with before. Its output goes to a log in the data directory. Call it before
-    any thread is started.
+    Raises what it failed with before. Its output goes to ``log``. Call it before any thread is started.
     """
-    from graviton_server.wiring import is_volume
-
-    if not is_volume(data):
-        raise NotFound(f"{data} is no volume: make one with 'graviton init {data}'")
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _stay(data, serve, writer)
+        _stay(log, serve, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as answers:
         try:
@@ -47,10 +42,10 @@ def in_background(data: Path, serve: Callable[[Ready], None]) -> int:
     os.waitpid(pid, 0)
     if answer.startswith(_FAILED):
         raise Unavailable(answer[1:].decode(errors="replace"))
-    raise Unavailable(f"the process ended before the mount answered: see {data / LOG_NAME}")
+    raise Unavailable(f"the process ended before the mount answered: see {log}")
 
 
-def _stay(data: Path, serve: Callable[[Ready], None], writer: int) -> NoReturn:
+def _stay(log: Path, serve: Callable[[Ready], None], writer: int) -> NoReturn:
     """The child: never returns into the command's own code."""
     from graviton_server.__main__ import DONE, FAILED, sentence_of
 
@@ -65,7 +60,7 @@ def _stay(data: Path, serve: Callable[[Ready], None], writer: int) -> NoReturn:
     status = FAILED
     try:
         os.setsid()
-        _redirect(data / LOG_NAME)
+        _redirect(log)
         os.chdir("/")
         serve(ready)
         status = DONE

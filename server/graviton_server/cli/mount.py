@@ -11,33 +11,62 @@ from graviton_server.cli.daemon import LOG_NAME, Ready, in_background
 from graviton_server.cli.options import NAMES, Choices, parse
 from graviton_server.cli.params import DATA, DIRECTORY
 from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
+from gravitonfs.errors import NotFound
 
 
 @click.command(
     epilog=f"Mount options: {', '.join(NAMES)}. Sizes as 512MiB, limits in bytes a second, umask in octal,"
     " timeout as 60s: how long a request waits before it fails with EIO."
 )
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.argument("directory", type=DIRECTORY)
 @click.option("-o", "options", metavar="OPTIONS", multiple=True, help="Mount options, separated by commas.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground.")
 def mount(source: str, directory: str, options: tuple[str, ...], foreground: bool) -> None:
-    """Mount the volume in DATA on DIRECTORY.
+    """Mount the volume of SOURCE on DIRECTORY.
 
-    Returns when the mount answers; the process behind it logs to DATA/mount.log. A mount point whose
-    process died is cleaned up first. 'graviton umount DIRECTORY' ends it.
+    SOURCE is a data directory, or graviton://HOST:PORT/VOLUME of a daemon (gravitons:// with TLS; several
+    HOST:PORT separated by commas). Returns when the mount answers; the process behind it logs to
+    DATA/mount.log, that of a daemon's volume below ~/.local/state/graviton. A mount point whose process died
+    is cleaned up first. 'graviton umount DIRECTORY' ends it.
     """
     choices = parse(options)
-    data = places.source(source)
     mountpoint = Path(directory).absolute()
+    if places.is_remote(source):
+        _remote(source, mountpoint, choices, foreground)
+        return
+    data = places.source(source)
+    if choices.of_daemons():
+        raise click.UsageError(f"{', '.join(choices.of_daemons())}: for a SOURCE of graviton:// alone")
     if foreground:
         terminate_like_interrupt()
         with Serving(data, "mount", choices) as serving:
             serving.run_mount(mountpoint, lambda: announce(f"mount={mountpoint}"))
             output.say("unmounting: storing everything")
         return
-    pid = in_background(data, lambda ready: _serve(data, mountpoint, choices, ready))
+    from graviton_server.wiring import is_volume
+
+    if not is_volume(data):
+        raise NotFound(f"{data} is no volume: make one with 'graviton init {data}'")
+    pid = in_background(data / LOG_NAME, lambda ready: _serve(data, mountpoint, choices, ready))
     output.say(f"{directory} is mounted by process {pid}; it logs to {data / LOG_NAME}")
+
+
+def _remote(source: str, mountpoint: Path, choices: Choices, foreground: bool) -> None:
+    from graviton_server.cli.remote import log_of, run_mount
+
+    if foreground:
+        terminate_like_interrupt()
+        run_mount(source, mountpoint, choices, lambda: announce(f"mount={mountpoint}"))
+        return
+
+    def serve(ready: Ready) -> None:
+        terminate_like_interrupt()
+        run_mount(source, mountpoint, choices, ready)
+
+    log = log_of(mountpoint)
+    pid = in_background(log, serve)
+    output.say(f"{mountpoint} is mounted by process {pid}; it logs to {log}")
 
 
 def _serve(data: Path, mountpoint: Path, choices: Choices, ready: Ready) -> None:

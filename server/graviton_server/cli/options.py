@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -26,6 +27,15 @@ class Choices(NamedTuple):
     upload_limit: int | None = None
     download_limit: int | None = None
     metrics: tuple[str, int] | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def of_daemons(self) -> list[str]:
+        """Those given that have a meaning for a daemon's volume only."""
+        names = ("token_file", "ca_file", "cert_file", "key_file")
+        return [name.replace("_", "-") for name in names if getattr(self, name) is not None]
 
 
 def _whole(text: str) -> int:
@@ -58,6 +68,14 @@ def _address(text: str) -> tuple[str, int]:
     return host, port
 
 
+def _file(text: str) -> Path:
+    """Absolute, as a process in the background has another current directory."""
+    path = Path(text).absolute()
+    if not path.is_file():
+        raise ValueError(f"there is no file {text}")
+    return path
+
+
 _FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
 _VALUES: dict[str, Callable[[str], Any]] = {
     "subdir": str,
@@ -70,6 +88,10 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "upload-limit": _positive_size,
     "download-limit": _positive_size,
     "metrics": _address,
+    "token-file": _file,
+    "ca-file": _file,
+    "cert-file": _file,
+    "key-file": _file,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
 

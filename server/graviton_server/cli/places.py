@@ -31,8 +31,15 @@ def join(directory: bytes, name: bytes) -> bytes:
     return directory.rstrip(b"/") + b"/" + name
 
 
+def is_remote(text: str) -> bool:
+    """The volume of a daemon."""
+    return text.startswith(("graviton://", "gravitons://"))
+
+
 def source(text: str) -> Path:
     """A data directory; it is looked into only when it is opened."""
+    if is_remote(text):
+        raise click.UsageError(f"{text} is a daemon's volume: this command works on the volume's directory")
     found = _SCHEME.match(text)
     if found:
         raise click.UsageError(f"{found[0]} is not known: a SOURCE is the data directory of a volume")
@@ -84,6 +91,10 @@ def _in_mount(text: str) -> Place | None:
     told = mount_of(mountpoint)
     if told is None:
         return None
+    if "data" not in told:
+        raise Invalid(
+            f"{text} is in a mount of {told['source']}: this command works on the volume's directory"
+        )
     below = os.path.relpath(path, mountpoint)
     inner = os.path.join("/", str(told.get("subdir", "")), "" if below == "." else below)
     if text.endswith("/"):
@@ -117,4 +128,4 @@ def mount_of(mountpoint: str) -> dict[str, Any] | None:
         told = json.loads(os.getxattr(mountpoint, MOUNT_XATTR))
     except (OSError, ValueError):
         return None
-    return told if isinstance(told, dict) and "data" in told else None
+    return told if isinstance(told, dict) and told.keys() & {"data", "source"} else None

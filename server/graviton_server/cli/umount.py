@@ -78,6 +78,8 @@ def _is_mount(mountpoint: str) -> str:
 
 
 def _owner(told: dict[str, Any]) -> RemoteCaller | None:
+    if "data" not in told:
+        return None  # a mount of a daemon: its process stores what is left and ends
     try:
         return RemoteCaller(Path(told["data"]))
     except (NobodyThere, GravitonError):

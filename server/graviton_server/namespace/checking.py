@@ -180,7 +180,7 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
         "volume {2} has no root directory",
         (
             "SELECT v.root, 0, v.name FROM volumes v LEFT JOIN inodes i ON i.ino = v.root"
-            " AND (i.mode & 61440) = 16384 WHERE i.ino IS NULL"
+            " AND (i.mode & 61440) = 16384 WHERE i.ino IS NULL AND v.name NOT LIKE '/%'"
         ),
     ),
 )

@@ -178,6 +178,9 @@ class HistoricNamespace:
         rows = self._all(_BASE, content)
         return (ContentId(rows[0][0]), rows[0][1]) if rows else None
 
+    def has_content(self, content: ContentId) -> bool:
+        return True
+
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         return []
 

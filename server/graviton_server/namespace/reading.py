@@ -50,9 +50,14 @@ _TARGET: Final = "SELECT target FROM inodes WHERE ino = ? AND volume = ?"
 _XATTR: Final = "SELECT value FROM xattrs WHERE ino = ? AND name = ?"
 _XATTRS: Final = "SELECT name, value FROM xattrs WHERE ino = ? ORDER BY name"
 _XATTRS_OF: Final = (
-    "SELECT ino, name, value FROM xattrs WHERE ino IN ({}) AND substr(name, 1, ?) = ? ORDER BY ino, name"
+    "SELECT x.ino, x.name, x.value FROM xattrs x JOIN inodes i ON i.ino = x.ino AND i.volume = ?"
+    " WHERE x.ino IN ({}) AND substr(x.name, 1, ?) = ? ORDER BY x.ino, x.name"
 )
 _CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE id = ?"
+_HAS_CONTENT: Final = (
+    "SELECT EXISTS (SELECT 1 FROM inodes WHERE content = ? AND content <> 0 AND volume = ?)"
+    " OR EXISTS (SELECT 1 FROM blob_refs WHERE content = ? AND content <> 0 AND volume = ?)"
+)
 _USED: Final = "SELECT refs FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
 
@@ -207,7 +212,7 @@ class SqlNamespace:
             return []
         sql = _XATTRS_OF.format(",".join("?" * len(inos)))
         with self._store.reading() as execute:
-            return list(execute(sql, (*inos, len(prefix), prefix)))
+            return list(execute(sql, (self._volume, *inos, len(prefix), prefix)))
 
     def content(self, content: ContentId) -> ContentInfo:
         if not content:
@@ -234,6 +239,11 @@ class SqlNamespace:
                 return regions.read(self._execute, content, first, last)
             except DatabaseError as error:
                 raise translate(error) from error
+
+    def has_content(self, content: ContentId) -> bool:
+        key = (content, self._volume)
+        with self._store.reading() as execute:
+            return bool(execute(_HAS_CONTENT, (*key, *key)).fetchone()[0])
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         with self._store.reading() as execute:

@@ -5,6 +5,7 @@ Guarded by the store's lock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace import orphans, sessions
@@ -24,12 +25,17 @@ _VOLUMES: Final = (
 _SAVE_VOLUME: Final = "UPDATE volumes SET logical_bytes = ?, inodes = ? WHERE id = ?"
 _VOLUME_OF_CONTENT: Final = "SELECT volume FROM inodes WHERE content = ? AND content <> 0 LIMIT 1"
 _CLAIMED_BY: Final = "SELECT ino FROM claims WHERE session = ?"
-_ORPHANS: Final = (
-    "SELECT DISTINCT c.ino, i.volume FROM claims c JOIN inodes i ON i.ino = c.ino WHERE i.nlink = 0"
-    f" AND c.ino NOT IN (SELECT ino FROM claims WHERE session = {orphans.RETAINED})"
+_VOID_CLAIMS: Final = (
+    "SELECT c.ino, c.session, coalesce(i.volume, 0) FROM claims c LEFT JOIN inodes i ON i.ino = c.ino"
+    " WHERE c.session NOT IN (SELECT id FROM sessions WHERE leased <> 0)"
+    f" AND c.session <> {orphans.RETAINED}"
 )
 _LAST: Final = "SELECT coalesce(max(id), 0) FROM sessions"
-_FORGET: Final = "DELETE FROM sessions WHERE incarnation < ?"
+_FORGET: Final = "DELETE FROM sessions WHERE incarnation < ? AND leased = 0"
+
+
+GONE: Final = "/"
+"""Begins the name of a volume that is being freed: its row stays, so that its number is never another's."""
 
 
 class Roster:
@@ -49,21 +55,25 @@ class Roster:
                 volume.logical_bytes, volume.inodes, volume.snapshot = logical, inodes, snapshot
 
     def bury(self) -> None:
-        """At the start: whatever only sessions of former processes kept goes."""
+        """At the start: what only this process's former sessions kept goes; leased ones may come back."""
         store = self._store
         store.execute(_FORGET, (store.incarnation - 1,))
-        orphaned = store.execute(_ORPHANS).fetchall()
-        store.execute("DELETE FROM claims WHERE session <> ?", (orphans.RETAINED,))
-        for ino, number in orphaned:
-            volume = self._volumes[number]
+        for ino, session, number in store.execute(_VOID_CLAIMS).fetchall():
+            volume = self.volume(number)
             txn = store.applier.outside_batch(volume, store.applier.moment())
-            orphans.free(txn, txn.get(Ino(ino)))
+            orphans.drop_claim(txn, Ino(ino), session)
             volume.add(txn.bytes, txn.inodes)
 
     # --- volumes -------------------------------------------------------------------------------------
 
     def volumes(self) -> list[Volume]:
-        return list(self._volumes.values())
+        return [volume for volume in self._volumes.values() if not volume.name.startswith(GONE)]
+
+    def enter_volume(self, volume: Volume) -> None:
+        self._volumes[volume.id] = volume
+
+    def next_volume(self) -> int:
+        return max(self._volumes) + 1
 
     def volume(self, number: int) -> Volume:
         """By number; that of an inode without one is any."""
@@ -71,9 +81,12 @@ class Roster:
 
     def named(self, name: str) -> Volume:
         for volume in self._volumes.values():
-            if volume.name == name:
+            if volume.name == name and not name.startswith(GONE):
                 return volume
         raise NotFound(f"there is no volume {name!r}")
+
+    def in_use(self, volume: Volume) -> list[Session]:
+        return [session for session in self._sessions.values() if session.volume is volume]
 
     def volume_of_content(self, content: int) -> Volume:
         row = self._store.execute(_VOLUME_OF_CONTENT, (content,)).fetchone()
@@ -119,13 +132,44 @@ class Roster:
     def _end(self, session: int, volume: Volume, moment: Moment) -> None:
         execute = self._store.execute
         txn = self._store.applier.outside_batch(volume, moment)
-        for (ino,) in execute(_CLAIMED_BY, (session,)).fetchall():
+        for ino in self.claimed_by(session):
             orphans.drop_claim(txn, ino, session)
         volume.add(txn.bytes, txn.inodes)
         sessions.delete(execute, session)
 
+    def left(self) -> list[sessions.Left]:
+        """Leased sessions that nobody has taken up since this process started."""
+        return [row for row in sessions.leased(self._store.execute) if row.id not in self._sessions]
+
+    def expire(self, left: sessions.Left) -> None:
+        """End one of them."""
+        store = self._store
+        store.change(self._end, left.id, self.volume(left.volume), store.applier.moment())
+
+    def release(self, session: Session, inos: Sequence[Ino]) -> None:
+        """A session no longer has these inodes open."""
+        self._store.change(
+            self._release, session.id, session.volume, list(inos), self._store.applier.moment()
+        )
+
+    def _release(self, session: int, volume: Volume, inos: list[Ino], moment: Moment) -> None:
+        txn = self._store.applier.outside_batch(volume, moment)
+        for ino in inos:
+            orphans.drop_claim(txn, ino, session)
+        volume.add(txn.bytes, txn.inodes)
+
+    def attached(self, number: int) -> Session:
+        """Raises Fenced."""
+        session = self._sessions.get(number)
+        if session is None:
+            raise Fenced(f"session {number} has ended")
+        return session
+
     def all(self) -> list[Session]:
         return list(self._sessions.values())
+
+    def claimed_by(self, session: int) -> list[Ino]:
+        return [Ino(row[0]) for row in self._store.execute(_CLAIMED_BY, (session,))]
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions that have an inode open."""

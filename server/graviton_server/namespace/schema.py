@@ -107,6 +107,13 @@ VERSION_2: Final = """
 CREATE TABLE redo (epoch BLOB NOT NULL);
 """
 
+# A leased session belongs to another process and outlives this one; it proves itself by its secret.
+VERSION_3: Final = """
+ALTER TABLE sessions ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN secret BLOB;
+CREATE INDEX blob_refs_content ON blob_refs (content) WHERE content <> 0;
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -119,7 +126,11 @@ def _version_2(engine: SqliteEngine) -> None:
     engine.script(VERSION_2)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2)
+def _version_3(engine: SqliteEngine) -> None:
+    engine.script(VERSION_3)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -6,6 +6,7 @@ commit, so that an answer is durable exactly when its batch is.
 
 from __future__ import annotations
 
+import hmac
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -23,10 +24,12 @@ KEEP: Final = 8
 KEEP_AT_MOST: Final = 1024
 
 _ADD: Final = (
-    "INSERT INTO sessions (id, volume, label, incarnation, last, version, replies) VALUES (?,?,?,?,?,?,?)"
+    "INSERT INTO sessions (id, volume, label, incarnation, last, version, replies, leased, secret)"
+    " VALUES (?,?,?,?,?,?,?,?,?)"
 )
 SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
-_GET: Final = "SELECT volume, last, replies FROM sessions WHERE id = ?"
+_GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
+_LEFT: Final = "SELECT id, volume, label, last FROM sessions WHERE leased <> 0"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
@@ -62,16 +65,6 @@ class Volume:
         self.dirty = True
 
 
-class AttachedSession(NamedTuple):
-    """One, for people."""
-
-    number: int
-    volume: str
-    label: str
-    read_only: bool
-    last: int
-
-
 @dataclass(eq=False, slots=True)
 class Session:
     id: int
@@ -80,6 +73,8 @@ class Session:
     read_only: bool
     claims: Claims | None
     listener: Listener | None
+    leased: bytes | None = None
+    """The secret of a session of another process, which lives on when this process ends."""
     alive: bool = True
     last: int = 0
     durable: int = 0
@@ -128,7 +123,24 @@ class Session:
 
 
 def add(execute: Execute, session: Session, incarnation: int, version: int) -> None:
-    execute(_ADD, (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([])))
+    leased, secret = session.leased is not None, session.leased
+    execute(
+        _ADD,
+        (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([]), leased, secret),
+    )
+
+
+class Left(NamedTuple):
+    """A leased session as its row tells it."""
+
+    id: int
+    volume: int
+    label: str
+    last: int
+
+
+def leased(execute: Execute) -> list[Left]:
+    return [Left(*row) for row in execute(_LEFT).fetchall()]
 
 
 def delete(execute: Execute, session: int) -> None:
@@ -138,7 +150,9 @@ def delete(execute: Execute, session: int) -> None:
 def resume(execute: Execute, session: Session) -> bool:
     """Take up where an earlier attachment of the session left off; False where there is none."""
     row = execute(_GET, (session.id,)).fetchone()
-    if row is None or row[0] != session.volume.id:
+    if row is None or row[0] != session.volume.id or bool(row[3]) != (session.leased is not None):
+        return False
+    if session.leased is not None and not hmac.compare_digest(session.leased, row[4]):
         return False
     session.last = session.durable = row[1]
     session.recorded.extend(_recorded(fields) for fields in msgspec.msgpack.decode(row[2]))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from graviton_server.namespace import dumping, recovery, schema
+from graviton_server.namespace import dumping, recovery, schema, volumes
 from graviton_server.namespace.applying import Applier
 from graviton_server.namespace.commits import Commits
 from graviton_server.namespace.committer import Committer
@@ -24,11 +24,13 @@ from graviton_server.namespace.numbers import InodeNumbers
 from graviton_server.namespace.packs import SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.roster import Roster
-from graviton_server.namespace.sessions import AttachedSession, Session, Volume
+from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.errors import NotFound, Unavailable
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced, NotFound, Unavailable
 from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
+from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
 
 GROUP_ENTRIES: Final = 20_000
 GROUP_BYTES: Final = 64 << 20
@@ -224,15 +226,19 @@ class NamespaceStore:
         read_only: bool = False,
         resume: int | None = None,
         at: int | None = None,
+        leased: bytes | None = None,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
-        and its answers (its claims are void). ``at``: as the volume was at a retained version.
-        NotFound, Fenced."""
+        and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
+
+        ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
+        when this one ends; to resume it takes the same secret. Whoever attaches it commits, so that it
+        can be resumed, and ends it when its process is gone."""
         with self.lock:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, claims, listener)
+            session = Session(number, found, label, read_only, claims, listener, leased)
             if resume is None:
                 self.roster.admit(session)
             else:
@@ -245,24 +251,66 @@ class NamespaceStore:
                 self.check_readable()
                 self.roster.dismiss(session)
 
-    def sessions(self) -> list[AttachedSession]:
-        """Those that are attached."""
+    def state_of(self, number: int) -> SessionState:
+        """Of an attached session. Fenced where there is none."""
+        with self.lock:
+            session = self.roster.attached(number)
+            return SessionState(session.last, session.durable)
+
+    def sessions(self) -> list[SessionRow]:
+        """Those attached, and leased ones that a former process has left."""
         with self.lock:
             self.check_readable()
-            return [
-                AttachedSession(s.id, s.volume.name, s.label, s.read_only, s.last) for s in self.roster.all()
+            here = [
+                SessionRow(s.id, s.volume.name, s.label, s.read_only, s.leased is not None, True, s.last)
+                for s in self.roster.all()
             ]
+            left = [
+                SessionRow(
+                    row.id, self.roster.volume(row.volume).name, row.label, False, True, False, row.last
+                )
+                for row in self.roster.left()
+            ]
+        return here + left
 
     def evict(self, number: int) -> None:
         """End a session, whoever has it: what it sends from now on is refused. NotFound. Durable."""
         with self.lock:
             self.check_readable()
-            for session in self.roster.all():
-                if session.id == number:
-                    self.roster.dismiss(session)
-                    self.commits.commit()
-                    return
-        raise NotFound(f"there is no session {number}")
+            left = {row.id: row for row in self.roster.left()}
+            if number in left:
+                self.roster.expire(left[number])
+            else:
+                try:
+                    session = self.roster.attached(number)
+                except Fenced:
+                    raise NotFound(f"there is no session {number}") from None
+                self.roster.dismiss(session)
+            self.commits.commit()
+
+    def release(self, number: int, inos: Sequence[Ino]) -> None:
+        """A session that was asked (``Claims``) has these inodes not, or no longer, open."""
+        with self.lock:
+            self.check_readable()
+            self.roster.release(self.roster.attached(number), inos)
+
+    def claims_of(self, number: int) -> list[Ino]:
+        """The inodes without names that are kept for a session."""
+        with self.lock:
+            self.check_readable()
+            return self.roster.claimed_by(number)
+
+    def create_volume(self, name: str) -> VolumeRow:
+        """An empty volume. Exists, Invalid. Durable."""
+        return volumes.create(self, name)
+
+    def delete_volume(self, name: str) -> None:
+        """A volume with all that is in it: gone at once, freed in the background. Busy while sessions are
+        attached. Durable."""
+        volumes.delete(self, name)
+
+    def volume_rows(self) -> list[VolumeRow]:
+        return volumes.rows(self)
 
     def tell_all(self, changes: list[Change]) -> None:
         """Tell every session what upkeep has changed. Lock not held."""

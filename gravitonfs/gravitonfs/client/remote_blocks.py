@@ -1,0 +1,238 @@
+"""The ``BlockStore`` port over BlockService: bounded batches, several of them under way at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
+from typing_extensions import Buffer
+
+from gravitonfs.client.connection import Connection, Pending
+from gravitonfs.client.failures import until_answered
+from gravitonfs.core.codec import decode
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.hashing import block_id
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.errors import Damaged, Throttled, Unavailable
+from gravitonfs.ports.blocks import Block, StoreCounters
+from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
+
+M = TypeVar("M", bound=Message)
+
+_SERVICE: Final = "/graviton.v1.BlockService/"
+_CALL: Final = 30.0
+"""Seconds for one try."""
+PUT_BYTES: Final = 4 << 20
+_PUT_BLOCKS: Final = 4096
+_IDS: Final = 8192
+_GET_BLOCKS: Final = 16
+"""About as many average blocks as fit into one answer."""
+_UNDER_WAY: Final = 4
+
+
+class RemoteBlockStore:
+    """Waits up to ``timeout`` for a daemon that does not answer, then ``Unavailable``.
+
+    ``_lock`` guards the counters.
+    """
+
+    def __init__(
+        self, connection: Connection, fmt: VolumeFormat, volume: str = "main", *, timeout: float = 60.0
+    ) -> None:
+        self._connection = connection
+        self._volume = volume
+        self._key = fmt.block_key
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._put = self._put_bytes = self._found = self._read = self._read_bytes = self._syncs = 0
+
+    # --- in ---
+
+    def missing(self, ids: Sequence[BlockId]) -> list[PackNumber]:
+        result: list[PackNumber] = []
+        for at in range(0, len(ids), _IDS):
+            request = pb.MissingRequest(volume=self._volume, ids=b"".join(ids[at : at + _IDS]))
+            reply = self._call("Missing", request, pb.MissingReply, bulk=False)
+            result += [PackNumber(pack) for pack in reply.packs]
+        with self._lock:
+            self._found += len(result) - result.count(NO_PACK)
+        return result
+
+    def put(self, blocks: Sequence[Block]) -> list[PackNumber]:
+        """A writer has asked what is missing before it compressed; the daemon asks its index once more."""
+        known: dict[BlockId, PackNumber] = {}
+        fresh = list({block.id: block for block in blocks}.values())
+        under_way: deque[tuple[list[Block], pb.PutRequest, Pending[pb.PutReply]]] = deque()
+        try:
+            for batch in _batches(fresh):
+                if len(under_way) >= _UNDER_WAY:
+                    self._placed(known, *under_way.popleft())
+                request = self._put_request(batch)
+                pending = self._connection.begin(_SERVICE + "Put", request, pb.PutReply, timeout=_CALL)
+                under_way.append((batch, request, pending))
+            while under_way:
+                self._placed(known, *under_way.popleft())
+        finally:
+            for _, _, pending in under_way:
+                pending.cancel()
+        return [known[block.id] for block in blocks]
+
+    def _put_request(self, batch: list[Block]) -> pb.PutRequest:
+        return pb.PutRequest(
+            volume=self._volume,
+            blocks=[
+                pb.Block(id=b.id, codec=b.codec, plain_length=b.plain_length, payload=bytes(b.payload))
+                for b in batch
+            ],
+        )
+
+    def _placed(
+        self,
+        known: dict[BlockId, PackNumber],
+        batch: list[Block],
+        request: pb.PutRequest,
+        pending: Pending[pb.PutReply],
+    ) -> None:
+        try:
+            reply = pending.result()
+        except (Unavailable, Throttled):
+            reply = self._call("Put", request, pb.PutReply)
+        for block, pack in zip(batch, reply.packs, strict=True):
+            known[block.id] = PackNumber(pack)
+        with self._lock:
+            self._put += reply.new_blocks
+            self._put_bytes += reply.new_bytes
+
+    def sync(self, packs: Sequence[PackNumber]) -> None:
+        if packs:
+            request = pb.SyncRequest(volume=self._volume, packs=sorted(set(packs)))
+            self._call("Sync", request, pb.SyncReply)
+        with self._lock:
+            self._syncs += 1
+
+    def forget_packs(self, packs: Sequence[PackNumber]) -> None:
+        if packs:
+            self._call(
+                "Forget", pb.ForgetRequest(volume=self._volume, packs=sorted(set(packs))), pb.ForgetReply
+            )
+
+    # --- out ---
+
+    def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
+        """The next group is asked for while one is used."""
+        groups = [wanted[at : at + _GET_BLOCKS] for at in range(0, len(wanted), _GET_BLOCKS)]
+        ahead: Pending[pb.GetReply] | None = None
+        try:
+            for number, group in enumerate(groups):
+                current, ahead = ahead or self._begin_get(group), None
+                if number + 1 < len(groups):
+                    ahead = self._begin_get(groups[number + 1])
+                yield from self._group(group, current)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    def _get_request(self, group: Sequence[tuple[BlockId, PackNumber]]) -> pb.GetRequest:
+        return pb.GetRequest(
+            volume=self._volume, ids=b"".join(block for block, _ in group), packs=[pack for _, pack in group]
+        )
+
+    def _begin_get(self, group: Sequence[tuple[BlockId, PackNumber]]) -> Pending[pb.GetReply]:
+        return self._connection.begin(_SERVICE + "Get", self._get_request(group), pb.GetReply, timeout=_CALL)
+
+    def _group(
+        self, group: Sequence[tuple[BlockId, PackNumber]], pending: Pending[pb.GetReply]
+    ) -> Iterator[Buffer]:
+        first: Pending[pb.GetReply] | None = pending
+        while group:
+            reply, first = self._got(group, first), None
+            for block, (wanted, pack) in zip(reply.blocks, group, strict=False):
+                yield self._verified(wanted, pack, block)
+            group = group[len(reply.blocks) :]
+            if reply.damaged and group:
+                raise Damaged(reply.damaged)
+            if not reply.blocks:
+                raise Damaged(f"the daemon answers nothing for block {group[0][0].hex()}")
+
+    def _got(
+        self, group: Sequence[tuple[BlockId, PackNumber]], pending: Pending[pb.GetReply] | None
+    ) -> pb.GetReply:
+        try:
+            if pending is not None:
+                return pending.result()
+        except (Unavailable, Throttled):
+            pass
+        return self._call("Get", self._get_request(group), pb.GetReply)
+
+    def _verified(self, wanted: BlockId, pack: PackNumber, block: pb.Block) -> Buffer:
+        """Bytes that changed on their way are asked for once more."""
+        plain = self._plain(wanted, block)
+        if plain is None:
+            again = self._call("Get", self._get_request([(wanted, pack)]), pb.GetReply)
+            plain = self._plain(wanted, again.blocks[0]) if again.blocks else None
+        if plain is None:
+            raise Damaged(f"block {wanted.hex()} came with other bytes than its id says")
+        with self._lock:
+            self._read += 1
+            self._read_bytes += len(block.payload)
+        return plain
+
+    def _plain(self, wanted: BlockId, block: pb.Block) -> Buffer | None:
+        try:
+            plain = decode(block.codec, block.payload, block.plain_length)
+        except Damaged:
+            return None
+        return plain if block_id(plain, self._key) == wanted else None
+
+    def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
+        return None
+
+    def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
+        request = pb.NearRequest(volume=self._volume, id=block, pack=hint, span=span)
+        reply = self._call("Near", request, pb.GetReply)
+        if not reply.blocks or reply.blocks[0].id != block:
+            raise Damaged(f"block {block.hex()} is not what the daemon answers with")
+        found = [(block, self._verified(block, hint, reply.blocks[0]))]
+        for neighbour in reply.blocks[1:]:
+            plain = self._plain(BlockId(neighbour.id), neighbour)
+            if plain is not None:
+                found.append((BlockId(neighbour.id), plain))
+        return found
+
+    def stored_bytes(self, ids: Sequence[BlockId]) -> int:
+        total = 0
+        for at in range(0, len(ids), _IDS):
+            request = pb.StoredBytesRequest(volume=self._volume, ids=b"".join(ids[at : at + _IDS]))
+            total += self._call("StoredBytes", request, pb.StoredBytesReply).bytes
+        return total
+
+    def counters(self) -> StoreCounters:
+        with self._lock:
+            return StoreCounters(
+                self._put, self._put_bytes, self._found, self._read, self._read_bytes, self._syncs
+            )
+
+    def _call(self, method: str, request: Message, reply: type[M], *, bulk: bool = True) -> M:
+        return until_answered(
+            lambda left: self._connection.call(
+                _SERVICE + method, request, reply, timeout=min(left, _CALL), bulk=bulk
+            ),
+            self._timeout,
+        )
+
+
+def _batches(blocks: list[Block]) -> Iterator[list[Block]]:
+    batch: list[Block] = []
+    size = 0
+    for block in blocks:
+        length = memoryview(block.payload).nbytes
+        if batch and (size + length > PUT_BYTES or len(batch) >= _PUT_BLOCKS):
+            yield batch
+            batch, size = [], 0
+        batch.append(block)
+        size += length
+    if batch:
+        yield batch

@@ -1,0 +1,79 @@
+"""What daemons ask of the store of namespaces itself: who is attached, which volumes there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from gravitonfs.core.ids import Ino
+from gravitonfs.ports.namespace import Claims, Listener, Namespace
+
+
+class SessionState(NamedTuple):
+    """``last``: the last batch applied; ``durable_through``: the last that survives a crash."""
+
+    last: int
+    durable_through: int
+
+
+class SessionRow(NamedTuple):
+    """``leased``: it belongs to another process. ``attached``: this process has it."""
+
+    number: int
+    volume: str
+    label: str
+    read_only: bool
+    leased: bool
+    attached: bool
+    last: int
+
+
+class VolumeRow(NamedTuple):
+    name: str
+    root: Ino
+    logical_bytes: int
+    inodes: int
+
+
+class SessionStore(Protocol):
+    """Thread-safe. Errors as everywhere: ``GravitonError``."""
+
+    incarnation: int
+    """Another one after every start, restore and fail-over of the database: answers that were not durable
+    before may be lost."""
+
+    def attach(
+        self,
+        volume: str = "main",
+        *,
+        label: str,
+        claims: Claims | None = None,
+        listener: Listener | None = None,
+        read_only: bool = False,
+        resume: int | None = None,
+        leased: bytes | None = None,
+    ) -> Namespace:
+        """See ``NamespaceStore.attach``."""
+
+    def commit(self) -> None:
+        """Everything applied is durable when this returns."""
+
+    def state_of(self, number: int) -> SessionState:
+        """Of an attached session. Fenced where there is none."""
+
+    def sessions(self) -> list[SessionRow]: ...
+
+    def evict(self, number: int) -> None:
+        """End a session, whoever has it. NotFound. Durable."""
+
+    def release(self, number: int, inos: Sequence[Ino]) -> None:
+        """A session that was asked whether it has these inodes open has not. Idempotent."""
+
+    def claims_of(self, number: int) -> list[Ino]:
+        """The inodes without names that are kept for a session."""
+
+    def create_volume(self, name: str) -> VolumeRow: ...
+
+    def delete_volume(self, name: str) -> None: ...
+
+    def volume_rows(self) -> list[VolumeRow]: ...

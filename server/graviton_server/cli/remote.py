@@ -1,0 +1,112 @@
+"""A mount of a daemon's volume: the same file system over the remote ports."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from graviton_server.cli.memory import memory_budget
+from graviton_server.cli.options import Choices
+from graviton_server.limits import LimitedBlockStore, Pace
+
+if TYPE_CHECKING:
+    from gravitonfs.client.volumes import RemoteVolume
+    from gravitonfs.ports.blocks import BlockStore
+    from gravitonfs.ports.target import Space
+
+log = logging.getLogger("graviton")
+
+_MEMORY = 512 << 20
+
+
+def log_of(mountpoint: Path) -> Path:
+    """Where a mount in the background logs."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "graviton"
+    state.mkdir(parents=True, exist_ok=True)
+    return state / f"mount{str(mountpoint).replace('/', '-')}.log"
+
+
+def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[], None]) -> None:
+    """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
+    from gravitonfs.client.connection import Connection
+    from gravitonfs.client.endpoint import Endpoint
+    from gravitonfs.client.volumes import open_volume
+    from gravitonfs.fuse.mount import Mount, MountOptions
+    from gravitonfs.ports.namespace import Claims, Listener
+
+    if choices.metrics is not None:
+        raise click.UsageError("metrics: a mount of a daemon has none of its own; the daemon exports them")
+    endpoint, volume, path = Endpoint.parse(source)
+    if path:
+        raise click.UsageError(f"{source}: use the option subdir={path} to mount a directory of the volume")
+    connection = Connection(
+        endpoint.with_options(
+            token_file=choices.token_file,
+            ca_file=choices.ca_file,
+            cert_file=choices.cert_file,
+            key_file=choices.key_file,
+        )
+    )
+    opened: list[RemoteVolume] = []
+    upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
+
+    def attach(claims: Claims, listener: Listener) -> RemoteVolume:
+        made = open_volume(
+            connection,
+            volume,
+            label=f"mount {mountpoint}",
+            claims=claims,
+            listener=listener,
+            read_only=choices.ro,
+            timeout=choices.timeout,
+            memory=choices.memory or memory_budget(_MEMORY),
+            cache=choices.cache_size,
+            wrap=lambda blocks: _limited(blocks, upload, download),
+            pace=upload,
+        )
+        opened.append(made)
+        return made
+
+    described: dict[str, object] = {
+        "source": f"{endpoint}/{volume}",
+        "mountpoint": str(mountpoint),
+        "subdir": "/" + choices.subdir.strip("/"),
+        "read_only": choices.ro,
+        "pid": os.getpid(),
+    }
+    options = MountOptions(
+        read_only=choices.ro,
+        allow_other=choices.allow_other,
+        subdir=choices.subdir,
+        uid=choices.uid,
+        gid=choices.gid,
+        umask=choices.umask,
+        timeout=choices.timeout,
+        cache_seconds=0.0,  # others change the volume too
+    )
+    try:
+        mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
+        mount.run(ready)
+    finally:
+        for one in opened:
+            one.close()
+        connection.close()
+
+
+def _space(opened: list[RemoteVolume]) -> Space:
+    return opened[0].space()
+
+
+def _limited(blocks: BlockStore, upload: Pace | None, download: Pace | None) -> BlockStore:
+    if upload is None and download is None:
+        return blocks
+    return LimitedBlockStore(blocks, upload=upload, download=download)
+
+
+def _pace(limit: int | None) -> Pace | None:
+    return Pace(limit) if limit else None

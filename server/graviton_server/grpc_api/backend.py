@@ -1,0 +1,63 @@
+"""The open engine, as far as this server needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graviton_server.maintenance.service import Maintenance
+from gravitonfs.content.verify import VerifyingBlockStore
+from gravitonfs.content.volume import Content, Volume
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.errors import Unsupported
+from gravitonfs.ports.blocks import BlockStore
+from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.store import SessionStore
+from gravitonfs.ports.target import Space
+
+if TYPE_CHECKING:
+    from graviton_server.wiring import Engine
+
+
+@dataclass(frozen=True)
+class Backend:
+    """``blocks`` checks what it is given to store. ``sole``: no other daemon has sessions of this store, so
+    those that nobody takes up after a start are this one's to end."""
+
+    sessions: SessionStore
+    content: Content
+    blocks: BlockStore
+    packs: PackRegistry
+    loose: LooseBlocks
+    format: VolumeFormat
+    space: Callable[[], Space]
+    upkeep: Maintenance | None = None
+    sole: bool = True
+
+    @property
+    def maintenance(self) -> Maintenance:
+        if self.upkeep is None:
+            raise Unsupported("this server does no background work")
+        return self.upkeep
+
+    def volume(self, name: str, label: str) -> Volume:
+        return Volume(self.sessions.attach(name, label=label), self.content)
+
+
+def checked(blocks: BlockStore, fmt: VolumeFormat) -> BlockStore:
+    return VerifyingBlockStore(blocks, block_key=fmt.block_key, block_max=fmt.block_max)
+
+
+def backend_of(engine: Engine) -> Backend:
+    store = engine.namespace_store
+    return Backend(
+        sessions=store,
+        content=engine.content,
+        blocks=checked(engine.content.store, store.format),
+        packs=store.packs,
+        loose=store.loose,
+        format=store.format,
+        space=engine.space,
+        upkeep=engine.maintenance,
+    )

@@ -1,0 +1,141 @@
+"""BlockService: the ``BlockStore`` port, in batches of one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from typing_extensions import Buffer
+
+from graviton_server.grpc_api.backend import Backend
+from graviton_server.grpc_api.calls import Call
+from graviton_server.grpc_api.settings import GrpcSettings
+from graviton_server.limits import ByteRate
+from gravitonfs.core.codec import RAW
+from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.errors import Damaged, Invalid
+from gravitonfs.ports.blocks import Block
+from gravitonfs.ports.packs import PackRegistry, PackState
+from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
+
+ID: Final = 32
+IDS_MAX: Final = 16_384
+PACKS_MAX: Final = 4_096
+SPAN_MAX: Final = 4 << 20
+_PER_BLOCK: Final = 64
+
+
+def gone(registry: PackRegistry, packs: Sequence[int]) -> list[PackNumber]:
+    """Those of the packs that nothing may rely on."""
+    result = []
+    for pack in packs:
+        row = registry.get(PackNumber(pack))
+        if row is None or row.state is not PackState.LIVE:
+            result.append(PackNumber(pack))
+    return result
+
+
+class BlockService:
+    def __init__(self, backend: Backend, settings: GrpcSettings, rate: ByteRate | None) -> None:
+        self._backend = backend
+        self._blocks = backend.blocks
+        self._settings = settings
+        self._rate = rate
+
+    def missing(self, request: pb.MissingRequest, call: Call) -> pb.MissingReply:
+        call.may_write(request.volume or "main")
+        return pb.MissingReply(packs=self._blocks.missing(_ids(request.ids)))
+
+    def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
+        call.may_write(request.volume or "main")
+        blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
+        self._spend(sum(len(block.payload) for block in request.blocks))
+        known = self._blocks.missing([block.id for block in blocks])
+        packs = self._blocks.put(blocks)
+        fresh = {
+            b.id: len(b.payload) for b, pack in zip(request.blocks, known, strict=True) if pack == NO_PACK
+        }
+        return pb.PutReply(packs=packs, new_blocks=len(fresh), new_bytes=sum(fresh.values()))
+
+    def get(self, request: pb.GetRequest, call: Call) -> pb.GetReply:
+        call.may_read(request.volume or "main")
+        ids = _ids(request.ids)
+        if len(request.packs) not in (0, len(ids)):
+            raise Invalid("one hint for each block is expected, or none at all")
+        hints = [PackNumber(pack) for pack in request.packs] or [NO_PACK] * len(ids)
+        reply = pb.GetReply()
+        room = self._settings.reply_limit
+        found = self._blocks.get(list(zip(ids, hints, strict=True)))
+        for block in ids:
+            try:
+                data = next(found)
+            except Damaged as error:
+                reply.damaged = str(error)
+                break
+            room -= memoryview(data).nbytes + _PER_BLOCK
+            if room < 0 and reply.blocks:
+                break
+            _add(reply, block, data)
+        self._spend(self._settings.reply_limit - room)
+        return reply
+
+    def near(self, request: pb.NearRequest, call: Call) -> pb.GetReply:
+        call.may_read(request.volume or "main")
+        reply = pb.GetReply()
+        room = self._settings.reply_limit
+        span = min(request.span, SPAN_MAX)
+        for block, data in self._blocks.near(_id(request.id), PackNumber(request.pack), span):
+            room -= memoryview(data).nbytes + _PER_BLOCK
+            if room < 0 and reply.blocks:
+                break
+            _add(reply, block, data)
+        self._spend(self._settings.reply_limit - room)
+        return reply
+
+    def sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncReply:
+        call.may_write(request.volume or "main")
+        self._blocks.sync(_packs(request.packs))
+        return pb.SyncReply()
+
+    def forget(self, request: pb.ForgetRequest, call: Call) -> pb.ForgetReply:
+        """A client cannot make the store forget what is still good."""
+        call.may_write(request.volume or "main")
+        self._blocks.forget_packs(gone(self._backend.packs, _packs(request.packs)))
+        return pb.ForgetReply()
+
+    def stored_bytes(self, request: pb.StoredBytesRequest, call: Call) -> pb.StoredBytesReply:
+        call.may_read(request.volume or "main")
+        return pb.StoredBytesReply(bytes=self._blocks.stored_bytes(_ids(request.ids)))
+
+    def _spend(self, count: int) -> None:
+        if self._rate is not None:
+            self._rate.pace(count, self._settings.request_timeout)
+
+
+def _add(reply: pb.GetReply, block: BlockId, data: Buffer) -> None:
+    plain = data if isinstance(data, bytes) else bytes(data)
+    reply.blocks.append(pb.Block(id=block, codec=RAW, plain_length=len(plain), payload=plain))
+
+
+def _id(data: bytes) -> BlockId:
+    if len(data) != ID:
+        _wrong_id(len(data))
+    return BlockId(data)
+
+
+def _wrong_id(length: int) -> NoReturn:
+    raise Invalid(f"a block id has {ID} bytes, not {length}")
+
+
+def _ids(data: bytes) -> list[BlockId]:
+    if len(data) % ID:
+        _wrong_id(len(data) % ID)
+    if len(data) > IDS_MAX * ID:
+        raise Invalid(f"one call names at most {IDS_MAX} blocks")
+    return [BlockId(data[at : at + ID]) for at in range(0, len(data), ID)]
+
+
+def _packs(packs: Sequence[int]) -> list[PackNumber]:
+    if len(packs) > PACKS_MAX:
+        raise Invalid(f"one call names at most {PACKS_MAX} packs")
+    return [PackNumber(pack) for pack in packs]

@@ -1,0 +1,35 @@
+"""Services as gRPC wants them: a descriptor names the methods, an object has them in snake case."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from graviton_server.grpc_api.calls import Guard
+
+_WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def handlers_of(service: ServiceDescriptor, implementation: object, guard: Guard) -> grpc.GenericRpcHandler:
+    """Every method of the service; one that the implementation lacks is an error here, not at a call."""
+    methods = {method.name: _handler(service, method, implementation, guard) for method in service.methods}
+    return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _handler(
+    service: ServiceDescriptor, method: MethodDescriptor, implementation: object, guard: Guard
+) -> grpc.RpcMethodHandler[Any, Any]:
+    name = _WORD.sub("_", method.name).lower()
+    call = getattr(implementation, name)
+    operation = f"{service.name}.{method.name}"
+    reads = GetMessageClass(method.input_type).FromString
+    writes = GetMessageClass(method.output_type).SerializeToString
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(guard.stream_in(operation, call), reads, writes)
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(guard.stream_out(operation, call), reads, writes)
+    return grpc.unary_unary_rpc_method_handler(guard.unary(operation, call), reads, writes)

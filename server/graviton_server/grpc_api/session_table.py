@@ -1,0 +1,172 @@
+"""The remote sessions of this server: attaching, finding, ending them when nothing is heard of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from graviton_server.grpc_api.backend import Backend
+from graviton_server.grpc_api.calls import Call
+from graviton_server.grpc_api.remote_session import Handle, RemoteSession, fresh_secret
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError
+from gravitonfs.ports.store import SessionRow
+
+log = logging.getLogger("graviton.grpc")
+
+LABEL_MAX = 200
+
+
+class SessionTable:
+    """``_lock`` guards the table; ``_attaching`` makes resumptions come one after the other, and is held
+    while the namespace is asked."""
+
+    def __init__(self, backend: Backend, lease: float) -> None:
+        self._backend = backend
+        self.lease = lease
+        self._lock = threading.Lock()
+        self._attaching = threading.Lock()
+        self._sessions: dict[int, RemoteSession] = {}
+        self._started = self._looked = time.monotonic()
+
+    def attach(
+        self,
+        call: Call,
+        volume: str,
+        label: str,
+        *,
+        read_only: bool,
+        claims: bool,
+        listens: bool,
+        resume: bytes,
+    ) -> tuple[RemoteSession, bool]:
+        """The session, and whether this server knew it already. Durable: the session can be resumed after a
+        crash of this process."""
+        name = call.principal.name
+        shown = label[:LABEL_MAX]
+        with self._attaching:
+            if resume:
+                handle = Handle.parse(resume)
+                known = self._sessions.get(handle.number)
+                if known is not None:
+                    return self._again(known, handle, name), True
+            session = RemoteSession(name, claims=claims, listens=listens)
+            secret = handle.secret if resume else fresh_secret()
+            session.namespace = self._backend.sessions.attach(
+                volume,
+                label=shown,
+                claims=session.claims if claims else None,
+                listener=session.listener if listens else None,
+                read_only=read_only,
+                resume=handle.number if resume else None,
+                leased=Handle(0, secret).digest,
+            )
+            session.handle = Handle(session.namespace.session, secret)
+            if resume and claims:
+                self._ask_claims(session)  # what was asked before the restart, and perhaps not answered
+            self._backend.sessions.commit()
+            with self._lock:
+                self._sessions[session.number] = session
+        log.info("session %d of %s attached to volume %s: %s", session.number, name, volume, shown)
+        return session, False
+
+    @staticmethod
+    def _again(session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
+        if not session.has(handle):
+            raise Fenced(f"session {handle.number} cannot be resumed")
+        if session.principal != name:
+            raise AccessDenied("the session belongs to somebody else")
+        session.heard()
+        return session
+
+    def find(self, call: Call, data: bytes) -> RemoteSession:
+        """Raises Detached where it is not known, which it may be after another attachment."""
+        handle = Handle.parse(data)
+        session = self._sessions.get(handle.number)
+        if session is None or not session.has(handle):
+            raise Detached("the session is not attached here: attach again with 'resume'")
+        if session.principal != call.principal.name:
+            raise AccessDenied("the session belongs to somebody else")
+        session.last_heard = call.started
+        return session
+
+    def answer(self, session: RemoteSession, released: Sequence[int], held: Sequence[int]) -> None:
+        if released:
+            self._backend.sessions.release(session.number, [Ino(ino) for ino in released])
+        session.answered([*released, *held])
+        if session.answered_all():
+            self._ask_claims(session)
+
+    def _ask_claims(self, session: RemoteSession) -> None:
+        for ino in self._backend.sessions.claims_of(session.number):
+            session.claims(ino)
+
+    def detach(self, data: bytes) -> None:
+        """Also one that a former process has left. Idempotent."""
+        handle = Handle.parse(data)
+        session = self._sessions.get(handle.number)
+        if session is not None and session.has(handle):
+            self.drop(session)
+
+    def drop(self, session: RemoteSession) -> None:
+        with self._lock:
+            self._sessions.pop(session.number, None)
+        session.end()
+        session.namespace.detach()
+        self._backend.sessions.commit()
+
+    def evict(self, number: int) -> None:
+        session = self._sessions.get(number)
+        self._backend.sessions.evict(number)
+        if session is not None:
+            with self._lock:
+                self._sessions.pop(number, None)
+            session.end()
+
+    def remote(self, number: int) -> RemoteSession | None:
+        return self._sessions.get(number)
+
+    def rows(self) -> list[SessionRow]:
+        return self._backend.sessions.sessions()
+
+    def expire(self) -> None:
+        """End the sessions of clients that are gone. Called now and then.
+
+        If this process has been held up itself, everybody gets a new lease: nobody could be heard.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if now - self._looked > self.lease / 2:
+                self._started = now
+                for session in self._sessions.values():
+                    session.heard()
+            self._looked = now
+            late = [session for session in self._sessions.values() if now - session.last_heard > self.lease]
+        for session in late:
+            log.info("session %d is not heard of any more: it ends", session.number)
+            self._quietly(partial(self.drop, session))
+        if self._backend.sole and now - self._started > self.lease:
+            for row in self.rows():
+                if row.leased and not row.attached:
+                    log.info("session %d has not come back since the start: it ends", row.number)
+                    self._quietly(partial(self._backend.sessions.evict, row.number))
+
+    @staticmethod
+    def _quietly(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except GravitonError as error:
+            log.info("ending a session is tried again later: %s", error)
+
+    def release_all(self) -> None:
+        """The server stops: sessions stay in the database, for whoever takes them up."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.end()
+
+    def __len__(self) -> int:
+        return len(self._sessions)

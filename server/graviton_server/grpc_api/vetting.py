@@ -1,0 +1,95 @@
+"""What a batch from outside may not do: claim digests, rewrite contents, name blocks that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import structs
+
+from graviton_server.grpc_api.backend import Backend
+from gravitonfs.core.codec import decode
+from gravitonfs.core.extents import Extent
+from gravitonfs.core.hashing import block_id
+from gravitonfs.core.ids import HOLE, NO_PACK, BlockId
+from gravitonfs.errors import Damaged, Invalid, MissingBlocks, NotPermitted
+from gravitonfs.ports.blocks import Block
+from gravitonfs.ports.ops import Append, Batch, LooseBlock, Op, Rewrite, Seal, SetRecord, Write
+
+LOOSE_MAX: Final = 2 << 20
+"""Stored bytes of loose blocks in one batch: twice of what clients make loose."""
+LOOSE_BUDGET: Final = 64 << 20
+"""Of all loose blocks; beyond it what comes is put into packs at once."""
+RECORD_MAX: Final = 64 << 10
+
+Vet = Callable[[Sequence[Batch]], list[Batch]]
+
+
+class Vetting:
+    """Digests are believed only when this side has made them: a ``seal`` is dropped, and the content is
+    digested in the background like any other."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __call__(self, batches: Sequence[Batch]) -> list[Batch]:
+        return [self._batch(batch) for batch in batches]
+
+    def _batch(self, batch: Batch) -> Batch:
+        fresh = self._loose(batch.loose)
+        named: dict[BlockId, int] = {}
+        changed: list[Op] | None = None
+        for index, op in enumerate(batch.ops):
+            if isinstance(op, Write):
+                _name(named, op.extents)
+                if op.seal is not None:
+                    changed = changed or list(batch.ops)
+                    changed[index] = structs.replace(op, seal=None)
+            elif isinstance(op, Append):
+                _name(named, op.extents)
+            elif isinstance(op, (Rewrite, Seal)):
+                raise NotPermitted(f"{type(op).__name__} is for the store's own background work")
+            elif isinstance(op, SetRecord) and op.value is not None and len(op.value) > RECORD_MAX:
+                raise Invalid(f"a record has at most {RECORD_MAX} bytes")
+        self._stored([block for block in named if block not in fresh], named)
+        if changed is not None:
+            batch = structs.replace(batch, ops=tuple(changed))
+        if batch.loose and self._backend.loose.loose_bytes() > LOOSE_BUDGET:
+            batch = self._packed(batch)
+        return batch
+
+    def _packed(self, batch: Batch) -> Batch:
+        """Its hints stay 0, which costs readers a look-up."""
+        blocks = [Block(b.id, b.codec, b.plain_length, b.payload) for b in batch.loose]
+        packs = {*batch.packs, *self._backend.content.store.put(blocks)}
+        return structs.replace(batch, packs=tuple(packs), loose=())
+
+    def _loose(self, blocks: Sequence[LooseBlock]) -> set[BlockId]:
+        fmt = self._backend.format
+        if sum(len(block.payload) for block in blocks) > LOOSE_MAX:
+            raise Invalid(f"a batch carries at most {LOOSE_MAX} bytes of blocks: put the others first")
+        for block in blocks:
+            if not 1 <= block.plain_length <= fmt.block_max:
+                raise Invalid(f"a block has {block.plain_length} bytes; 1 to {fmt.block_max} are allowed")
+            try:
+                plain = decode(block.codec, block.payload, block.plain_length)
+            except Damaged as error:
+                raise Invalid(f"block {block.id.hex()} cannot be decoded: {error}") from error
+            if block_id(plain, fmt.block_key) != block.id:
+                raise Invalid(f"the bytes sent for block {block.id.hex()} have another id")
+        return {block.id for block in blocks}
+
+    def _stored(self, blocks: list[BlockId], hints: dict[BlockId, int]) -> None:
+        """Each is in a pack: a client stores what it names, and asks for what it does not store."""
+        if not blocks:
+            return
+        packs = self._backend.blocks.missing(blocks)
+        lost = {hints[block] for block, pack in zip(blocks, packs, strict=True) if pack == NO_PACK}
+        if lost:
+            raise MissingBlocks(tuple(sorted(lost)))
+
+
+def _name(named: dict[BlockId, int], extents: Sequence[Extent]) -> None:
+    for extent in extents:
+        if extent.block != HOLE:
+            named[extent.block] = extent.hint

@@ -1,0 +1,22 @@
+"""Stores behind servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("gravitonfs.testing.namespace_suite")
+
+from gravitonfs.testing.namespace_suite.driver import session, store  # noqa: E402
+from rpc.served import ServedStores  # noqa: E402
+
+__all__ = ["session", "store"]
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[ServedStores]:
+    result = ServedStores(tmp_path / "namespace.db")
+    yield result
+    result.close()
