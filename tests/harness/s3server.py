@@ -53,8 +53,8 @@ class S3Server:
         self._command = [
             str(Path(sys.executable).parent / "weed"), f"-logdir={self._home}", "server", "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1", f"-dir={self._home / 'data'}", "-filer", "-s3",
-            f"-s3.config={self._home / 's3.json'}", "-s3.port.iceberg=0", "-master.volumeSizeLimitMB=256",
-            "-volume.max=4000", "-master.telemetry=false", *options,
+            f"-s3.config={self._home / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=256", "-volume.max=4000", "-master.telemetry=false", *options,
         ]  # fmt: skip
 
     def start(self) -> None:

@@ -225,6 +225,21 @@ def test_requests_are_exported(engine: TargetEngine) -> None:
     assert told["graviton_storage_bytes"] >= 3 * MIB
 
 
+def test_pack_bytes_spoilt_on_the_way_down_are_never_handed_out(s3_server: S3Server, scratch: Path) -> None:
+    with TcpProxy("127.0.0.1", s3_server.port) as proxy:
+        chosen = settings(s3_server, endpoint=f"http://127.0.0.1:{proxy.port}")
+        engine = open_on_bucket(scratch / "data", chosen)
+        volume = engine.volume("test")
+        write(volume, "file", noise(20 * MIB))
+        engine.content.cache.clear()
+        for _ in range(3):
+            proxy.corrupt("down", 1 * MIB, matching=b"HTTP/1.1 206")
+        assert read(volume, "file") == noise(20 * MIB)
+        proxy.wait_fired(2)
+        volume.close()
+        engine.close()
+
+
 def test_engines_take_the_first_free_directory(bucket: S3Settings, scratch: Path) -> None:
     from graviton_server.lock import EngineDirectory
 
