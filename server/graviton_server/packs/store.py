@@ -153,6 +153,10 @@ class PackStore:
     def drain_loose(self) -> int:
         return self._upkeep.drain_loose()
 
+    def filled(self, timeout: float | None = None) -> bool:
+        """The start has seen to it."""
+        return True
+
     def tend(self) -> str:
         """There is nothing to do where the target is this process's alone."""
         return ""
