@@ -20,6 +20,7 @@ from graviton_server.lock import DataLock, EngineDirectory
 from graviton_server.maintenance.backup import plain_lines
 from graviton_server.maintenance.chores import Settings
 from graviton_server.maintenance.collect import EMBEDDED, SHARED
+from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance
@@ -252,7 +253,7 @@ class Engine:
             lambda: Volume(namespace.attach(label="maintenance"), content),
             activity,
             self.path / DUMPS,
-            self.options.maintenance,
+            self.options.maintenance or self._settings(),
             self._caution,
         )
         self._closers.append(self.maintenance.close)
@@ -282,6 +283,9 @@ class Engine:
         if upload is None and download is None:
             return self.store
         return LimitedBlockStore(self.store, upload=upload, download=download)
+
+    def _settings(self) -> Settings:
+        return Settings()
 
     owner = OWNER
     _caution = EMBEDDED
@@ -390,6 +394,10 @@ class TargetEngine(Engine):
 
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
+
+    def _settings(self) -> Settings:
+        """Packs end with each sync here, so those that are merged are larger, too."""
+        return Settings(compaction=Policy(small_bytes=self.options.pack_size // 4))
 
     def target_requests(self) -> Mapping[str, int]:
         return self._remote.requests() if isinstance(self._remote, RemoteTarget) else {}
