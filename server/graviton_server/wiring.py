@@ -17,7 +17,7 @@ from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore, Pace
 from graviton_server.lock import DataLock
 from graviton_server.maintenance.backup import plain_lines
-from graviton_server.maintenance.chores import Settings
+from graviton_server.maintenance.chores import Settings as UpkeepSettings
 from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance
@@ -51,7 +51,7 @@ class EngineOptions:
     """Numbers of threads follow it; None: what the machine has."""
     background: bool = True
     """Run collection, compaction and the rest by itself."""
-    maintenance: Settings | None = None
+    maintenance: UpkeepSettings | None = None
     pack_size: int = PACK_SIZE
     upload_limit: int | None = None
     """Bytes a second that front ends may put into packs."""
@@ -303,6 +303,7 @@ __all__ = [
     "Engine",
     "EngineOptions",
     "FormatError",
+    "UpkeepSettings",
     "create_embedded",
     "is_volume",
     "load_embedded",
