@@ -120,7 +120,7 @@ class _Collector:
         yield from (requests, errors, uploads, downloads)
 
     def _of_the_store(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         engine = self._service.engine
         name = engine.target.name
@@ -141,6 +141,13 @@ class _Collector:
         held = self._held.get()
         yield GaugeMetricFamily("graviton_logical_bytes", "Bytes of all files.", value=held["logical_bytes"])
         yield GaugeMetricFamily("graviton_dedupe_ratio", "Logical over unique.", value=held["dedupe_ratio"])
+        target = self._service.engine.target
+        requests = CounterMetricFamily(
+            "graviton_target_requests", "Requests to a target.", labels=["target", "kind"]
+        )
+        for kind, count in self._service.engine.target_requests().items():
+            requests.add_metric([target.name, kind], count)
+        yield requests
 
 
 def registry_of(service: Service) -> CollectorRegistry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -43,6 +43,10 @@ class Stored(NamedTuple):
     new_bytes: int = 0
 
 
+Waiting = Callable[[Sequence[PackNumber]], bool]
+"""Whether a batch must not name these packs before they are synced (packs that go up whole)."""
+
+
 class LooseRoom(Protocol):
     """Whether the database takes more loose blocks now; over its budget they go into packs."""
 
@@ -70,8 +74,11 @@ class Ingest:
         loose: LooseRoom | None = None,
         loose_budget: int = 64 << 20,
         pace: Pacer | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
-        """``pace`` holds back loose blocks; a limited store holds back the others by itself."""
+        """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``waiting``:
+        where packs are not relied on before they are synced. Then every small flush is loose: others must
+        see it at once, and it must not cost a request."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -80,11 +87,12 @@ class Ingest:
         self._loose = loose
         self._loose_budget = loose_budget
         self._pace = pace
+        self._waiting = waiting
 
     @property
     def paced(self) -> bool:
         """Storing even little may wait: not for an event loop."""
-        return self._pace is not None
+        return self._pace is not None or self._waiting is not None
 
     def chunker(self) -> Chunker:
         return Chunker(self.format)
@@ -99,8 +107,9 @@ class Ingest:
             start += length
         return pieces
 
-    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False) -> Stored:
-        """Put what the store lacks. With ``durable`` little new data becomes loose blocks instead."""
+    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False, loose: bool = True) -> Stored:
+        """Put what the store lacks. Little new data becomes loose blocks instead, if that is ``durable`` or
+        would have to wait for a sync; not with ``loose`` false."""
         ids = [piece.id for piece in pieces]
         packs = self.store.missing(ids)
         fresh: dict[BlockId, Block] = {}
@@ -108,14 +117,14 @@ class Ingest:
         for piece, pack in zip(pieces, packs, strict=True):
             if pack == NO_PACK and piece.id not in fresh:
                 fresh[piece.id] = Block(piece.id, *_encoded(piece.data, level))
-        loose: tuple[LooseBlock, ...] = ()
+        inside: tuple[LooseBlock, ...] = ()
         placed: dict[BlockId, PackNumber] = {}
         if fresh:
             blocks = list(fresh.values())
-            if durable and self._fits_loose(blocks):
+            if loose and (durable or self._waiting is not None) and self._fits_loose(blocks):
                 if self._pace is not None:
                     self._pace.spend(_payload(blocks))
-                loose = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
+                inside = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
             else:
                 placed = dict(zip(fresh, self.store.put(blocks), strict=True))
         extents = tuple(
@@ -123,7 +132,7 @@ class Ingest:
             for piece, pack in zip(pieces, packs, strict=True)
         )
         new_bytes = sum(block.plain_length for block in fresh.values())
-        return Stored(extents, tuple({e.hint for e in extents if e.hint}), loose, new_bytes)
+        return Stored(extents, tuple({e.hint for e in extents if e.hint}), inside, new_bytes)
 
     def commit_pieces(
         self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
@@ -151,10 +160,14 @@ class Ingest:
         return sum(block.plain_length for block in self._loose.loose_get(ids).values())
 
     def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
-        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock."""
-        if durable and stored.packs:
+        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock; and so does
+        any batch where packs that are not stored yet cannot be relied on."""
+        if stored.packs and (durable or self.must_wait(stored.packs)):
             self.store.sync(stored.packs)
         return self.session.submit(ops, packs=stored.packs, loose=stored.loose, durable=durable)
+
+    def must_wait(self, packs: Sequence[PackNumber]) -> bool:
+        return self._waiting is not None and self._waiting(packs)
 
     def _fits_loose(self, blocks: Sequence[Block]) -> bool:
         if self._loose is None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer
+from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Waiting
 from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
@@ -27,6 +27,7 @@ class Content:
         *,
         loose: LooseRoom | None = None,
         pace: Pacer | None = None,
+        waiting: Waiting | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
         near: bool = False,
@@ -38,6 +39,7 @@ class Content:
         self.near = near
         self.loose = loose
         self.pace = pace
+        self.waiting = waiting
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
         cores = processors or os.cpu_count() or 2
@@ -70,6 +72,7 @@ class Volume:
             workers=content.ingest_workers,
             loose=content.loose,
             pace=content.pace,
+            waiting=content.waiting,
         )
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:
