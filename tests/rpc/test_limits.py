@@ -402,6 +402,27 @@ class TestVetting:
         assert reply.failure is None
 
 
+class TestDeduplication:
+    def test_what_is_sent_unasked_is_not_stored_twice(self, engine: Engine) -> None:
+        with serving(engine) as server:
+            with Client(f"graviton://{server.address}", timeout=5) as client:
+                data = os.urandom(50_000)
+                client.write_bytes("f", data)
+                engine.store.drain_loose()
+                stored = engine.store.counters().bytes_put
+                before = server.counters.operations().get("BlockService.Missing")
+                for number in range(5):
+                    client.write_bytes(f"copy{number}", data)
+                assert engine.namespace_store.loose.loose_bytes() == 0
+                assert engine.store.counters().bytes_put == stored
+                assert server.counters.operations().get("BlockService.Missing") == before
+                assert client.read_bytes("copy3") == data
+                attr = client.volume.namespace.attr(Ino(client.stat("copy3").ino))
+                [region] = client.volume.namespace.extents(attr.content, 0, 0)
+                assert all(extent.hint for extent in region.extents)
+        assert list(engine.namespace_store.upkeep.check()) == []
+
+
 class TestStandardServices:
     def test_health(self, engine: Engine) -> None:
         with serving(engine) as server, grpc.insecure_channel(server.address) as channel:

@@ -70,8 +70,11 @@ class Ingest:
         loose: LooseRoom | None = None,
         loose_budget: int = 64 << 20,
         pace: Pacer | None = None,
+        unasked: int = 0,
     ) -> None:
-        """``pace`` holds back loose blocks; a limited store holds back the others by itself."""
+        """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``unasked``: so
+        many bytes are sent as loose blocks without asking whether the store has them, where asking costs as
+        much as sending and whoever takes them looks by itself."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -81,6 +84,7 @@ class Ingest:
         self._loose = loose
         self._loose_budget = loose_budget
         self._pace = pace
+        self._unasked = unasked
 
     @property
     def paced(self) -> bool:
@@ -104,7 +108,10 @@ class Ingest:
         """Put what the store lacks. Little new data becomes loose blocks instead, which cost one commit: with
         ``durable``, and always where the namespace is elsewhere."""
         ids = [piece.id for piece in pieces]
-        packs = self.store.missing(ids)
+        if sum(piece.data.nbytes for piece in pieces) <= self._unasked:
+            packs = [NO_PACK] * len(ids)
+        else:
+            packs = self.store.missing(ids)
         fresh: dict[BlockId, Block] = {}
         level = self.format.compression_level
         for piece, pack in zip(pieces, packs, strict=True):

@@ -27,6 +27,7 @@ class Content:
         *,
         loose: LooseRoom | None = None,
         pace: Pacer | None = None,
+        unasked: int = 0,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
         near: bool = False,
@@ -38,6 +39,7 @@ class Content:
         self.near = near
         self.loose = loose
         self.pace = pace
+        self.unasked = unasked
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
         cores = processors or os.cpu_count() or 2
@@ -70,6 +72,7 @@ class Volume:
             workers=content.ingest_workers,
             loose=content.loose,
             pace=content.pace,
+            unasked=content.unasked,
         )
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:
