@@ -11,6 +11,7 @@ import pytest
 
 from harness.places import make_scratch, unmount_below
 from harness.programs import Graviton
+from harness.s3server import S3Server
 from harness.users import User, ordinary_users
 
 
@@ -44,3 +45,15 @@ def users() -> Sequence[User]:
     if os.geteuid() != 0:
         pytest.skip("only root can switch to other users")
     return ordinary_users()
+
+
+@pytest.fixture
+def s3_server(monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The run's S3 server; its credentials are in the environment. Buckets: ``harness.buckets``."""
+    from harness.buckets import CREDENTIALS, shared_server
+
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GRAVITON_S3_"))]:
+        monkeypatch.delenv(name)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return shared_server()

@@ -1,9 +1,12 @@
-"""One process owns an embedded volume at a time."""
+"""One process owns an embedded volume, or the directory of one engine, at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import itertools
 import os
+import secrets
 from pathlib import Path
 
 from gravitonfs.errors import Locked
@@ -28,6 +31,44 @@ class DataLock:
 
     def release(self) -> None:
         os.close(self._file)
+
+
+class EngineDirectory:
+    """The first free ``engine-<n>`` in a data directory; what a dead engine left there is this one's now.
+
+    ``owner`` names the engine in rows that all engines of a store share: it stays with the directory.
+    """
+
+    def __init__(self, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count():
+            self.path = data / f"engine-{number}"
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            try:
+                self._lock = DataLock(self.path / "lock")
+            except Locked:
+                continue
+            break
+        self.owner = f"{self.path.name}-{self._name()}"
+
+    def _name(self) -> str:
+        """Random, made once: two data directories on different machines both have an engine-0."""
+        file = self.path / "name"
+        with contextlib.suppress(FileNotFoundError):
+            name = file.read_text().strip()
+            if name:
+                return name
+        fresh = self.path / "name.new"
+        name = secrets.token_hex(8)
+        with fresh.open("w") as out:
+            out.write(name + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.rename(file)
+        return name
+
+    def release(self) -> None:
+        self._lock.release()
 
 
 def owner_pid(data: Path) -> int | None:

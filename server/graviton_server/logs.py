@@ -12,6 +12,8 @@ import os
 import sys
 import time
 
+from gravitonfs.core.correlation import request_id
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("human", "json")
 OURS = ("graviton", "gravitonfs", "graviton_server", "graviton_webdav")
@@ -29,6 +31,8 @@ class JsonFormatter(logging.Formatter):
             "pid": record.process,
             "thread": record.threadName,
         }
+        if request_id.get():
+            entry["request_id"] = request_id.get()
         entry.update(getattr(record, "fields", {}))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -61,6 +65,7 @@ class HumanFormatter(logging.Formatter):
 
 def level_from_environment() -> str | None:
     level = os.environ.get("GRAVITON_LOG_LEVEL", "").lower()
+    level = "warning" if level == "warn" else level
     return level if level in LEVELS else None
 
 

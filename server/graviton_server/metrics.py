@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from gravitonfs.errors import Busy, Kind
 
 if TYPE_CHECKING:
-    from prometheus_client import Metric
+    from prometheus_client import CollectorRegistry, Metric
 
     from graviton_server.control.service import Service
 
@@ -22,10 +24,31 @@ _TOTALS = {
     "cache_hits": ("graviton_cache_hits", "Blocks found in the memory cache."),
     "cache_misses": ("graviton_cache_misses", "Blocks not found in the memory cache."),
 }
+_HELD_FOR = 60.0
+_UNHEALTHY_FOR = 300.0
 _LEVELS = {
     "dirty_bytes": ("graviton_dirty_bytes", "Bytes accepted from writers and not stored yet."),
     "cached_bytes": ("graviton_cached_bytes", "Bytes in the memory cache."),
 }
+
+
+class _Remembered:
+    """A figure that costs something, computed at most every so many seconds. ``_lock`` guards it."""
+
+    def __init__(self, compute: Callable[[], dict[str, float]], seconds: float) -> None:
+        self._compute = compute
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._value: dict[str, float] | None = None
+        self._until = 0.0
+
+    def get(self) -> dict[str, float]:
+        with self._lock:
+            now = time.monotonic()
+            if self._value is None or now >= self._until:
+                self._value = self._compute()
+                self._until = time.monotonic() + self._seconds
+            return self._value
 
 
 _CLASSES = {Kind.DAMAGED.value, Kind.UNAVAILABLE.value, Kind.NO_SPACE.value, Kind.INTERNAL.value}
@@ -47,6 +70,16 @@ def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
 class _Collector:
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._held = _Remembered(self._compute_held, _HELD_FOR)
+        self._unhealthy = _Remembered(self._compute_unhealthy, _UNHEALTHY_FOR)
+
+    def _compute_held(self) -> dict[str, float]:
+        from graviton_server.control.figures import info
+
+        return info(self._service)
+
+    def _compute_unhealthy(self) -> dict[str, float]:
+        return {"replicas": self._service.engine.maintenance.unhealthy()}
 
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -87,27 +120,57 @@ class _Collector:
         yield from (requests, errors, uploads, downloads)
 
     def _of_the_store(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        from graviton_server.control.figures import info
-
-        held = info(self._service)
-        yield GaugeMetricFamily("graviton_storage_bytes", "Bytes stored.", value=held["stored_bytes"])
+        engine = self._service.engine
+        name = engine.target.name
+        stored, space = engine.maintenance.stored_bytes(), engine.space()
+        bytes_ = GaugeMetricFamily("graviton_storage_bytes", "Bytes of packs on a target.", labels=["target"])
+        bytes_.add_metric([name], stored)
+        yield bytes_
+        if space.capacity:
+            capacity = GaugeMetricFamily(
+                "graviton_storage_capacity",
+                "Bytes a target has for packs: those stored, and free.",
+                labels=["target"],
+            )
+            capacity.add_metric([name], stored + space.free)
+            yield capacity
+        unhealthy = self._unhealthy.get()["replicas"]
+        yield GaugeMetricFamily("graviton_replicas_unhealthy", "Packs missing or cut short.", value=unhealthy)
+        held = self._held.get()
         yield GaugeMetricFamily("graviton_logical_bytes", "Bytes of all files.", value=held["logical_bytes"])
         yield GaugeMetricFamily("graviton_dedupe_ratio", "Logical over unique.", value=held["dedupe_ratio"])
-        capacity = GaugeMetricFamily("graviton_storage_capacity", "Bytes a target has.", labels=["target"])
-        capacity.add_metric([self._service.engine.target.name], self._service.engine.space().capacity)
-        yield capacity
+        requests = CounterMetricFamily(
+            "graviton_target_requests", "Requests to a target.", labels=["target", "kind"]
+        )
+        for kind, count in self._service.engine.target_requests().items():
+            requests.add_metric([name, kind], count)
+        yield requests
+
+
+def registry_of(service: Service) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(service))
+    return registry
+
+
+def renderer(service: Service) -> Callable[[], tuple[bytes, str]]:
+    """What makes the page /metrics, and its type."""
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    registry = registry_of(service)
+    return lambda: (generate_latest(registry), CONTENT_TYPE_LATEST)
 
 
 def export(service: Service, host: str, port: int) -> Callable[[], None]:
     """Serve /metrics from a thread of its own; returns what ends it."""
-    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client import start_http_server
 
-    registry = CollectorRegistry()
-    registry.register(_Collector(service))
     try:
-        server, thread = start_http_server(port, host, registry)
+        server, thread = start_http_server(port, host, registry_of(service))
     except OSError as error:
         raise Busy(f"{host}:{port} cannot be used for metrics: {error.strerror}") from error
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,22 +16,26 @@ from typing_extensions import Buffer
 
 from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore, Pace
-from graviton_server.lock import DataLock
+from graviton_server.lock import DataLock, EngineDirectory
 from graviton_server.maintenance.backup import plain_lines
 from graviton_server.maintenance.chores import Settings
+from graviton_server.maintenance.collect import EMBEDDED, SHARED
 from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
 from graviton_server.namespace.store import NamespaceStore
+from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.packs.store import PACK_SIZE, PackStore
 from graviton_server.targets.directory import DirectoryTarget
+from graviton_server.targets.staged import StagedTarget
+from gravitonfs.content.ingest import Waiting
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener
-from gravitonfs.ports.target import Space
+from gravitonfs.ports.target import RemoteTarget, Space, Target
 
 log = logging.getLogger("graviton.engine")
 
@@ -161,18 +166,22 @@ def open_embedded(path: Path, *, create: bool = False, options: EngineOptions | 
 class Engine:
     """An open store: namespace, packs, caches, background work. A context manager."""
 
+    target: DirectoryTarget | StagedTarget
+    store: PackStore
+
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.path = path
         self.options = options
-        self._lock = DataLock(path / "lock")
-        self._closers = [self._lock.release]
+        self._closers: list[Callable[[], None]] = []
         try:
-            self._open()
+            self._open_stores()
+            self._open_content()
         except BaseException:
             self._close()
             raise
 
-    def _open(self) -> None:
+    def _open_stores(self) -> None:
+        self._closers.append(DataLock(self.path / "lock").release)
         self.namespace_store = NamespaceStore.open(self.path / NAMESPACE)
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
@@ -197,11 +206,15 @@ class Engine:
         self.namespace_store.set_barrier(self.store.barrier)
         self.namespace_store.set_presync(self.store.presync)
         self._closers.append(self.namespace_store.commit)
+
+    def _open_content(self) -> None:
+        fmt = self.namespace_store.format
         upload = Pace(self.options.upload_limit) if self.options.upload_limit else None
         self.content = Content(
             self._limited_store(upload),
             loose=self.namespace_store.loose,
             pace=upload,
+            waiting=self._waiting(),
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
             near=True,
@@ -213,7 +226,12 @@ class Engine:
     def _open_maintenance(self, fmt: VolumeFormat) -> None:
         """Background work has caches of its own, and no rate limit but its own."""
         namespace, users = self.namespace_store, self.content
-        content = Content(self.store, dirty_limit=16 * MIB, cache_limit=24 * MIB)
+        content = Content(
+            self.store,
+            waiting=self._waiting(),
+            dirty_limit=16 * MIB,
+            cache_limit=24 * MIB,
+        )
         self._closers.append(content.close)
 
         def activity() -> object:
@@ -228,12 +246,14 @@ class Engine:
                 self.store,
                 self.target,
                 fmt.block_key,
-                OWNER,
+                self.owner,
+                self._waiting() is not None,
             ),
             lambda: Volume(namespace.attach(label="maintenance"), content),
             activity,
             self.path / DUMPS,
             self.options.maintenance,
+            self._caution,
         )
         self._closers.append(self.maintenance.close)
         if self.options.background:
@@ -246,10 +266,11 @@ class Engine:
         listener: Listener | None = None,
         *,
         read_only: bool = False,
+        name: str = "main",
     ) -> Volume:
-        """Attach a front end to the volume; it closes the volume itself."""
+        """Attach a front end to a volume; it closes the volume itself. NotFound."""
         namespace = self.namespace_store.attach(
-            label=label, claims=claims, listener=listener, read_only=read_only
+            name, label=label, claims=claims, listener=listener, read_only=read_only
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
@@ -262,8 +283,19 @@ class Engine:
             return self.store
         return LimitedBlockStore(self.store, upload=upload, download=download)
 
+    owner = OWNER
+    _caution = EMBEDDED
+
+    def _waiting(self) -> Waiting | None:
+        """See ``Ingest``: not where packs are relied on while they are open."""
+        return None
+
     def space(self) -> Space:
         return self.target.space()
+
+    def target_requests(self) -> Mapping[str, int]:
+        """Requests to the target by kind, where it is behind a network."""
+        return {}
 
     def close(self) -> None:
         """Commit everything and let go. Raises when something could not be stored. Idempotent."""
@@ -290,6 +322,93 @@ class Engine:
         self.close()
 
 
+def open_engine(
+    namespace_store: NamespaceStore,
+    target: Target,
+    data: Path,
+    options: EngineOptions | None = None,
+    *,
+    shared: bool = False,
+) -> TargetEngine:
+    """An engine whose packs go up whole to ``target``, with its own files in ``data``/engine-<n>.
+
+    ``shared``: other engines may be at work on the same store. The engine closes both that it is given,
+    also when it cannot be opened.
+    """
+    return TargetEngine(namespace_store, target, data, options or EngineOptions(), shared=shared)
+
+
+class TargetEngine(Engine):
+    """See ``open_engine``."""
+
+    def __init__(
+        self,
+        namespace_store: NamespaceStore,
+        target: Target,
+        data: Path,
+        options: EngineOptions,
+        *,
+        shared: bool,
+    ) -> None:
+        self.namespace_store = namespace_store
+        self._remote = target
+        self._caution = SHARED if shared else EMBEDDED
+        super().__init__(data, options)
+
+    def _open_stores(self) -> None:
+        self._closers.append(self.namespace_store.close)
+        close = getattr(self._remote, "close", None)
+        if close is not None:
+            self._closers.append(close)
+        directory = EngineDirectory(self.path)
+        self._closers.append(directory.release)
+        self.owner = directory.owner
+        self.target = StagedTarget(self._remote, directory.path / "staging")
+        self._closers.append(self.target.close)
+        self.index = RocksIndex(directory.path / "index")
+        self._closers.append(self.index.close)
+        sweep = None
+        pack_size = self.options.pack_size
+        if isinstance(self._remote, RemoteTarget):
+            pack_size = min(pack_size, self._remote.max_object * 3 // 4)  # room for footer and trailer
+            sweep = _Daily(self._remote.sweep_uploads)
+        self._staged = StagedPackStore(
+            self.target,
+            self.index,
+            self.namespace_store.packs,
+            self.namespace_store.loose,
+            store_uuid=self.namespace_store.store_uuid,
+            owner=self.owner,
+            folder=directory.path / "footers",
+            pack_size=pack_size,
+            block_key=self.namespace_store.format.block_key,
+            sweep=sweep,
+        )
+        self.store = self._staged
+        self._closers.append(self.store.close)
+        self.recovery = self.store.recover()
+
+    def _waiting(self) -> Waiting | None:
+        return self._staged.waiting
+
+    def target_requests(self) -> Mapping[str, int]:
+        return self._remote.requests() if isinstance(self._remote, RemoteTarget) else {}
+
+
+class _Daily:
+    """Calls at most once a day, from one thread."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + 86400.0
+            self._call()
+
+
 def _sync_directory(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -302,8 +421,10 @@ __all__ = [
     "Engine",
     "EngineOptions",
     "FormatError",
+    "TargetEngine",
     "create_embedded",
     "is_volume",
     "load_embedded",
     "open_embedded",
+    "open_engine",
 ]

@@ -11,11 +11,12 @@ import pytest
 from blake3 import blake3
 
 from graviton_server.wiring import open_embedded
+from gravitonfs.content.blobs import BlobWriter, StoredBlob, open_blob
 from gravitonfs.content.volume import Volume
-from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Conflict, FileTooLarge, IsADirectory, NotFound
+from gravitonfs.core.ids import BlobId, Ino
+from gravitonfs.errors import Conflict, FileTooLarge, Invalid, IsADirectory, NotFound
 from gravitonfs.ports.namespace import ContentKind
-from gravitonfs.ports.ops import Attr, Create, SetAttr
+from gravitonfs.ports.ops import Attr, Create, DropBlobRef, SetAttr
 from harness.places import make_scratch
 
 BLOCK_MIN = 64 << 10
@@ -130,3 +131,44 @@ def test_the_group_of_a_setgid_directory_is_inherited(volume: Volume, here: Ino)
     volume.submit(SetAttr(here, mode=0o2775, gid=42))
     assert put(volume, here, b"new", new=True).gid == 42
     assert volume.namespace.attr(here).nlink == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK_MIN, 20 << 20])
+def test_kept_as_a_blob(volume: Volume, size: int) -> None:
+    data = os.urandom(size)
+    names = volume.namespace
+    before = names.usage()
+    digest = blake3(data).digest()
+    for attempt in range(2):
+        with BlobWriter(volume, size, digest) as writer:
+            for start in range(0, size, 1 << 20):
+                writer.write(data[start : start + (1 << 20)])
+            stored = writer.finish()
+        assert stored == (BlobId(digest, size), 0 if attempt else size, bool(attempt))
+    assert names.usage() == before
+    assert b"".join(map(bytes, open_blob(volume, stored.id).stream(0, size))) == data
+    volume.submit(DropBlobRef(*stored.id))
+
+
+def keep(volume: Volume, data: bytes, length: int | None = None, digest: bytes | None = None) -> StoredBlob:
+    with BlobWriter(volume, length, digest) as writer:
+        writer.write(data)
+        return writer.finish()
+
+
+@pytest.mark.parametrize("size", [5, 20 << 20])
+def test_other_bytes_than_announced_leave_no_blob(volume: Volume, size: int) -> None:
+    before = volume.namespace.usage()
+    data = os.urandom(size)
+    for length, digest in ((size, bytes(32)), (size + 1, None), (size - 1, None)):
+        with pytest.raises(Invalid, match="announced"):
+            keep(volume, data, length, digest)
+    assert volume.namespace.blob(blake3(data).digest(), size) is None
+    assert volume.namespace.usage() == before
+
+
+def test_bytes_that_a_file_has_are_not_new(volume: Volume, here: Ino) -> None:
+    data = os.urandom(20_000)
+    put(volume, here, data)
+    stored = keep(volume, data)
+    assert (stored.new_bytes, stored.existed) == (0, False)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import Damaged, NotFound
 from gravitonfs.ports.packs import PackState
 from packs.rig import Rig, block, random_blocks
@@ -17,6 +18,7 @@ def test_relocated_blocks_outlive_their_pack(rig: Rig) -> None:
     rig.reopen()
     keep = {one.id for one in blocks[::3]}
     moved = rig.store.relocate(packs[0], keep)
+    rig.store.sync(moved.packs)
     assert moved.blocks == len(keep)
     assert not set(moved.packs) & set(packs)
     assert moved.damaged == ()
@@ -90,6 +92,7 @@ def test_readers_never_notice_a_compaction(rig: Rig) -> None:
         following: set[int] = set()
         for number in current:
             following.update(rig.store.relocate(number, keep).packs)
+        rig.store.sync([PackNumber(number) for number in following])
         for number in current:
             rig.registry.condemn([number], rig.registry.clock_ns() + 1)
             rig.store.forget_packs([number])

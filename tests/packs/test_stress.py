@@ -85,6 +85,7 @@ class Stress:
         try:
             moved = store.relocate(number, {record.id for record in store.records(number)})
             assert moved.damaged == ()
+            store.sync(moved.packs)
             rows = [registry.get(pack) for pack in moved.packs]
             if not all(row is not None and row.state is PackState.LIVE for row in rows):
                 return  # a pack was lost on the way: the blocks are elsewhere by now, or nowhere durable

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from graviton_webdav.auth import guard_for
+from graviton_webdav.auth import Guard, guard_for
 from graviton_webdav.gateway import Counters, Gateway
-from graviton_webdav.http_server import DavHTTPServer, bind_problem
+from graviton_webdav.http_server import IDLE_TIMEOUT, DavHTTPServer, bind_problem
 from graviton_webdav.live_properties import Quota
+from graviton_webdav.tls import TlsAdapter, TlsFiles
 from graviton_webdav.upload import Owner
 from gravitonfs.content.volume import Volume
 from gravitonfs.errors import Busy, Invalid
@@ -38,8 +39,15 @@ class WebDavServer:
         space: Callable[[], int | None] | None = None,
         certificate: Path | None = None,
         private_key: Path | None = None,
+        guard: Guard | None = None,
+        correlation_header: str = "X-Request-ID",
+        timeout: float = IDLE_TIMEOUT,
+        max_file_size: int | None = None,
     ) -> None:
-        """Raises Invalid for an address open to others without a users file, NotFound without that file."""
+        """Raises Invalid for an address open to others without a users file, NotFound without that file.
+
+        ``guard``: in place of the users file, whatever the address.
+        """
         if not 0 <= port <= 65535:
             raise Invalid(f"{port} is no port; expected 0 to 65535")
         if (certificate is None) != (private_key is None):
@@ -48,9 +56,11 @@ class WebDavServer:
         self._host = host
         self._port = port
         self._space = space
-        guard = guard_for(host, users_file, realm)
-        self._gateway = Gateway(volume, guard, owner or Owner(os.getuid(), os.getgid()), self._quota)
-        self._tls = (certificate, private_key) if certificate is not None else None
+        guard = guard or guard_for(host, users_file, realm)
+        owner = owner or Owner(os.getuid(), os.getgid())
+        self._gateway = Gateway(volume, guard, owner, self._quota, correlation_header, max_file_size)
+        self._timeout = timeout
+        self._tls = None if certificate is None or private_key is None else (certificate, private_key)
         self._state = threading.Lock()
         self._server: DavHTTPServer | None = None
         self._bound: tuple[str, int] | None = None
@@ -73,14 +83,9 @@ class WebDavServer:
         with self._state:
             if self._server is not None:
                 raise Invalid("the WebDAV server is already running")
-            server = DavHTTPServer((self._host, self._port), self._gateway)
+            server = DavHTTPServer((self._host, self._port), self._gateway, timeout=self._timeout)
             if self._tls is not None:
-                from cheroot.ssl.builtin import BuiltinSSLAdapter  # slow to import, seldom needed
-
-                try:
-                    server.ssl_adapter = BuiltinSSLAdapter(*map(str, self._tls))
-                except OSError as error:
-                    raise Invalid(f"the certificate or its key cannot be used: {error}") from None
+                server.ssl_adapter = TlsAdapter(TlsFiles(*self._tls))
             try:
                 self._bound = server.open()
             except OSError as error:

@@ -25,6 +25,7 @@ from graviton_webdav.resources import Resources, is_collection
 from graviton_webdav.tree_methods import TreeMethods
 from graviton_webdav.upload import Owner, Upload
 from gravitonfs.content.volume import Volume
+from gravitonfs.core.correlation import begin
 from gravitonfs.errors import GravitonError, Kind
 
 log = logging.getLogger("graviton.webdav")
@@ -50,8 +51,18 @@ class Counters(NamedTuple):
 class Gateway:
     """Answers requests for one volume. Thread-safe; ``_lock`` guards the counters."""
 
-    def __init__(self, volume: Volume, guard: Guard, owner: Owner, quota: Callable[[], Quota]) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        guard: Guard,
+        owner: Owner,
+        quota: Callable[[], Quota],
+        correlation_header: str = "X-Request-ID",
+        max_file_size: int | None = None,
+    ) -> None:
         self._guard = guard
+        self._correlation_header = correlation_header
+        self._correlation_key = correlation_header.title().encode()
         self._read_only = volume.namespace.read_only
         self._resources = Resources(volume)
         locks = Locks(volume)
@@ -64,7 +75,7 @@ class Gateway:
             "GET": download,
             "HEAD": download,
             "PROPFIND": Propfind(self._resources, locks, conditions, quota),
-            "PUT": Upload(self._resources, locks, conditions, owner),
+            "PUT": Upload(self._resources, locks, conditions, owner, max_file_size),
             "DELETE": tree.delete,
             "MKCOL": tree.mkcol,
             "COPY": tree.copy,
@@ -107,6 +118,8 @@ class Gateway:
             self.busy += 1
         status, kind = 500, Kind.INTERNAL.value
         try:
+            given = http.inheaders.get(self._correlation_key)
+            number = begin(None if given is None else given.decode("latin-1"))
             try:
                 response = self._answered(http, body)
             except GravitonError as error:
@@ -114,6 +127,7 @@ class Gateway:
                 if error.http_status >= 500:
                     log.error("%s %s: %s", http.method.decode("latin-1"), http.uri.decode("latin-1"), error)
                 response = refused_response(refusal_of(error))
+            response.headers.append((self._correlation_header, number))
             status = response.status
             return response
         finally:

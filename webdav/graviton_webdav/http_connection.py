@@ -10,6 +10,7 @@ import logging
 import re
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -108,7 +109,7 @@ class DavHTTPRequest(HTTPRequest):
             try:
                 first = next(stream, ())
             except GravitonError as error:
-                log.error("%s: %s", self.uri.decode("latin-1"), error)
+                self._note(error)
                 self._send(refused_response(refusal_of(error)))
                 return
             if length is None:
@@ -131,11 +132,16 @@ class DavHTTPRequest(HTTPRequest):
                 del pieces
         except GravitonError as error:
             # The head is out: an answer that ends early on a closed connection is all that can be told.
-            log.error("%s: %s", self.uri.decode("latin-1"), error)
+            self._note(error)
             self.close_connection = True
             return
         if chunked:
             self.conn.socket.sendall(b"0\r\n\r\n")
+
+    def _note(self, error: GravitonError) -> None:
+        """What is gone meanwhile (deleted, replaced and collected) is nobody's failure."""
+        level = logging.ERROR if error.http_status >= 500 else logging.INFO
+        log.log(level, "%s: %s", self.uri.decode("latin-1"), error)
 
     def _head(self, response: Response, length: int | None, chunked: bool) -> bytes:
         if not self.server.ready:
@@ -177,6 +183,7 @@ class DavHTTPConnection(HTTPConnection):
 
     RequestHandlerClass = DavHTTPRequest
     unread = False
+    _shaken = False
 
     def __init__(self, server: HTTPServer, sock: socket.socket, makefile: object = None) -> None:
         super().__init__(server, sock, streams)
@@ -184,12 +191,25 @@ class DavHTTPConnection(HTTPConnection):
         self._poll.register(sock, select.POLLIN)
 
     def communicate(self) -> bool:
+        if not self._shaken and not self._shake_hands():
+            return False
         while super().communicate():  # type: ignore[no-untyped-call]
             if not self._next_soon():
                 return True
         if self.unread:
             self._linger()
         return False
+
+    def _shake_hands(self) -> bool:
+        """TLS begins here, on a worker, so that a slow client does not hold up those who connect."""
+        self._shaken = True
+        if isinstance(self.socket, ssl.SSLSocket):
+            try:
+                self.socket.do_handshake()
+            except OSError as error:
+                log.info("a client at %s did not get to TLS: %s", self.remote_addr, error)
+                return False
+        return True
 
     def _next_soon(self) -> bool:
         if self.rfile.has_data():

@@ -69,8 +69,17 @@ class DavHTTPServer(HTTPServer):
     protocol = "HTTP/1.1"
     shutdown_timeout = 5
 
-    def __init__(self, address: tuple[str, int], application: Application) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        application: Application,
+        *,
+        name: str = "webdav",
+        timeout: float = IDLE_TIMEOUT,
+    ) -> None:
         super().__init__(address, Gateway, minthreads=_THREADS, server_name="Graviton")
+        self.timeout = timeout  # type: ignore[assignment]
+        self._name = name
         self.requests = Workers(self, min=_THREADS, max=_THREADS_MAX)
         self.application = application
         self._serving: threading.Thread | None = None
@@ -88,7 +97,7 @@ class DavHTTPServer(HTTPServer):
         """Bind and serve from a thread of its own; the address that was bound."""
         self.prepare()
         address: tuple[str, int] = self.bind_addr
-        self._serving = threading.Thread(target=self.serve, name="webdav", daemon=True)
+        self._serving = threading.Thread(target=self.serve, name=self._name, daemon=True)
         self._serving.start()
         return address
 

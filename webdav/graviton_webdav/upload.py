@@ -43,7 +43,17 @@ def parse_mtime(text: str | None) -> int | None:
 class Upload:
     """The method PUT."""
 
-    def __init__(self, resources: Resources, locks: Locks, conditions: Conditions, owner: Owner) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        locks: Locks,
+        conditions: Conditions,
+        owner: Owner,
+        limit: int | None = None,
+    ) -> None:
+        """``limit``: bytes of a file, where that is less than what the volume's format allows."""
+        most = resources.volume.namespace.format.max_file_size
+        self._limit = most if limit is None else min(limit, most)
         self._resources = resources
         self._volume = resources.volume
         self._locks = locks
@@ -52,15 +62,16 @@ class Upload:
 
     def __call__(self, request: Request) -> Response:
         length = _expected_length(request)
-        limit = self._volume.namespace.format.max_file_size
-        if length is not None and length > limit:
-            raise Refused(413, f"files of this volume have at most {limit} bytes")
+        if length is not None and length > self._limit:
+            raise Refused(413, f"files here have at most {self._limit} bytes")
         place, parent = self._target(request)
         tokens = self._permitted(request, place)
         mtime = parse_mtime(request.header(b"X-Oc-Mtime"))
         owner = self._owner
         with self._volume.stage(mode=owner.file_mode, uid=owner.uid, gid=owner.gid) as staged:
             for piece in request.body.pieces():
+                if staged.size + len(piece) > self._limit:
+                    raise Refused(413, f"files here have at most {self._limit} bytes")
                 staged.write(piece)
             if length is not None and staged.size != length:
                 raise Refused(400, f"the body has {staged.size} bytes where {length} were announced")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -43,6 +43,10 @@ class Stored(NamedTuple):
     new_bytes: int = 0
 
 
+Waiting = Callable[[Sequence[PackNumber]], bool]
+"""Whether a batch must not name these packs before they are synced (packs that go up whole)."""
+
+
 class LooseRoom(Protocol):
     """Whether the database takes more loose blocks now; over its budget they go into packs."""
 
@@ -70,11 +74,14 @@ class Ingest:
         loose: LooseRoom | None = None,
         loose_budget: int = 64 << 20,
         pace: Pacer | None = None,
+        waiting: Waiting | None = None,
         unasked: int = 0,
     ) -> None:
-        """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``unasked``: so
-        many bytes are sent as loose blocks without asking whether the store has them, where asking costs as
-        much as sending and whoever takes them looks by itself."""
+        """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``waiting``:
+        where packs are not relied on before they are synced. Then every small flush is loose: others must
+        see it at once, and it must not cost a request. ``unasked``: so many bytes are sent as loose blocks
+        without asking whether the store has them, where asking costs as much as sending and whoever takes
+        them looks by itself."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -85,11 +92,12 @@ class Ingest:
         self._loose_budget = loose_budget
         self._pace = pace
         self._unasked = unasked
+        self._waiting = waiting
 
     @property
     def paced(self) -> bool:
         """Storing even little may wait: not for an event loop."""
-        return self._pace is not None
+        return self._pace is not None or self._waiting is not None
 
     def chunker(self) -> Chunker:
         return Chunker(self.format)
@@ -104,9 +112,10 @@ class Ingest:
             start += length
         return pieces
 
-    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False) -> Stored:
+    def store_pieces(self, pieces: Sequence[Piece], *, durable: bool = False, loose: bool = True) -> Stored:
         """Put what the store lacks. Little new data becomes loose blocks instead, which cost one commit: with
-        ``durable``, and always where the namespace is elsewhere."""
+        ``durable``, where packs would have to wait for a sync, and always where the namespace is elsewhere;
+        not with ``loose`` false."""
         ids = [piece.id for piece in pieces]
         if sum(piece.data.nbytes for piece in pieces) <= self._unasked:
             packs = [NO_PACK] * len(ids)
@@ -117,14 +126,15 @@ class Ingest:
         for piece, pack in zip(pieces, packs, strict=True):
             if pack == NO_PACK and piece.id not in fresh:
                 fresh[piece.id] = Block(piece.id, *_encoded(piece.data, level))
-        loose: tuple[LooseBlock, ...] = ()
+        inside: tuple[LooseBlock, ...] = ()
         placed: dict[BlockId, PackNumber] = {}
         if fresh:
             blocks = list(fresh.values())
-            if (durable or not self._inline) and self._fits_loose(blocks):
+            small = durable or self._waiting is not None or not self._inline
+            if loose and small and self._fits_loose(blocks):
                 if self._pace is not None:
                     self._pace.spend(_payload(blocks))
-                loose = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
+                inside = tuple(LooseBlock(b.id, b.codec, b.plain_length, bytes(b.payload)) for b in blocks)
             else:
                 placed = dict(zip(fresh, self.store.put(blocks), strict=True))
         extents = tuple(
@@ -132,7 +142,7 @@ class Ingest:
             for piece, pack in zip(pieces, packs, strict=True)
         )
         new_bytes = sum(block.plain_length for block in fresh.values())
-        return Stored(extents, tuple({e.hint for e in extents if e.hint}), loose, new_bytes)
+        return Stored(extents, tuple({e.hint for e in extents if e.hint}), inside, new_bytes)
 
     def commit_pieces(
         self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
@@ -160,13 +170,17 @@ class Ingest:
         return sum(block.plain_length for block in self._loose.loose_get(ids).values())
 
     def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
-        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock.
+        """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock; and so does
+        any batch where packs that are not stored yet cannot be relied on.
 
         Only the embedded namespace syncs them with its own commit; for any other they are durable before
         the batch is applied, so that a batch can be sent again after a crash without its bytes."""
-        if stored.packs and (durable or not self._inline):
+        if stored.packs and (durable or not self._inline or self.must_wait(stored.packs)):
             self.store.sync(stored.packs)
         return self.session.submit(ops, packs=stored.packs, loose=stored.loose, durable=durable)
+
+    def must_wait(self, packs: Sequence[PackNumber]) -> bool:
+        return self._waiting is not None and self._waiting(packs)
 
     def _fits_loose(self, blocks: Sequence[Block]) -> bool:
         if self._loose is None:

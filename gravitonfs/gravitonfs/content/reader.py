@@ -77,6 +77,19 @@ class Fetcher:
         self.cache.put(block, data)
         return data
 
+    def gather(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> None:
+        """Bring several blocks that are needed now, where nobody has them yet, in as few reads as may be."""
+        lacking = {
+            pair[0]: pair for pair in wanted if pair[0] not in self.cache and pair[0] not in self._flying
+        }
+        if len(lacking) < 2:
+            return
+        try:
+            for block, data in zip(lacking, self.store.get(list(lacking.values())), strict=True):
+                self.cache.put(block, data)
+        except Damaged:
+            pass  # whoever asks for the block itself is told
+
     def quick(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         """As ``block``, but None where that would wait."""
         found = self.cache.get(block)
@@ -247,7 +260,10 @@ class ContentReader:
     def _assemble(self, offset: int, end: int) -> Buffer:
         small = self.size <= SMALL
         block = self._fetcher.block
-        parts = [(e, block(e.block, e.hint, small=small)) for e in self.extents(offset, end)]
+        extents = self.extents(offset, end)
+        if len(extents) > 1 and not small:
+            self._fetcher.gather([(e.block, e.hint) for e in extents])
+        parts = [(e, block(e.block, e.hint, small=small)) for e in extents]
         return _lay_out(parts, offset, end)
 
     def extents(self, start: int, end: int) -> list[Extent]:

@@ -1,4 +1,4 @@
-"""Files that become visible whole or not at all."""
+"""Files and blobs that become visible whole or not at all."""
 
 from __future__ import annotations
 

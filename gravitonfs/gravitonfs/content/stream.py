@@ -20,6 +20,8 @@ SEGMENT = 8 << 20
 """Bytes gathered before the workers get them: so many that a thread hop does not count."""
 QUICK = 128 << 10
 """A flush of at most this much, with nothing in flight, costs its caller microseconds."""
+HOLD = 64 << 20
+"""So many bytes may be stored and wait for their packs to fill up before they are named."""
 _RETRIES = 8
 
 
@@ -253,15 +255,26 @@ class Stream:
         Who finds another thread doing so leaves it to that one, which looks again afterwards: bytes
         that are stored must not keep the budget.
         """
-        while (ready := self._ready()) and self._applying.acquire(blocking=False):
+        while (ready := self._ripe()) and self._applying.acquire(blocking=False):
             try:
-                ready = self._ready()
+                ready = self._ripe()
                 if ready:
                     self._apply(ready, seal=None, durable=False)
             except GravitonError as error:
                 ready[0].error = error
             finally:
                 self._applying.release()
+
+    def _ripe(self) -> list[_Segment]:
+        """As ``_ready``, but only those whose packs are stored: to name the others would mean to store
+        packs that are not full. When too much is held up by that, the older half of it."""
+        ready = self._ready()
+        for at, segment in enumerate(ready):
+            if segment.stored is not None and self._ingest.must_wait(segment.stored.packs):
+                held = sum(one.held for one in ready)
+                crowded = held >= HOLD or (held and self._ingest.budget.exceeded())
+                return ready[: max(at, (len(ready) + 1) // 2)] if crowded else ready[:at]
+        return ready
 
     def _ready(self) -> list[_Segment]:
         ready: list[_Segment] = []

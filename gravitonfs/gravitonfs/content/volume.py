@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer
+from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Waiting
 from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
@@ -28,6 +28,7 @@ class Content:
         loose: LooseRoom | None = None,
         pace: Pacer | None = None,
         unasked: int = 0,
+        waiting: Waiting | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
         near: bool = False,
@@ -40,6 +41,7 @@ class Content:
         self.loose = loose
         self.pace = pace
         self.unasked = unasked
+        self.waiting = waiting
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
         cores = processors or os.cpu_count() or 2
@@ -73,6 +75,7 @@ class Volume:
             loose=content.loose,
             pace=content.pace,
             unasked=content.unasked,
+            waiting=content.waiting,
         )
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:

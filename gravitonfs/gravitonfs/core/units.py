@@ -14,6 +14,9 @@ _SIZE = {
     "t": 1 << 40, "tb": 10**12, "tib": 1 << 40,
 }  # fmt: skip
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS |= {"millis": 0.001, "milliseconds": 0.001}
+for _name, _seconds in (("second", 1.0), ("minute", 60.0), ("hour", 3600.0), ("day", 86400.0)):
+    _SECONDS |= {_name: _seconds, f"{_name}s": _seconds}
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 

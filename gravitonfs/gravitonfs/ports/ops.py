@@ -256,6 +256,15 @@ class Disclaim(_Op, frozen=True, tag=True, array_like=True, gc=False):
     inos: tuple[Ino, ...]
 
 
+class Retain(_Op, frozen=True, tag=True, array_like=True, gc=False):
+    """Keep an inode without a name although sessions end: a resumable upload. ``keep`` False lets it go,
+    as Disclaim does. A name (Publish) ends it too. Answer: None. Errors: Stale.
+    """
+
+    ino: Ino
+    keep: bool = True
+
+
 class SetRecord(_Op, frozen=True, tag=True, array_like=True, gc=False):
     """A small record of a front end's own (WebDAV locks, ...); None removes it. Answer: None.
 
@@ -290,7 +299,8 @@ class DropBlobRef(_Op, frozen=True, tag=True, array_like=True, gc=False):
 
 Op: TypeAlias = (
     Create | Link | Unlink | Rmdir | Rename | SetAttr | Truncate | Write | Append | Rewrite | Seal
-    | Publish | Clone | RemoveTree | SetXattr | RemoveXattr | Disclaim | SetRecord | AddBlobRef | DropBlobRef
+    | Publish | Clone | RemoveTree | SetXattr | RemoveXattr | Disclaim | Retain | SetRecord | AddBlobRef
+    | DropBlobRef
 )  # fmt: skip
 
 

@@ -32,6 +32,15 @@ class PackRow(NamedTuple):
     changed_ns: int
 
 
+class PackNews(NamedTuple):
+    """A pack whose state has changed. ``footer``: as it is stored in the pack; empty where the pack is
+    not live, or its row does not carry it any more."""
+
+    position: int
+    row: PackRow
+    footer: bytes
+
+
 class PackRegistry(Protocol):
     """Pack rows. Thread-safe; each call is one transaction unless it says otherwise.
 
@@ -40,16 +49,24 @@ class PackRegistry(Protocol):
     """
 
     def begin(self, uuid: bytes, owner: str, state: PackState) -> PackNumber:
-        """A new row. Not durable by itself: whatever relies on the pack commits together with it."""
+        """A new row.
+
+        ``live``: not durable by itself: whatever relies on the pack commits together with it.
+        ``storing``: durable when this returns, because the pack's bytes may go to a target from then on.
+        """
 
     def sealed(self, number: PackNumber, length: int, blocks: int, footer: bytes) -> None:
         """Record what a finished pack holds. Idempotent."""
 
-    def publish(self, number: PackNumber) -> bool:
-        """``storing`` to ``live``; False when a cleaner was faster. Durable."""
+    def publish(self, number: PackNumber, length: int = 0, blocks: int = 0, footer: bytes = b"") -> bool:
+        """``storing`` to ``live``, and, unless ``length`` is 0, what the pack holds, in one transaction.
+
+        Durable, also when a repetition finds it live already (and changes nothing). False, and nothing
+        recorded, when a cleaner was faster.
+        """
 
     def abandon(self, number: PackNumber) -> None:
-        """A pack that is given up; nothing may rely on it from now on."""
+        """A pack that is given up; nothing may rely on it from now on. Only from ``storing`` or ``live``."""
 
     def rows(self, after: PackNumber = NO_PACK, limit: int = 1000) -> list[PackRow]:
         """By number, those behind ``after``."""
@@ -71,6 +88,38 @@ class PackRegistry(Protocol):
 
     def clock_ns(self) -> int:
         """The clock that ``relied_ns`` is read from; never goes back within an incarnation."""
+
+    # --- several engines on one store ---
+
+    def enroll(self, owner: str) -> int:
+        """An engine begins, or begins again under its name. Durable.
+
+        Returns the position to tail from: what changed before it shows in ``rows``. From now on footers
+        stay with their rows until this engine, too, has read them.
+        """
+
+    def tail(self, owner: str, after: int, limit: int = 64) -> list[PackNews]:
+        """Packs that became live, or ceased to be, behind position ``after``; by position, each once,
+        as it is now. One query, cheap when there is nothing.
+
+        Positions follow the order of commits: whatever is committed later is behind all that any call
+        has returned. Asking tells that the engine has taken in everything up to ``after``, and that it is
+        alive (which the database may note up to 10 seconds late). Packs of ``owner`` itself come, too.
+        """
+
+    def leave(self, owner: str) -> None:
+        """The engine ends: nothing waits for it any more."""
+
+    def abandon_dead(self, silent_ns: int) -> list[PackNumber]:
+        """Turn ``storing`` to ``abandoned`` where the owner is not enrolled, or has not been heard of for
+        so long; return which. What a dead engine had begun is cleaned up only after this. Durable."""
+
+    def footers(self, numbers: Sequence[PackNumber]) -> dict[PackNumber, bytes]:
+        """The footers that the rows of these packs still carry. One query."""
+
+    def shed_footers(self, numbers: Sequence[PackNumber]) -> int:
+        """Let go of the footers of these packs, which are on the target in another form, too, as far as
+        every enrolled engine that is alive has read them; how many. Not durable by itself."""
 
 
 class LooseBlocks(Protocol):

@@ -1,9 +1,9 @@
-"""Where packs are kept: a directory, later an S3 bucket."""
+"""Where packs are kept: a directory or a bucket."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from typing_extensions import Buffer
 
@@ -24,7 +24,8 @@ class Target(Protocol):
     """A flat store of immutable objects. Keys are relative paths of ``[a-z0-9./-]``.
 
     All calls are thread-safe. Errors: ``NotFound``, ``NoSpace``, ``ReadOnly``, ``Unavailable`` (the
-    same call may succeed later), ``Damaged`` (the medium reports a read error).
+    same call may succeed later), ``Damaged`` (the medium reports a read error), ``AccessDenied`` (the
+    credentials are refused; mending them is enough).
     """
 
     name: str
@@ -56,6 +57,20 @@ class Target(Protocol):
         """Every object whose key starts with ``prefix``, in any order; what changes meanwhile may miss."""
 
     def space(self) -> Space: ...
+
+
+@runtime_checkable
+class RemoteTarget(Protocol):
+    """What a target behind a network has beside ``Target``."""
+
+    max_object: int
+    """The largest object that can be put, in bytes."""
+
+    def sweep_uploads(self) -> int:
+        """Remove what uploads of processes long dead have left; how many. Other uploads go on."""
+
+    def requests(self) -> Mapping[str, int]:
+        """Requests sent since it was opened, by kind, repetitions included."""
 
 
 class AppendFile(Protocol):

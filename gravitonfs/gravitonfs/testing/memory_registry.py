@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import NotFound
 from gravitonfs.ports.blocks import Block
-from gravitonfs.ports.packs import PackRow, PackState
+from gravitonfs.ports.packs import PackNews, PackRow, PackState
 
 
 class MemoryRegistry:
@@ -19,6 +19,10 @@ class MemoryRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: dict[PackNumber, PackRow] = {}
+        self._footers: dict[PackNumber, bytes] = {}
+        self._positions: dict[PackNumber, int] = {}
+        self._engines: dict[str, tuple[int, int]] = {}
+        self._position = 0
         self._last = 0
 
     def load(self, rows: Iterable[PackRow]) -> None:
@@ -26,6 +30,10 @@ class MemoryRegistry:
         with self._lock:
             self._rows = {row.number: row for row in rows}
             self._last = max(self._rows, default=0)
+
+    def rows_and_footers(self) -> tuple[list[PackRow], dict[PackNumber, bytes]]:
+        with self._lock:
+            return list(self._rows.values()), dict(self._footers)
 
     def begin(self, uuid: bytes, owner: str, state: PackState) -> PackNumber:
         with self._lock:
@@ -40,17 +48,28 @@ class MemoryRegistry:
         if row is None:
             raise NotFound(f"there is no pack {number}")
         self._rows[number] = row._replace(changed_ns=self.clock_ns(), **changes)  # type: ignore[arg-type]
+        if "state" in changes:
+            self._position += 1
+            self._positions[number] = self._position
 
     def sealed(self, number: PackNumber, length: int, blocks: int, footer: bytes) -> None:
         with self._lock:
             self._change(number, length=length, blocks=blocks)
+            self._footers[number] = footer
 
-    def publish(self, number: PackNumber) -> bool:
-        return self._move(number, (PackState.STORING,), PackState.LIVE)
+    def publish(self, number: PackNumber, length: int = 0, blocks: int = 0, footer: bytes = b"") -> bool:
+        with self._lock:
+            row = self._rows.get(number)
+            if row is None or row.state is not PackState.STORING:
+                return row is not None and row.state is PackState.LIVE
+            if length:
+                self._change(number, length=length, blocks=blocks)
+                self._footers[number] = footer
+            self._change(number, state=PackState.LIVE)
+            return True
 
     def abandon(self, number: PackNumber) -> None:
-        with self._lock:
-            self._change(number, state=PackState.ABANDONED)
+        self._move(number, (PackState.STORING, PackState.LIVE), PackState.ABANDONED)
 
     def rows(self, after: PackNumber = NO_PACK, limit: int = 1000) -> list[PackRow]:
         with self._lock:
@@ -86,9 +105,60 @@ class MemoryRegistry:
             row = self._rows.get(number)
             if row is not None and row.state is PackState.DELETING:
                 del self._rows[number]
+                self._positions.pop(number, None)
+                self._footers.pop(number, None)
 
     def clock_ns(self) -> int:
         return time.time_ns()
+
+    # --- several engines ---
+
+    def enroll(self, owner: str) -> int:
+        with self._lock:
+            self._engines[owner] = (self._position, self.clock_ns())
+            return self._position
+
+    def tail(self, owner: str, after: int, limit: int = 64) -> list[PackNews]:
+        with self._lock:
+            self._engines[owner] = (after, self.clock_ns())
+            if after >= self._position:
+                return []
+            told = sorted((at, number) for number, at in self._positions.items() if at > after)
+            return [self._news(at, number) for at, number in told[:limit]]
+
+    def _news(self, position: int, number: PackNumber) -> PackNews:
+        row = self._rows[number]
+        footer = self._footers.get(number, b"") if row.state is PackState.LIVE else b""
+        return PackNews(position, row, footer)
+
+    def leave(self, owner: str) -> None:
+        with self._lock:
+            self._engines.pop(owner, None)
+
+    def abandon_dead(self, silent_ns: int) -> list[PackNumber]:
+        with self._lock:
+            horizon = self.clock_ns() - silent_ns
+            alive = {owner for owner, (_, heard) in self._engines.items() if heard > horizon}
+            dead = [
+                row.number
+                for row in self._rows.values()
+                if row.state is PackState.STORING and row.owner not in alive
+            ]
+            for number in dead:
+                self._change(number, state=PackState.ABANDONED)
+            return dead
+
+    def footers(self, numbers: Sequence[PackNumber]) -> dict[PackNumber, bytes]:
+        with self._lock:
+            return {number: self._footers[number] for number in numbers if number in self._footers}
+
+    def shed_footers(self, numbers: Sequence[PackNumber]) -> int:
+        with self._lock:
+            read = min((position for position, _ in self._engines.values()), default=self._position)
+            old = [n for n in numbers if n in self._footers and self._positions.get(n, 0) <= read]
+            for number in old:
+                del self._footers[number]
+            return len(old)
 
 
 class MemoryLoose:

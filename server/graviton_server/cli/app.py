@@ -29,9 +29,11 @@ VOLUMES, FILES, REPORTS, UPKEEP, OTHER = (
 COMMANDS: dict[str, Entry] = {
     "init": Entry(VOLUMES, "init:init", "Create a volume in a directory."),
     "up": Entry(VOLUMES, "up:up", "Mount a volume and serve it over WebDAV, in one process."),
+    "serve": Entry(VOLUMES, "serve:serve", "Serve volumes over HTTP: the daemon."),
     "mount": Entry(VOLUMES, "mount:mount", "Mount a volume; returns when the mount answers."),
     "umount": Entry(VOLUMES, "umount:umount", "Unmount; waits until everything is stored."),
     "webdav": Entry(VOLUMES, "webdav:webdav", "Serve a volume over WebDAV alone."),
+    "token": Entry(VOLUMES, "token:token", "Make, list and revoke tokens for programs and WebDAV."),
     "passwd": Entry(VOLUMES, "passwd:passwd", "Set a WebDAV user's password."),
     "put": Entry(FILES, "put:put", "Copy files and trees into a volume; resumes."),
     "get": Entry(FILES, "get:get", "Copy files and trees out of a volume; resumes."),
@@ -54,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "scrub": Entry(UPKEEP, "upkeep:scrub", "Read and verify all that is stored."),
     "dump": Entry(UPKEEP, "dump:dump", "Write a backup of all names."),
     "load": Entry(UPKEEP, "load:load", "Make a volume from its packs and a dump."),
+    "config": Entry(OTHER, "config:config", "Check a configuration, or show what is in effect."),
     "completion": Entry(OTHER, "completion:completion", "Print the completion script of a shell."),
 }
 
@@ -116,5 +119,5 @@ def cli(log_level: str | None, log_format: str | None) -> None:
     from graviton_server import logs
 
     ctx.obj = (log_level, log_format)
-    service = ctx.invoked_subcommand in ("up", "mount", "webdav")
+    service = ctx.invoked_subcommand in ("up", "serve", "mount", "webdav")
     logs.setup(log_level or logs.level_from_environment() or ("info" if service else "warning"), log_format)

@@ -46,6 +46,7 @@ def _print_status(found: Status, served: bool) -> None:
             what = " read-only" if mount.read_only else ""
             rows.append(("mount", f"{mount.path} (of {mount.subdir}{what})"))
         rows.append(("webdav", found.webdav or "off"))
+        rows.append(("http", found.http or "off"))
         rows.append(("not stored yet", format_size(found.pending_bytes)))
     else:
         rows.append(("process", "none has it open"))

@@ -46,9 +46,16 @@ def render() -> str:
         command = cli.get_command(parent, name)
         assert command is not None
         context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
-        text = re.sub(r"[ \t]+$", "", command.get_help(context), flags=re.MULTILINE)
-        parts.append(f"## graviton {name}\n\n{entry.help}\n\n```\n{text}\n```\n")
+        parts.append(f"## graviton {name}\n\n{entry.help}\n\n```\n{_help(command, context)}\n```\n")
+        if isinstance(command, click.Group):
+            for below, one in command.commands.items():
+                inner = click.Context(one, info_name=below, parent=context, terminal_width=100)
+                parts.append(f"### graviton {name} {below}\n\n```\n{_help(one, inner)}\n```\n")
     return "\n".join(parts)
+
+
+def _help(command: click.Command, context: click.Context) -> str:
+    return re.sub(r"[ \t]+$", "", command.get_help(context), flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,23 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class Duration(click.ParamType[float]):
+    """``90d``, ``12h``, ``30s``: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from gravitonfs.core.units import parse_duration
+        from gravitonfs.errors import Invalid
+
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except Invalid as error:
+            self.fail(str(error), param, ctx)
+
+
 class Address(click.ParamType[Any]):
     """``HOST:PORT``; port 0 takes any that is free."""
 
@@ -91,5 +108,6 @@ DIRECTORY = LocalPath("dir")
 FILE = LocalPath("file")
 PATH = VolumePath("file")
 SIZE = Size()
+DURATION = Duration()
 ADDRESS = Address()
 ADDRESS_OR_OFF = AddressOrOff()

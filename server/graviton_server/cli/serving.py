@@ -24,6 +24,9 @@ from gravitonfs.core.units import format_size
 from gravitonfs.errors import GravitonError, Invalid, Locked
 
 if TYPE_CHECKING:
+    from graviton_server.config.environment import Surroundings
+    from graviton_server.config.sections import Config
+    from graviton_server.http_api.server import HttpServer
     from graviton_server.wiring import Engine, EngineOptions
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
@@ -34,8 +37,9 @@ _COMMANDS_FINISH_WITHIN = 10.0
 _COMMANDS_WAITED_FOR = 5.0
 _AGAIN_AFTER = 0.05
 _TELL_EVERY = 1.0
+_LOOK_FOR_SIGNALS = 0.5
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-SERVERS = ("up", "mount", "webdav")
+SERVERS = ("up", "serve", "mount", "webdav")
 """Roles that keep a volume open until they are told to end."""
 
 
@@ -51,7 +55,7 @@ class Serving:
         try:
             self.service.listen()
             if choices.metrics is not None:
-                self._export_metrics(*choices.metrics)
+                self.export_metrics(*choices.metrics)
         except BaseException:
             self._ends.close()
             raise
@@ -78,10 +82,41 @@ class Serving:
         server = WebDavServer(
             volume, host=host, port=port, users_file=users, space=lambda: engine.space().free
         )
+        return self._started(server)
+
+    def _started(self, server: WebDavServer) -> str:
         server.start()
         self._ends.callback(self._stop_webdav, server)
         self.service.webdav_server = server
         return server.url
+
+    def serve_http(self, config: Config, surroundings: Surroundings, *, insecure: bool) -> str:
+        """Start the HTTP API; returns its address."""
+        from graviton_server.cli.http import http_server
+
+        server = http_server(self.service, config, surroundings, insecure=insecure)
+        server.start()
+        self._ends.callback(self._stop_http, server)
+        self.service.http = server.url
+        return server.url
+
+    def _stop_http(self, server: HttpServer) -> None:
+        self.service.http = self.service.tallies = None
+        server.stop()
+
+    def serve_configured_webdav(self, config: Config, *, insecure: bool) -> str:
+        """Start the gateway as the configuration says; returns its address."""
+        from graviton_server.cli.http import webdav_server
+
+        volume = self.service.engine.volume("webdav")
+        self._ends.callback(volume.close)
+        return self._started(webdav_server(self.service, volume, config, insecure=insecure))
+
+    def export_metrics(self, host: str, port: int) -> None:
+        """/metrics on a port of its own, without TLS or authentication."""
+        from graviton_server.metrics import export
+
+        self._ends.callback(export(self.service, host, port))
 
     def _stop_webdav(self, server: WebDavServer) -> None:
         self.service.webdav_server = None
@@ -135,7 +170,8 @@ class Serving:
 
         for number in _STOP_SIGNALS:
             signal.signal(number, stopping)
-        while not stop.wait(3600):
+        # A signal that the system hands to another thread wakes nobody here: look from time to time.
+        while not stop.wait(_LOOK_FOR_SIGNALS):
             pass
 
     def _attach(self, claims: Claims, listener: Listener) -> Volume:
@@ -169,11 +205,6 @@ class Serving:
         finally:
             ended.set()
             thread.join()
-
-    def _export_metrics(self, host: str, port: int) -> None:
-        from graviton_server.metrics import export
-
-        self._ends.callback(export(self.service, host, port))
 
 
 def check_apart(data: Path, mountpoint: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from graviton_server.cli import output, places
 from graviton_server.cli.options import parse
-from graviton_server.cli.params import ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
+from graviton_server.cli.params import ADDRESS, ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
 from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
+
+if TYPE_CHECKING:
+    from graviton_server.config.load import Loaded
 
 
 @click.command()
@@ -23,12 +29,20 @@ from graviton_server.cli.serving import Serving, announce, check_apart, terminat
     show_default=True,
     help="HOST:PORT of the WebDAV gateway (port 0: any), or 'off'.",
 )
+@click.option("--http", type=ADDRESS, help="HOST:PORT of the HTTP API (port 0: any); default: not served.")
+@click.option("--config", "file", type=FILE, help="Configuration of what is served.")
+@click.option("--insecure", is_flag=True, help="Listen for other machines without authentication.")
 @click.option("--users", type=FILE, help="Users file of the gateway ('graviton passwd' makes it).")
 @click.option("-o", "options", metavar="OPTIONS", multiple=True, help="As for 'graviton mount'.")
+@click.pass_context
 def up(
+    ctx: click.Context,
     data: str,
     directory: str | None,
     webdav: tuple[str, int] | None,
+    http: tuple[str, int] | None,
+    file: str | None,
+    insecure: bool,
     users: str | None,
     options: tuple[str, ...],
 ) -> None:
@@ -37,9 +51,13 @@ def up(
     Prints a line beginning with 'ready' when everything answers. Ctrl-C or SIGTERM stores everything,
     unmounts and ends it; so does 'graviton umount DIR'.
     """
-    if directory is None and webdav is None:
-        raise click.UsageError("there is nothing to serve: give --mount DIR, or --webdav HOST:PORT")
+    if directory is None and webdav is None and http is None:
+        raise click.UsageError("there is nothing to serve: give --mount DIR, --webdav or --http HOST:PORT")
     choices = parse(options)
+    loaded = None
+    if file is not None or http is not None or insecure:
+        loaded = _configured(ctx, file, data, http, insecure=insecure)
+        choices = choices._replace(memory=choices.memory or loaded.surroundings.memory)
     source = places.source(data)
     terminate_like_interrupt()
     mountpoint = None
@@ -49,12 +67,24 @@ def up(
     with Serving(source, "up", choices, create=True) as serving:
         address = None
         if webdav is not None:
-            address = serving.serve_webdav(*webdav, Path(users).absolute() if users else None)
+            users_file = Path(users).absolute() if users else None
+            if loaded is not None:
+                dav = loaded.config.webdav
+                if ctx.get_parameter_source("webdav") is not ParameterSource.DEFAULT:
+                    dav = replace(dav, host=webdav[0], port=webdav[1])
+                dav = replace(dav, users_file=str(users_file) if users_file else dav.users_file)
+                config = replace(loaded.config, webdav=dav)
+                address = serving.serve_configured_webdav(config, insecure=insecure)
+            else:
+                address = serving.serve_webdav(*webdav, users_file)
         parts = []
         if mountpoint is not None:
             parts.append(f"mount={mountpoint}")
         if address is not None:
             parts.append(f"webdav={address}")
+        if loaded is not None and (http is not None or _serves_http(loaded)):
+            served = serving.serve_http(loaded.config, loaded.surroundings, insecure=insecure)
+            parts.append(f"http={served}")
 
         def ready() -> None:
             announce(" ".join(parts))
@@ -67,6 +97,21 @@ def up(
             serving.wait()
         output.say("stopping: storing everything")
     output.say("stopped; everything is stored")
+
+
+def _configured(
+    ctx: click.Context, file: str | None, data: str, http: tuple[str, int] | None, *, insecure: bool
+) -> Loaded:
+    from graviton_server.cli.serve import address_flags, configured, refuse_what_is_not_served
+
+    loaded = configured(ctx, file, address_flags(data, http, None), insecure=insecure)
+    refuse_what_is_not_served(loaded)
+    return loaded
+
+
+def _serves_http(loaded: Loaded) -> bool:
+    """A configuration that says where HTTP listens wants it."""
+    return any(key.startswith("graviton.server.http.") for key in loaded.sources)
 
 
 def made_directory(text: str) -> Path:

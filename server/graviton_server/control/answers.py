@@ -97,6 +97,7 @@ class Status(msgspec.Struct, frozen=True):
     clients: int
     upkeep: list[TaskStatus]
     info: dict[str, Any]
+    http: str | None = None
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -108,6 +109,24 @@ class Operation(msgspec.Struct, frozen=True):
     errors: int
     seconds: float
     slowest: float
+
+
+class TokenInfo(msgspec.Struct, frozen=True):
+    """A token, without its secret; times in seconds since the epoch."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    volumes: list[str] | None
+    created: float
+    expires: float | None
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """``token`` is told this once; only its hash is kept."""
+
+    token: str
+    info: TokenInfo
 
 
 class Counters(msgspec.Struct, frozen=True):

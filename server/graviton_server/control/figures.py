@@ -69,6 +69,11 @@ def front_ends(service: Service) -> list[FrontEnd]:
         made = server.counters()
         times = {method: (buckets, made[method].seconds) for method, buckets in server.latencies().items()}
         found.append(FrontEnd("webdav", times, server.errors(), server.transfers()))
+    tallies = service.tallies
+    if tallies is not None:
+        times = {name: (list(tally.buckets), tally.seconds) for name, tally in tallies.operations()}
+        done = {"uploads": tallies.uploads, "downloads": tallies.downloads}
+        found.append(FrontEnd("http", times, tallies.errors(), done))
     return found
 
 
@@ -84,4 +89,9 @@ def operations(service: Service) -> list[Operation]:
         ]
     if service.webdav_server is not None:
         found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
+    if service.tallies is not None:
+        found += [
+            Operation("http", name, t.count, t.errors, t.seconds, t.slowest)
+            for name, t in service.tallies.operations()
+        ]
     return found

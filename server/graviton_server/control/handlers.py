@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graviton_server.control import making, nodes, reports, requests, transfer, upkeep
+from graviton_server.control import making, nodes, reports, requests, tokens, transfer, upkeep
 from graviton_server.control.calls import Handler
 from graviton_server.control.requests import Request
 
@@ -31,4 +31,7 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.Check: upkeep.handle_check,
     requests.Scrub: upkeep.handle_scrub,
     requests.Dump: upkeep.handle_dump,
+    requests.MakeToken: tokens.handle_make,
+    requests.ListTokens: tokens.handle_list,
+    requests.RevokeToken: tokens.handle_revoke,
 }

@@ -45,6 +45,7 @@ def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> 
         clients=service.server.clients if service.server is not None else 0,
         upkeep=service.engine.maintenance.status(),
         info=figures.info(service),
+        http=service.http,
     )
 
 

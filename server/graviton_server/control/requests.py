@@ -9,7 +9,17 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from graviton_server.control.answers import Counters, NewNode, Node, Page, SmallFile, Status, Usage
+from graviton_server.control.answers import (
+    Counters,
+    NewNode,
+    NewToken,
+    Node,
+    Page,
+    SmallFile,
+    Status,
+    TokenInfo,
+    Usage,
+)
 from graviton_server.maintenance.reports import Checked, Collected, Dumped, Scrubbed
 
 R = TypeVar("R")
@@ -181,13 +191,34 @@ class Dump(Request[Dumped], frozen=True, kw_only=True):
     """The namespace, compressed, as data from the owner."""
 
 
+# --- tokens -----------------------------------------------------------------------------------
+
+
+class MakeToken(Request[NewToken], frozen=True, kw_only=True):
+    """``volumes`` None: all; ``lasts``: seconds, None: until it is revoked."""
+
+    name: str
+    scopes: list[str]
+    volumes: list[str] | None = None
+    lasts: float | None = None
+
+
+class ListTokens(Request[list[TokenInfo]], frozen=True, kw_only=True):
+    pass
+
+
+class RevokeToken(Request[TokenInfo], frozen=True, kw_only=True):
+    """By id or name."""
+
+    token: str
+
+
 REQUESTS: dict[str, type[Request[Any]]] = {
     cls.__name__: cls
     for cls in (
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
-        Dump,
-
+        Dump, MakeToken, ListTokens, RevokeToken,
     )
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graviton_server.control.server import ControlServer
+    from graviton_server.control.tallies import Tallies
     from graviton_server.wiring import Engine
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
@@ -30,6 +31,9 @@ class Service:
         self.role = role
         self.started = time.time()
         self.webdav_server: WebDavServer | None = None
+        self.tallies: Tallies | None = None
+        """Of the HTTP API, while it is served."""
+        self.http: str | None = None
         self.server: ControlServer | None = None
         self._lock = threading.Lock()
         self._volume: Volume | None = None

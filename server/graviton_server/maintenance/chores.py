@@ -21,6 +21,7 @@ DRAIN_BYTES: Final = 8 << 20
 DRAIN_SECONDS: Final = 60.0
 _REAP_STEP: Final = 512
 _LOOK_AGAIN: Final = 600.0
+_TEND: Final = 60.0
 _NEARLY_FULL: Final = 10
 _NEARLY_FULL_BYTES: Final = 1 << 30
 """With less than this part of the target free, and less than so much, space is given back at once. Well
@@ -66,7 +67,9 @@ class Chores:
         settings, upkeep = self._settings, self._stores.upkeep
         heavy = Timing(settings.idle, settings.patience, rest=1.0, rest_factor=1.0)
         collection = Timing(settings.idle, settings.patience, settings.collect_rest, rest_factor=10.0)
+        tend = [Task("tend", lambda _: self._stores.blocks.tend(), self._tend_due, Timing(rest=_TEND))]
         return [
+            *(tend if self._stores.tended else ()),
             Task("drain", self._run_drain, self._drain_due, Timing()),
             Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
             Task("rechunk", self._run_rechunk, self._settled_changes, heavy),
@@ -86,6 +89,9 @@ class Chores:
         if now - self._version_at >= self._settings.settled:
             return version, int(now / _LOOK_AGAIN)
         return int(now / max(self._settings.patience, 1.0))
+
+    def _tend_due(self) -> object:
+        return int(time.monotonic() / _TEND)
 
     def _idle_before(self) -> int:
         return self._stores.packs.clock_ns() - int(self._settings.settled * 1e9)

@@ -1,7 +1,7 @@
 """Compaction: what is in use in wasteful packs is copied together, and those packs are given up.
 
-Order of durable steps: copies verified, appended and synced → the index leads to them → the old pack
-is condemned as in collection, under the same condition. Stopped anywhere, the copies are merely
+Order of durable steps: copies verified and appended, the index leads to them → synced → the old pack is
+condemned as in collection, under the same condition. Stopped anywhere, the copies are merely
 double, and the next mark finds the old pack less in use.
 """
 
@@ -130,6 +130,7 @@ class _Run:
         self._work = work
         self._caution = caution
         self._pending: list[PackNumber] = []
+        self._copies: set[PackNumber] = set()
         self.pending_bytes = 0
         self.moved = 0
         self._packs = self._freed = self._deleted = self._kept = 0
@@ -143,6 +144,7 @@ class _Run:
         except (Damaged, NotFound) as error:
             log.error("pack %d is not compacted: %s", number, error)
             return
+        self._copies.update(relocation.packs)
         if relocation.damaged:
             self._damaged += relocation.damaged
             log.error("pack %d has %d damaged blocks and stays", number, len(relocation.damaged))
@@ -159,6 +161,8 @@ class _Run:
     def finish_group(self) -> None:
         if not self._pending:
             return
+        self._stores.blocks.sync(sorted(self._copies))
+        self._copies.clear()
         freed = give_up(self._stores, self._pending, self._mark, self._work, self._caution)
         self._packs += len(self._pending)
         self._freed += freed.bytes

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from graviton_server.maintenance.contents import reader_of, stream
 from graviton_server.maintenance.stores import PackKeeper
 from graviton_server.maintenance.work import Work
+from gravitonfs.content.ingest import Stored
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import REGION, Extent, split_by_region, trim
 from gravitonfs.core.ids import NO_PACK
@@ -140,9 +141,8 @@ class Recut:
         for start in range(0, len(parts), _REGIONS_A_BATCH):
             laid = tuple(extent for part in parts[start : start + _REGIONS_A_BATCH] for extent in part)
             packs = tuple({extent.hint for extent in laid if extent.hint})
-            self._volume.session.submit(
-                (Rewrite(item.content, item.version, laid, whole=False),), packs=packs
-            )
+            rewrite = Rewrite(item.content, item.version, laid, whole=False)
+            self._ingest.apply(Stored((), packs, ()), (rewrite,), durable=False)
 
     def _cut_run(self, run: list[Span], result: list[Extent], *, final: bool) -> tuple[int, int]:
         """Spans without a hole between them; returns up to where they were dealt with, and how many
@@ -192,7 +192,8 @@ class Recut:
             stop = _meeting(at, lengths, good)
             view = memoryview(bytes(buffer))
             done = sum(lengths)
-            stored = self._ingest.store_pieces(self._ingest.hash_pieces(at, view, lengths))
+            cut = self._ingest.hash_pieces(at, view, lengths)
+            stored = self._ingest.store_pieces(cut, loose=False)
             result.extend(stored.extents)
             at += done
             if stop is not None:

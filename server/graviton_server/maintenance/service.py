@@ -12,12 +12,13 @@ import msgspec
 
 from graviton_server.maintenance import backup
 from graviton_server.maintenance.chores import Chores, Settings
-from graviton_server.maintenance.collect import collect, together
+from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, together
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fsck import check
-from graviton_server.maintenance.mark import Mark
+from graviton_server.maintenance.mark import Mark, rows_of
 from graviton_server.maintenance.marking import mark_live
+from graviton_server.maintenance.objects import check_objects, object_length
 from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figures, Scrubbed, TaskStatus
 from graviton_server.maintenance.schedule import Supervisor
 from graviton_server.maintenance.scrub import scrub
@@ -44,6 +45,7 @@ class Maintenance:
         activity: Activity,
         dumps: Path,
         settings: Settings | None = None,
+        caution: Caution = EMBEDDED,
     ) -> None:
         """``open_volume``: a session with caches of its own, called once when it is needed. ``activity``:
         see there. ``dumps``: the directory of retained dumps."""
@@ -52,6 +54,7 @@ class Maintenance:
         self._activity = activity
         self._dumps = dumps
         self._settings = settings or Settings()
+        self._caution = caution
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._session: Volume | None = None
@@ -117,12 +120,16 @@ class Maintenance:
             if not dry_run:
                 self._chores.reap(work)
             version = self._stores.upkeep.version()
-            report, mark = collect(self._stores, work, dry_run=dry_run, more_roots=self._dump_roots())
+            report, mark = collect(
+                self._stores, work, dry_run=dry_run, caution=self._caution, more_roots=self._dump_roots()
+            )
             self._keep(version, mark)
             if not dry_run and open_waste(self._stores, mark):
                 self._stores.blocks.seal_open()
                 first = report
-                report, mark = collect(self._stores, work, more_roots=self._dump_roots())
+                report, mark = collect(
+                    self._stores, work, caution=self._caution, more_roots=self._dump_roots()
+                )
                 report = together(first, report)
             if dry_run or not compaction:
                 return report
@@ -177,6 +184,15 @@ class Maintenance:
             known = self._keep(version, mark_live(self._stores, work or Work()))
         return figures(self._stores, self._volume.namespace.usage(), known[1])
 
+    def stored_bytes(self) -> int:
+        """What packs and loose blocks take: as their rows tell, and the target of those that are open."""
+        packs = sum(row.length or object_length(self._stores, row) for row in rows_of(self._stores.packs))
+        return packs + self._stores.loose.loose_bytes()
+
+    def unhealthy(self) -> int:
+        """How many live packs are not on the target, or not whole."""
+        return len(check_objects(self._stores)[0])
+
     # --- inside --------------------------------------------------------------------------------------
 
     @contextmanager
@@ -195,7 +211,7 @@ class Maintenance:
         return any(writing(ino) for writing in asked)
 
     def _compact(self, report: Collected, mark: Mark, work: Work) -> Collected:
-        done = compact(self._stores, mark, work, policy=self._settings.compaction)
+        done = compact(self._stores, mark, work, policy=self._settings.compaction, caution=self._caution)
         return msgspec.structs.replace(
             report,
             condemned=report.condemned + done.packs - done.kept,

@@ -31,7 +31,8 @@ class PackKeeper(BlockStore, Protocol):
         """Read and hash all of a pack; everything that is wrong with it."""
 
     def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
-        """Copy blocks of a pack, verified, into new ones, synced; look-ups lead there from now on."""
+        """Copy blocks of a pack, verified, into new ones; look-ups lead there from now on. ``sync`` the
+        new packs before the old one is given up."""
 
     def seal_open(self) -> None:
         """Finish the packs that are being filled, so that they can be collected or compacted."""
@@ -45,9 +46,13 @@ class PackKeeper(BlockStore, Protocol):
     def drain_loose(self) -> int:
         """Put the loose blocks that are there now into packs; how many."""
 
+    def tend(self) -> str:
+        """What a store on a shared target needs now and then; a sentence on what was done, or nothing."""
+
 
 class Stores(NamedTuple):
-    """``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have."""
+    """``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have;
+    ``tended``: the target is shared, so ``blocks.tend`` has something to do."""
 
     upkeep: Upkeep
     packs: PackRegistry
@@ -56,3 +61,4 @@ class Stores(NamedTuple):
     target: Target
     block_key: bytes = b""
     owner: str = "engine-0"
+    tended: bool = False

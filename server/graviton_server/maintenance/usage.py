@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from graviton_server.maintenance.mark import pack_rows
 from graviton_server.maintenance.reports import Figures
 from graviton_server.maintenance.stores import Stores
 from gravitonfs.ports.namespace import VolumeUsage
@@ -20,8 +21,14 @@ class Marked(NamedTuple):
 
 
 def stored_bytes(stores: Stores) -> tuple[int, int]:
-    """What the target holds in packs, and how many there are; loose blocks not counted."""
+    """What the target holds in packs, and how many there are; loose blocks not counted. By the rows where
+    listing the target costs requests."""
     total = count = 0
+    if stores.tended:
+        for row in pack_rows(stores):
+            total += row.length
+            count += row.length > 0
+        return total, count
     for item in stores.target.list(PACKS):
         total += item.length
         count += 1

@@ -37,6 +37,7 @@ APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
     ops.Clone: trees.clone,
     ops.RemoveTree: trees.remove_tree,
     ops.Disclaim: orphans.disclaim,
+    ops.Retain: orphans.retain,
     ops.SetRecord: records.set_record,
     ops.AddBlobRef: blobs.add,
     ops.DropBlobRef: blobs.drop,

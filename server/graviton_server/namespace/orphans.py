@@ -1,4 +1,4 @@
-"""Inodes without names: kept while a session claims them, freed when none does. Op: Disclaim."""
+"""Inodes without names: kept while a session claims them, freed when none does. Ops: Disclaim, Retain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from graviton_server.namespace.history import keep_inode, keep_xattrs
 from graviton_server.namespace.txn import Inode, Txn
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Stale
-from gravitonfs.ports.ops import Disclaim
+from gravitonfs.ports.ops import Disclaim, Retain
+
+RETAINED: Final = -1
+"""Stands for a session in claims that outlive every session (Retain)."""
 
 _CLAIM: Final = "INSERT INTO claims (ino, session) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DROP: Final = "DELETE FROM claims WHERE ino = ? AND session = ?"
@@ -77,3 +80,11 @@ def drop_claim(txn: Txn, ino: Ino, session: int) -> None:
 def disclaim(txn: Txn, op: Disclaim) -> None:
     for ino in op.inos:
         drop_claim(txn, ino, txn.session)
+
+
+def retain(txn: Txn, op: Retain) -> None:
+    txn.get(op.ino)
+    if op.keep:
+        claim(txn, op.ino, RETAINED)
+    else:
+        drop_claim(txn, op.ino, RETAINED)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from graviton_server.namespace.packtail import PackTail
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Invalid, MissingBlocks
-from gravitonfs.ports.packs import PackRow, PackState
+from gravitonfs.ports.packs import PackNews, PackRow, PackState
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -24,6 +25,9 @@ _DELETE: Final = "DELETE FROM packs WHERE number = ?"
 _ROWS: Final = f"SELECT {_COLUMNS} FROM packs WHERE number > ? ORDER BY number LIMIT ?"
 _GET: Final = f"SELECT {_COLUMNS} FROM packs WHERE number = ?"
 _CACHE: Final = "SELECT number, state, relied FROM packs"
+_STORING: Final = "SELECT number, owner FROM packs WHERE state = ?"
+_FOOTER: Final = "SELECT footer FROM packs WHERE number = ? AND footer IS NOT NULL"
+_SHED: Final = "UPDATE packs SET footer = NULL WHERE number = ?"
 
 _LIVE: Final = PackState.LIVE.value
 
@@ -37,6 +41,7 @@ class SqlPacks:
         self._known: dict[int, tuple[str, int]] = {}
         self._relied: dict[int, int] = {}  # exact, where the rows lag; collection depends on it
         self._next = 1
+        self._tail = PackTail()
 
     def load(self) -> None:
         self._known = {
@@ -72,6 +77,8 @@ class SqlPacks:
             number = self._next
             self._next = number + 1
             store.change(self._begin, number, uuid, owner, state.value, store.clock_ns())
+            if state is PackState.STORING:
+                store.commit()
         return PackNumber(number)
 
     def _begin(self, number: int, uuid: bytes, owner: str, state: str, now: int) -> None:
@@ -83,8 +90,21 @@ class SqlPacks:
         with store.lock:
             store.change(store.execute, _SEALED, (length, blocks, footer, store.clock_ns(), number))
 
-    def publish(self, number: PackNumber) -> bool:
-        return self._move(number, (PackState.STORING,), PackState.LIVE, durable=True)
+    def publish(self, number: PackNumber, length: int = 0, blocks: int = 0, footer: bytes = b"") -> bool:
+        store = self._store
+        with store.lock:
+            state, _ = self._known.get(number, _NONE)
+            if state == PackState.STORING.value:
+                store.change(self._publish, number, length, blocks, footer, store.clock_ns())
+            elif state != _LIVE:
+                return False
+            store.commit()
+        return True
+
+    def _publish(self, number: int, length: int, blocks: int, footer: bytes, now: int) -> None:
+        if length:
+            self._store.execute(_SEALED, (length, blocks, footer, now, number))
+        self._set_state(number, _LIVE, now)
 
     def abandon(self, number: PackNumber) -> None:
         self._move(number, (PackState.STORING, PackState.LIVE), PackState.ABANDONED, durable=False)
@@ -108,6 +128,7 @@ class SqlPacks:
     def _set_state(self, number: int, state: str, now: int) -> None:
         self._store.execute(_STATE, (state, now, number))
         self._known[number] = (state, self._known[number][1])
+        self._tail.changed(number)
 
     def condemn(self, numbers: Sequence[PackNumber], before_ns: int) -> list[PackNumber]:
         store = self._store
@@ -132,6 +153,7 @@ class SqlPacks:
         self._store.execute(_DELETE, (number,))
         self._known.pop(number, None)
         self._relied.pop(number, None)
+        self._tail.gone(number)
 
     def rows(self, after: PackNumber = NO_PACK, limit: int = 1000) -> list[PackRow]:
         with self._store.reading() as execute:
@@ -145,6 +167,54 @@ class SqlPacks:
     def clock_ns(self) -> int:
         with self._store.lock:
             return self._store.clock_ns()
+
+    # --- several engines ---
+
+    def enroll(self, owner: str) -> int:
+        with self._store.lock:
+            self._tail.heard(owner, self._tail.position, self._store.clock_ns())
+            return self._tail.position
+
+    def tail(self, owner: str, after: int, limit: int = 64) -> list[PackNews]:
+        with self._store.reading() as execute:
+            self._tail.heard(owner, after, self._store.clock_ns())
+            news = []
+            for position, number in self._tail.behind(after, limit):
+                row = _row(execute(_GET, (number,)).fetchone())
+                found = execute(_FOOTER, (number,)).fetchone() if row.state is PackState.LIVE else None
+                news.append(PackNews(position, row, found[0] if found else b""))
+            return news
+
+    def leave(self, owner: str) -> None:
+        with self._store.lock:
+            self._tail.leave(owner)
+
+    def abandon_dead(self, silent_ns: int) -> list[PackNumber]:
+        store = self._store
+        with store.reading() as execute:
+            now = store.clock_ns()
+            alive = self._tail.alive(now - silent_ns)
+            storing = execute(_STORING, (PackState.STORING.value,)).fetchall()
+            dead = [PackNumber(number) for number, owner in storing if owner not in alive]
+            for number in dead:
+                store.change(self._set_state, number, PackState.ABANDONED.value, now)
+            if dead:
+                store.commit()
+            return dead
+
+    def footers(self, numbers: Sequence[PackNumber]) -> dict[PackNumber, bytes]:
+        with self._store.reading() as execute:
+            found = [(number, execute(_FOOTER, (number,)).fetchone()) for number in numbers]
+            return {number: row[0] for number, row in found if row is not None}
+
+    def shed_footers(self, numbers: Sequence[PackNumber]) -> int:
+        store = self._store
+        with store.lock:
+            read = self._tail.read_by_all(store.clock_ns())
+            shed = [n for n in self.footers(numbers) if self._tail.of(n) <= read]
+            for number in shed:
+                store.change(store.execute, _SHED, (number,))
+            return len(shed)
 
 
 _NONE: Final = ("", 0)

@@ -28,6 +28,7 @@ _CLAIMED_BY: Final = "SELECT ino FROM claims WHERE session = ?"
 _VOID_CLAIMS: Final = (
     "SELECT c.ino, c.session, coalesce(i.volume, 0) FROM claims c LEFT JOIN inodes i ON i.ino = c.ino"
     " WHERE c.session NOT IN (SELECT id FROM sessions WHERE leased <> 0)"
+    f" AND c.session <> {orphans.RETAINED}"
 )
 _LAST: Final = "SELECT coalesce(max(id), 0) FROM sessions"
 _FORGET: Final = "DELETE FROM sessions WHERE incarnation < ? AND leased = 0"

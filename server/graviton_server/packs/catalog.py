@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from graviton_server.index import BlockIndex, Entry, Location, PackMark
@@ -23,12 +23,27 @@ _TOLD_MAX = 20
 
 
 class _Name(NamedTuple):
+    """``length`` is 0 where it is not known."""
+
     key: str
     uuid: bytes
+    length: int
+
+
+def _nothing_new() -> bool:
+    return False
+
+
+def _not_behind(_block: BlockId) -> Location | None:
+    return None
 
 
 class Catalog:
-    """``_lock`` guards ``_tail`` (blocks not in the index yet), ``_names`` and ``_told``."""
+    """``_lock`` guards ``_tail`` (blocks not in the index yet), ``_names`` and ``_told``.
+
+    ``learn`` finds out what other engines have stored, and says whether there was anything new; ``behind``
+    looks for a block among packs that the index does not cover yet. Alone on a store there is neither.
+    """
 
     def __init__(self, index: BlockIndex, registry: PackRegistry, target: Target, footer_bytes: int) -> None:
         self.index = index
@@ -38,6 +53,8 @@ class Catalog:
         self._tail: dict[BlockId, Location] = {}
         self._names: OrderedDict[PackNumber, _Name] = OrderedDict()
         self._told: dict[PackNumber, int] = {}
+        self.learn: Callable[[], bool] = _nothing_new
+        self.behind: Callable[[BlockId], Location | None] = _not_behind
 
     # --- packs ---
 
@@ -52,11 +69,11 @@ class Catalog:
             row = self._registry.get(number)
             if row is None:
                 raise NotFound(f"there is no pack {number}")
-            found = self._remember(number, row.uuid)
+            found = self._remember(number, row.uuid, row.length)
         return found
 
-    def _remember(self, number: PackNumber, uuid: bytes) -> _Name:
-        name = _Name(pack_key(uuid), uuid)
+    def _remember(self, number: PackNumber, uuid: bytes, length: int = 0) -> _Name:
+        name = _Name(pack_key(uuid), uuid, length)
         with self._lock:
             self._names[number] = name
             if len(self._names) > _NAMES:
@@ -67,6 +84,16 @@ class Catalog:
         """A pack begins. The mark tells a start after a crash that there was one."""
         self._remember(number, uuid)
         self.index.write(uuid, PackMark(number, 0), ())
+
+    def told(self, number: PackNumber, uuid: bytes, length: int, records: Records) -> None:
+        """A sealed pack, and what is in it."""
+        name = self._remember(number, uuid, length)
+        self.footers.add(name.key, records)
+
+    def records(self, number: PackNumber) -> Records:
+        """What is in a sealed pack. Raises ``NotFound``, ``Damaged``."""
+        name = self._name(number)
+        return self.footers.get(name.key, name.length)
 
     # --- look-ups ---
 
@@ -88,8 +115,8 @@ class Catalog:
         if hint == NO_PACK:
             return None
         try:
-            key = self.key(hint)
-            records = self.footers.peek(key) if cached else self.footers.get(key)
+            name = self._name(hint)
+            records = self.footers.peek(name.key) if cached else self.footers.get(name.key, name.length)
         except (NotFound, Damaged):
             return None
         if records is None:

@@ -31,11 +31,12 @@ class FooterCache:
                 self._kept.move_to_end(key)
             return found
 
-    def get(self, key: str) -> Records:
-        """Raises ``NotFound``, or ``Damaged`` when the pack has no good footer."""
+    def get(self, key: str, length: int = 0) -> Records:
+        """``length``: of the pack, which saves a request; 0 where it is not known. Raises ``NotFound``,
+        or ``Damaged`` when the pack has no good footer."""
         found = self.peek(key)
         if found is None:
-            found = read_footer(self._target, key)
+            found = read_footer(self._target, key, length)
             self.add(key, found)
         return found
 
@@ -61,8 +62,8 @@ def read_trailer(target: Target, key: str) -> tuple[int, Trailer | None]:
     return length, decode_trailer(target.get(key, start, TRAILER_SIZE), length)
 
 
-def read_footer(target: Target, key: str) -> Records:
-    length = target.head(key).length
+def read_footer(target: Target, key: str, length: int = 0) -> Records:
+    length = length or target.head(key).length
     start = max(length - _TAIL, 0)
     tail = memoryview(target.get(key, start, _TAIL))
     trailer = decode_trailer(tail[-TRAILER_SIZE:], length)

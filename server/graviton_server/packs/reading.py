@@ -59,6 +59,10 @@ class PackReading:
         """Tail and index, then the hint's footer, then the loose blocks, in one query."""
         result: list[Location | Block | None] = list(self._catalog.locate([block for block, _ in wanted]))
         lost = [at for at, place in enumerate(result) if place is None]
+        if any(wanted[at][1] for at in lost) and self._catalog.learn():  # another engine's packs
+            for at, place in zip(lost, self._catalog.locate([wanted[at][0] for at in lost]), strict=True):
+                result[at] = place
+            lost = [at for at in lost if result[at] is None]
         for at in lost:
             result[at] = self._catalog.hinted(*wanted[at])
         lost = [at for at in lost if result[at] is None]
@@ -109,7 +113,7 @@ class PackReading:
                 return plain
             self._catalog.drop(block, bad)  # unless compaction has moved it meanwhile
         for attempt in range(2):
-            for place in (self._catalog.locate([block])[0], self._catalog.hinted(block, hint)):
+            for place in self._places(block, hint, last=attempt > 0):
                 if place is None or place in tried:
                     continue
                 tried.add(place)
@@ -120,8 +124,15 @@ class PackReading:
                 plain = self._plain(block, self._loose.loose_get([block]).get(block))
                 if plain is not None:
                     return plain
+                self._catalog.learn()  # perhaps by another engine
         where = f"pack {bad.pack} at offset {bad.offset}" if bad else f"pack {hint}" if hint else "any pack"
         raise Damaged(f"block {block.hex()} cannot be read from {where}: run graviton fsck")
+
+    def _places(self, block: BlockId, hint: PackNumber, *, last: bool) -> Iterator[Location | None]:
+        yield self._catalog.locate([block])[0]
+        yield self._catalog.hinted(block, hint)
+        if last:
+            yield self._catalog.behind(block)
 
     def _read_one(self, block: BlockId, place: Location) -> Buffer | None:
         try:

@@ -102,7 +102,7 @@ class Recovery:
         key = pack_key(row.uuid)
         try:
             try:
-                records = self._catalog.footers.get(key)
+                records = self._catalog.footers.get(key, row.length)
             except Damaged as error:
                 _log.error("%s; its records are read one by one", error)
                 records = self._scan(key).records
@@ -156,7 +156,7 @@ class Recovery:
         if scanned.skipped:
             _log.error("pack %d (%s): %d damaged bytes are skipped", row.number, key, scanned.skipped)
         try:
-            sealed, footer = _seal(data[: scanned.end], scanned.records)
+            sealed, footer = seal_scanned(data[: scanned.end], scanned.records)
             self._target.put(key, BytesIO(sealed), len(sealed))
         except NoSpace as error:
             _log.warning("pack %d stays unsealed until the next start: %s", row.number, error)
@@ -225,7 +225,7 @@ def entries(number: PackNumber, records: Records) -> Iterator[Entry]:
         yield records.id(at), place
 
 
-def _seal(data: bytes, records: Records) -> tuple[bytes, bytes]:
+def seal_scanned(data: bytes, records: Records) -> tuple[bytes, bytes]:
     """The whole sealed pack, and its footer."""
     footer = records.encode()
     return data + footer + encode_trailer(len(data), footer, data[:HEADER_SIZE]), footer

@@ -9,7 +9,7 @@ from typing import Final
 
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import NoSpace
-from gravitonfs.ports.target import Target
+from gravitonfs.ports.target import Space
 
 RESERVE: Final = 64 << 20
 _SECONDS: Final = 0.05
@@ -22,9 +22,13 @@ class Room:
     ``_lock`` guards what is remembered of the last look at the target.
     """
 
-    def __init__(self, target: Target, reserve: int | None, pending: Callable[[], int]) -> None:
-        """``pending``: bytes that were put and do not take space in the target yet."""
-        self._target = target
+    def __init__(
+        self, name: str, space: Callable[[], Space], reserve: int | None, pending: Callable[[], int]
+    ) -> None:
+        """``space``: of the place that is filled, the target ``name`` or a disk on the way to it.
+        ``pending``: bytes that were put and do not take space there yet."""
+        self._name = name
+        self._space = space
         self._reserve = reserve
         self._pending = pending
         self._lock = threading.Lock()
@@ -38,13 +42,13 @@ class Room:
             if now < self._until and self._left >= size:
                 self._left -= size
                 return
-            space = self._target.space()
+            space = self._space()
             reserve = min(RESERVE, space.capacity // 20) if self._reserve is None else self._reserve
             left = space.free - reserve - self._pending() - size if space.capacity else _BYTES
             if left < 0:
                 self._left = 0
                 raise NoSpace(
-                    f"the target {self._target.name} has {format_size(space.free)} left, of which"
+                    f"the target {self._name} has {format_size(space.free)} left, of which"
                     f" {format_size(reserve)} are kept for the database: free some space"
                 )
             self._left = min(left, _BYTES)

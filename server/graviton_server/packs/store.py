@@ -14,11 +14,11 @@ from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.reading import PackReading
 from graviton_server.packs.recovery import Recovery, RecoveryReport, rebuild
 from graviton_server.packs.unsealed import UnsealedPacks
-from graviton_server.packs.upkeep import PackProblem, PackUpkeep, Record, Relocation
+from graviton_server.packs.upkeep import DRAIN_PAGE, PackProblem, PackUpkeep, Record, Relocation
 from graviton_server.packs.writing import PackWriting
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.ports.blocks import Block, StoreCounters
-from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.packs import LooseBlocks, PackRegistry, PackState
 from gravitonfs.ports.target import AppendTarget
 
 PACK_SIZE: Final = 32 << 20
@@ -53,14 +53,30 @@ class PackStore:
         self._owner = owner
         self._block_key = block_key
         self._catalog = Catalog(index, registry, target, footer_bytes)
-        unsealed = UnsealedPacks(target, registry, self._catalog, store_uuid=store_uuid, owner=owner)
-        self._writing = PackWriting(
-            target, registry, self._catalog, unsealed, pack_size=pack_size, reserve=min_free
+        self._unsealed = UnsealedPacks(
+            target, registry, self._catalog, store_uuid=store_uuid, owner=owner, begin_as=self._begin_as
         )
+        self._writing = self._new_writing(pack_size, min_free)
         self._reading = PackReading(target, self._catalog, loose, block_key)
-        self._upkeep = PackUpkeep(target, registry, loose, self._catalog, self._writing, unsealed, block_key)
+        self._upkeep = PackUpkeep(
+            target,
+            registry,
+            loose,
+            self._catalog,
+            self._writing,
+            self._unsealed,
+            block_key,
+            max(DRAIN_PAGE, pack_size) if self._begin_as is PackState.STORING else DRAIN_PAGE,
+        )
         self._lock = threading.Lock()
         self._put = self._put_bytes = self._found = 0
+
+    _begin_as = PackState.LIVE
+
+    def _new_writing(self, pack_size: int, reserve: int | None) -> PackWriting:
+        return PackWriting(
+            self._target, self._registry, self._catalog, self._unsealed, pack_size=pack_size, reserve=reserve
+        )
 
     # --- BlockStore ---
 
@@ -72,6 +88,8 @@ class PackStore:
 
     def put(self, blocks: Sequence[Block]) -> list[PackNumber]:
         places = self._catalog.locate([block.id for block in blocks])
+        if None in places and self._catalog.learn():
+            places = self._catalog.locate([block.id for block in blocks])
         if None in places:
             fresh = {b.id: b for b, place in zip(blocks, places, strict=True) if place is None}
             new = self._writing.append(list(fresh.values()))
@@ -133,6 +151,10 @@ class PackStore:
 
     def drain_loose(self) -> int:
         return self._upkeep.drain_loose()
+
+    def tend(self) -> str:
+        """There is nothing to do where the target is this process's alone."""
+        return ""
 
     def seal_open(self) -> None:
         """Finish the packs that are being filled, so that they can be collected or compacted."""

@@ -29,13 +29,22 @@ class UnsealedPacks:
     """
 
     def __init__(
-        self, target: AppendTarget, registry: PackRegistry, catalog: Catalog, *, store_uuid: bytes, owner: str
+        self,
+        target: AppendTarget,
+        registry: PackRegistry,
+        catalog: Catalog,
+        *,
+        store_uuid: bytes,
+        owner: str,
+        begin_as: PackState = PackState.LIVE,
     ) -> None:
+        """``begin_as``: the state of a new pack's row."""
         self._target = target
         self._registry = registry
         self._catalog = catalog
         self._store = store_uuid
         self._owner = owner
+        self._begin_as = begin_as
         self._lock = threading.Lock()
         self._packs: dict[PackNumber, OpenPack] = {}
         self._slots = threading.Semaphore(UNSEALED)
@@ -67,7 +76,7 @@ class UnsealedPacks:
     def create(self) -> OpenPack:
         """A pack with its row and its mark, which nobody else knows yet."""
         uuid = new_uuid()
-        number = self._registry.begin(uuid, self._owner, PackState.LIVE)
+        number = self._registry.begin(uuid, self._owner, self._begin_as)
         self._catalog.expect(number, uuid)
         try:
             return OpenPack(number, uuid, self._store, self._target)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from graviton_server.index import Entry, Location
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.footers import read_trailer
 from graviton_server.packs.format import HEADER_SIZE, RECORD_HEADER, decode_header, decode_record, pack_digest
+from graviton_server.packs.reading import GAP
 from graviton_server.packs.recovery import entries
 from graviton_server.packs.scan import good_payload
 from graviton_server.packs.unsealed import UnsealedPacks
@@ -43,7 +44,7 @@ class PackProblem(NamedTuple):
 
 
 class Relocation(NamedTuple):
-    """The packs that the blocks are in now, durable; and those that could not be read."""
+    """The packs that the blocks are in now, to be synced; and those that could not be read."""
 
     packs: tuple[PackNumber, ...]
     blocks: int
@@ -63,6 +64,7 @@ class PackUpkeep:
         writing: PackWriting,
         unsealed: UnsealedPacks,
         block_key: bytes,
+        drain_page: int = DRAIN_PAGE,
     ) -> None:
         self._target = target
         self._registry = registry
@@ -71,6 +73,7 @@ class PackUpkeep:
         self._writing = writing
         self._unsealed = unsealed
         self._block_key = block_key
+        self._drain_page = drain_page
 
     # --- loose blocks ---
 
@@ -82,7 +85,7 @@ class PackUpkeep:
         """
         left = self._loose.loose_bytes()
         drained = 0
-        while left > 0 and (page := self._loose.loose_page(DRAIN_PAGE)):
+        while left > 0 and (page := self._loose.loose_page(self._drain_page)):
             packs = {place.pack for place in self._writing.append(page)}
             self._writing.sync(packs)
             try:
@@ -104,13 +107,13 @@ class PackUpkeep:
 
     def record_offsets(self, number: PackNumber) -> array[int]:
         """As ``records`` of a sealed pack, but only where each begins: cheap, for marking."""
-        return self._catalog.footers.get(self._catalog.key(number)).offsets
+        return self._catalog.records(number).offsets
 
     def _entries(self, number: PackNumber) -> list[Entry]:
         pack = self._unsealed.find(number)
         if pack is not None:
             return pack.entries(0, pack.durable_records())
-        return list(entries(number, self._catalog.footers.get(self._catalog.key(number))))
+        return list(entries(number, self._catalog.records(number)))
 
     def pack_path(self, number: PackNumber) -> str:
         """The key of a pack in its target. Raises ``NotFound``."""
@@ -130,17 +133,35 @@ class PackUpkeep:
         except (NotFound, Damaged) as error:
             yield PackProblem(number, str(error), None)
             return
-        for block, place in places:
-            try:
-                data = memoryview(self._target.get(key, place.offset, RECORD_HEADER + place.stored))
-            except (NotFound, Damaged) as error:
-                yield self._bad(number, block, place, str(error))
+        for block, place, data in self._read_records(key, places):
+            if isinstance(data, str):
+                yield self._bad(number, block, place, data)
                 continue
             head = decode_record(data)
             if head is None or head.id != block:
                 yield self._bad(number, block, place, "its record's header is damaged")
             elif not good_payload(block, place.codec, data[RECORD_HEADER:], place.plain, self._block_key):
                 yield self._bad(number, block, place, "its bytes are not those of its id")
+
+    def _read_records(
+        self, key: str, places: Sequence[Entry]
+    ) -> Iterator[tuple[BlockId, Location, memoryview | str]]:
+        """Each record with its bytes, neighbours in one read; or with what prevents that."""
+        for run in _runs(places):
+            start = run[0][1].offset
+            end = run[-1][1].offset + RECORD_HEADER + run[-1][1].stored
+            try:
+                data = memoryview(self._target.get(key, start, end - start))
+            except (NotFound, Damaged) as error:
+                if len(run) == 1:
+                    yield *run[0], str(error)
+                else:
+                    for one in run:
+                        yield from self._read_records(key, [one])
+                continue
+            for block, place in run:
+                at = place.offset - start
+                yield block, place, data[at : at + RECORD_HEADER + place.stored]
 
     def _bad(self, number: PackNumber, block: BlockId, place: Location, why: str) -> PackProblem:
         self._catalog.drop(block, place)
@@ -167,9 +188,9 @@ class PackUpkeep:
     # --- compaction ---
 
     def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
-        """Copy the records of ``keep`` into packs of their own; durable when this returns, and look-ups
-        lead there from then on. The old pack stays: condemn it next. Blocks that another live pack
-        already serves are not copied."""
+        """Copy the records of ``keep`` into packs of their own; look-ups lead there from then on. Blocks that
+        another live pack already serves are not copied. The old pack stays: ``sync`` the new ones, then
+        condemn it."""
         self._writing.finish(number)  # else the copies might go into the very pack
         wanted = [entry for entry in self._entries(number) if entry[0] in keep]
         served = self._served_elsewhere(number, [block for block, _ in wanted])
@@ -178,10 +199,11 @@ class PackUpkeep:
         packs: set[PackNumber] = set()
         damaged: list[BlockId] = []
         size = total = moved = 0
-        for block, place in wanted:
-            if block in served:
-                continue
-            data = memoryview(self._target.get(key, place.offset + RECORD_HEADER, place.stored))
+        copied = [entry for entry in wanted if entry[0] not in served]
+        for block, place, record in self._read_records(key, copied):
+            if isinstance(record, str):
+                raise Damaged(f"block {block.hex()} in {key}: {record}")
+            data = record[RECORD_HEADER:]
             if not good_payload(block, place.codec, data, place.plain, self._block_key):
                 damaged.append(block)
                 continue
@@ -194,7 +216,6 @@ class PackUpkeep:
                 page, size = [], 0
         if page:
             packs.update(place.pack for place in self._writing.append(page, moved=True))
-        self._writing.sync(packs)
         return Relocation(tuple(sorted(packs)), moved + len(page), total + size, tuple(damaged))
 
     def _served_elsewhere(self, number: PackNumber, ids: list[BlockId]) -> set[BlockId]:
@@ -209,3 +230,17 @@ class PackUpkeep:
             if live[place.pack]:
                 result.add(block)
         return result
+
+
+def _runs(places: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Entries cut into neighbours that one read brings."""
+    start = 0
+    for at in range(1, len(places) + 1):
+        if at < len(places):
+            before, place = places[at - 1][1], places[at][1]
+            gap = place.offset - (before.offset + RECORD_HEADER + before.stored)
+            span = place.offset + RECORD_HEADER + place.stored - places[start][1].offset
+            if 0 <= gap <= GAP and span <= _PIECE:
+                continue
+        yield places[start:at]
+        start = at

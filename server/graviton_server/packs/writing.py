@@ -42,16 +42,17 @@ class PackWriting:
         *,
         pack_size: int,
         reserve: int | None,
+        workers: int = 3,
     ) -> None:
         self._registry = registry
         self._catalog = catalog
         self._unsealed = unsealed
         self._rescue = Rescue(target, registry, catalog, unsealed)
-        self._room = Room(target, reserve, unsealed.pending)
+        self._room = Room(target.name, target.space, reserve, unsealed.pending)
         self._chunk = min(_CHUNK, pack_size // 4)
         self._lock = threading.Lock()
         self._waiting: list[OpenPack] = []
-        self._worker = ThreadPoolExecutor(3, thread_name_prefix="pack-store")
+        self._worker = ThreadPoolExecutor(workers, thread_name_prefix="pack-store")
         self._closed = False
         self._small, self._bulk, self._moved = (self._lane(pack_size) for _ in range(3))
         self.syncs = 0

@@ -5,37 +5,29 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
-import msgspec
 from typing_extensions import Buffer
 
 from graviton_server.targets.append import WindowedFile
 from graviton_server.targets.descriptors import DescriptorCache
+from graviton_server.targets.identity import STORE_KEY, check_key, check_store, encode_store, is_key
 from graviton_server.targets.oserrors import translate
 from graviton_server.targets.windows import WindowPool
-from gravitonfs.errors import FormatError, Invalid, NotFound
+from gravitonfs.errors import Invalid, NotFound
 from gravitonfs.ports.target import AppendFile, ObjectInfo, Space
 
-FORMAT: Final = 1
-_KEY = re.compile(r"[a-z0-9-][a-z0-9.-]*(?:/[a-z0-9-][a-z0-9.-]*)*")
 _STAGING = "tmp"
 _COPY = 1 << 20
 _STALE = 86400.0
 _DESCRIPTORS = 128
 _serial = itertools.count()
-
-
-class _StoreObject(msgspec.Struct, frozen=True):
-    format: int
-    store: str
 
 
 class DirectoryTarget:
@@ -60,12 +52,12 @@ class DirectoryTarget:
         try:
             root.mkdir(parents=True, exist_ok=True)
             _fsync_directory(root.parent)
-            if not (root / "store").exists():
-                body = msgspec.json.encode(_StoreObject(FORMAT, store_uuid.hex()))
+            if not (root / STORE_KEY).exists():
+                body = encode_store(store_uuid)
                 staged = root / "store.new"
                 staged.unlink(missing_ok=True)
                 _copy_exactly(BytesIO(body), staged, len(body))
-                staged.rename(root / "store")
+                staged.rename(root / STORE_KEY)
                 _fsync_directory(root)
         except OSError as error:
             raise translate(error, f"creating the target {root}") from error
@@ -73,18 +65,10 @@ class DirectoryTarget:
 
     def _check_store(self, store_uuid: bytes) -> None:
         try:
-            found = msgspec.json.decode((self._root / "store").read_bytes(), type=_StoreObject)
+            found = (self._root / STORE_KEY).read_bytes()
         except OSError as error:
             raise translate(error, f"{self._root} is no target of a store") from error
-        except msgspec.DecodeError as error:
-            raise FormatError(f"{self._root}/store cannot be read: {error}") from error
-        if found.format > FORMAT:
-            raise FormatError(f"{self._root} has format {found.format}, this version reads {FORMAT}")
-        if found.store != store_uuid.hex():
-            raise FormatError(
-                f"{self._root} belongs to the store {found.store}, not to {store_uuid.hex()}:"
-                " point the volume at its own target"
-            )
+        check_store(found, store_uuid, str(self._root))
 
     # --- whole objects ---
 
@@ -158,7 +142,7 @@ class DirectoryTarget:
                 folders[:] = [name for name in folders if name != _STAGING]
             for name in files:
                 key = base + name
-                if key.startswith(prefix) and _KEY.fullmatch(key):
+                if key.startswith(prefix) and is_key(key):
                     try:
                         yield self.head(key)
                     except NotFound:
@@ -204,7 +188,8 @@ class DirectoryTarget:
         self._descriptors.clear()
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or key.startswith(_STAGING + "/"):
+        check_key(key)
+        if key.startswith(_STAGING + "/"):
             raise Invalid(f"{key!r} is no key of a target")
         return self._root / key
 

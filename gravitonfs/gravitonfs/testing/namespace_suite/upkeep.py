@@ -84,6 +84,16 @@ class ReapSuite:
         session.reap_all()
         assert list(session.store.upkeep.extent_rows()) == []
 
+    def test_a_content_that_nothing_uses_is_not_read_as_holes(self, session: Session) -> None:
+        ino = session.make(b"f").ino
+        content = session.write(ino, 0, b"data").content
+        session.do(Unlink(ROOT, b"f"))
+        with refused(Kind.STALE):
+            session.ns.extents(content, 0, 0)
+        session.reap_all()
+        with refused(Kind.STALE):
+            session.ns.extents(content, 0, 0)
+
 
 class UpkeepSuite:
     def test_every_block_in_use_is_a_root(self, session: Session) -> None:

@@ -1,0 +1,139 @@
+"""Tokens of our own, for programs and for WebDAV passwords: random, and kept as hashes in the namespace.
+
+A token is ``grv_<id>_<secret>``. The secret has 256 random bits, so one round of BLAKE2 is as good as a slow
+hash and costs a request nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from graviton_server.auth.identity import PREFIX, SCOPES, Identity, grants_of
+from gravitonfs.errors import Exists, Invalid, NotFound, Unauthenticated
+from gravitonfs.ports.namespace import Namespace
+from gravitonfs.ports.ops import Op, Result, SetRecord
+
+SPACE: Final = "tokens"
+REMEMBERED: Final = 5.0
+"""Seconds for which a token that was looked up is not looked up again; a revoked one works so long."""
+_REMEMBERED_MAX: Final = 4096
+_FORM: Final = re.compile(r"grv_([0-9a-z]{12})_([0-9A-Za-z_-]{43})")
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class AppToken(msgspec.Struct, frozen=True):
+    """As it is kept. ``volumes`` None: all; times in seconds since the epoch, ``expires`` None: never."""
+
+    id: str
+    name: str
+    digest: bytes
+    scopes: list[str]
+    volumes: list[str] | None
+    created: float
+    expires: float | None = None
+
+    def identity(self) -> Identity:
+        scopes = [PREFIX + scope for scope in self.scopes]
+        return Identity(self.name, grants_of(scopes, self.volumes))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(AppToken).decode
+
+
+class Attached(Protocol):
+    """A volume whose records keep the tokens."""
+
+    @property
+    def namespace(self) -> Namespace: ...
+    def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]: ...
+
+
+class AppTokens:
+    """Thread-safe; ``_lock`` guards what is remembered."""
+
+    def __init__(self, volume: Callable[[], Attached]) -> None:
+        """``volume`` is asked for each time: a session may have to be attached anew."""
+        self._attached = volume
+        self._lock = threading.Lock()
+        self._remembered: dict[str, tuple[float, AppToken]] = {}
+
+    def create(
+        self, name: str, scopes: Sequence[str], volumes: Sequence[str] | None, lasts: float | None
+    ) -> tuple[str, AppToken]:
+        """The token itself, which is kept nowhere, and what is kept of it. Durable. Exists, Invalid."""
+        if not _NAME.fullmatch(name):
+            raise Invalid("a token's name has 1 to 100 characters")
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise Invalid(f"a token's scopes are some of {', '.join(SCOPES)}")
+        if any(token.name == name for token in self.all()):
+            raise Exists(f"there is a token {name!r} already: revoke it, or choose another name")
+        number = "".join(secrets.choice(_ALPHABET) for _ in range(12))
+        secret = secrets.token_urlsafe(32)
+        now = time.time()
+        token = AppToken(
+            number, name, _digest(secret), list(scopes), None if volumes is None else list(volumes),
+            now, None if lasts is None else now + lasts,
+        )  # fmt: skip
+        self._attached().submit(SetRecord(SPACE, number.encode(), _encode(token), b""), durable=True)
+        return f"grv_{number}_{secret}", token
+
+    def all(self) -> list[AppToken]:
+        found = [_decode(value) for _, value in self._attached().namespace.records(SPACE)]
+        return sorted(found, key=lambda token: token.created)
+
+    def revoke(self, which: str) -> AppToken:
+        """By id or name. Durable. NotFound."""
+        for token in self.all():
+            if which in (token.id, token.name):
+                self._attached().submit(SetRecord(SPACE, token.id.encode(), None), durable=True)
+                with self._lock:
+                    self._remembered.pop(token.id, None)
+                return token
+        raise NotFound(f"there is no token {which!r}: 'graviton token list' names them")
+
+    def verify(self, text: str) -> Identity:
+        """Raises Unauthenticated."""
+        match = _FORM.fullmatch(text)
+        token = self._find(match[1]) if match is not None else None
+        digest = _digest(match[2] if match is not None else "")
+        if token is None or not hmac.compare_digest(digest, token.digest):
+            raise Unauthenticated("the token is unknown, or has been revoked")
+        if token.expires is not None and token.expires < time.time():
+            raise Unauthenticated("the token has expired")
+        return token.identity()
+
+    def _find(self, number: str) -> AppToken | None:
+        now = time.monotonic()
+        known = self._remembered.get(number)
+        if known is not None and known[0] > now:
+            return known[1]
+        key = number.encode()
+        for found, value in self._attached().namespace.records(SPACE, key):
+            if found == key:
+                token = _decode(value)
+                with self._lock:
+                    if len(self._remembered) >= _REMEMBERED_MAX:
+                        self._remembered.clear()
+                    self._remembered[number] = now + REMEMBERED, token
+                return token
+        return None
+
+
+def is_app_token(text: str) -> bool:
+    return text.startswith("grv_")
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.blake2b(secret.encode(), digest_size=32).digest()

@@ -1,0 +1,182 @@
+"""Puts the HTTP API together over an open engine."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from graviton_server.auth.apptokens import AppTokens
+from graviton_server.auth.authenticator import Authenticator, authenticator
+from graviton_server.auth.exposure import check_exposure
+from graviton_server.config.environment import Surroundings
+from graviton_server.config.sections import Config
+from graviton_server.control.handlers import HANDLERS
+from graviton_server.control.service import Service
+from graviton_server.control.tallies import Tallies
+from graviton_server.http_api.app import Backstage
+from graviton_server.http_api.context import Api
+from graviton_server.http_api.jobs import JobChannel, Jobs
+from graviton_server.http_api.server import HttpServer
+from graviton_server.http_api.settings import HttpSettings
+from graviton_server.http_api.transfers import Transfers
+from graviton_server.http_api.volumes import VolumePool
+from graviton_server.limits import ByteRate, UploadSlots
+from graviton_server.metrics import renderer
+from graviton_webdav.app import WebDavServer
+from graviton_webdav.auth import Guard
+from graviton_webdav.basic_auth import UsersGuard
+from graviton_webdav.token_auth import EverybodyGuard, TokenGuard
+from gravitonfs.content.volume import Volume
+from gravitonfs.errors import GravitonError
+
+log = logging.getLogger("graviton")
+
+_REALM = "Graviton"
+WRITE_FLOOR = 64 << 20
+"""Bytes that must be free for a daemon to be ready to take writes."""
+
+
+def http_settings(config: Config, surroundings: Surroundings) -> HttpSettings:
+    http, constraints = config.server.http, config.constraints
+    tls = http.tls
+    return HttpSettings(
+        host=http.host,
+        port=http.port,
+        certificate=_path(tls.cert_file) if tls.enabled else None,
+        private_key=_path(tls.key_file) if tls.enabled else None,
+        client_authorities=_path(tls.trust_cert_collection_file) if tls.enabled else None,
+        request_timeout=http.request_timeout,
+        max_request_size=http.max_request_size,
+        max_blob_size=constraints.max_blob_size,
+        max_concurrent_uploads=constraints.max_concurrent_uploads,
+        correlation_header=config.logging.correlation_id_header,
+        metrics=config.metrics.enabled,
+        production=surroundings.production,
+    )
+
+
+def http_server(
+    service: Service, config: Config, surroundings: Surroundings, *, insecure: bool
+) -> HttpServer:
+    """Raises Invalid where it would be open to others without that being meant."""
+    guard = make_authenticator(service, config)
+    warning = check_exposure(
+        "HTTP", config.server.http.host, guarded=guard is not None, auth=config.auth, insecure=insecure
+    )
+    if warning is not None:
+        log.warning("%s", warning)
+    settings = http_settings(config, surroundings)
+    service.tallies = Tallies()
+    transfers = Transfers(
+        settings, UploadSlots(settings.max_concurrent_uploads), service.tallies, *_rates(config)
+    )
+    engine = service.engine
+
+    def attach(name: str) -> Volume:
+        return engine.volume("http", name=name)
+
+    api = Api(
+        settings, VolumePool(attach), transfers, lambda: [v.name for v in engine.namespace_store.volumes()]
+    )
+    backstage = Backstage(
+        ask=lambda request: HANDLERS[type(request)](service, request, JobChannel()),
+        sessions=_Sessions(service),
+        volumes=_Volumes(service),
+        jobs=Jobs(lambda request, channel: HANDLERS[type(request)](service, request, channel)),
+        checks=_Checks(service).states,
+        metrics=renderer(service),
+    )
+    return HttpServer(api, backstage, guard)
+
+
+def make_authenticator(service: Service, config: Config) -> Authenticator | None:
+    """App tokens are kept in the records of the first volume."""
+    return authenticator(config.auth, AppTokens(lambda: service.volume))
+
+
+def webdav_server(service: Service, volume: Volume, config: Config, *, insecure: bool) -> WebDavServer:
+    """Raises Invalid where it would be open to others without that being meant."""
+    dav = config.webdav
+    judge = make_authenticator(service, config)
+    users = UsersGuard(Path(dav.users_file), _REALM) if dav.users_file is not None else None
+    guard: Guard | None = users
+    if judge is not None:
+        guard = TokenGuard(judge.authenticate, volume.namespace.volume, _REALM, users)
+    warning = check_exposure(
+        "WebDAV", dav.host, guarded=guard is not None, auth=config.auth, insecure=insecure
+    )
+    if warning is not None:
+        log.warning("%s", warning)
+        guard = EverybodyGuard()
+    return WebDavServer(
+        volume,
+        host=dav.host,
+        port=dav.port,
+        certificate=_path(dav.tls.cert_file) if dav.tls.enabled else None,
+        private_key=_path(dav.tls.key_file) if dav.tls.enabled else None,
+        guard=guard,
+        space=lambda: service.engine.space().free,
+        correlation_header=config.logging.correlation_id_header,
+        max_file_size=config.constraints.max_blob_size,
+    )
+
+
+def _rates(config: Config) -> tuple[ByteRate | None, ByteRate | None]:
+    limit = config.constraints.rate_limit
+    if limit.bytes_per_second is None:
+        return None, None
+    burst = limit.burst_size or limit.bytes_per_second
+    return ByteRate(limit.bytes_per_second, burst), ByteRate(limit.bytes_per_second, burst)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+class _Sessions:
+    def __init__(self, service: Service) -> None:
+        self._store = service.engine.namespace_store
+
+    def list(self) -> list[dict[str, Any]]:
+        return [row._asdict() for row in self._store.sessions()]
+
+    def evict(self, number: int) -> None:
+        self._store.evict(number)
+
+
+class _Volumes:
+    def __init__(self, service: Service) -> None:
+        self._store = service.engine.namespace_store
+
+    def list(self) -> list[dict[str, Any]]:
+        return [
+            {"name": volume.name, "logical_bytes": volume.logical_bytes, "inodes": volume.inodes}
+            for volume in self._store.volumes()
+        ]
+
+
+class _Checks:
+    """What a daemon needs to serve: its database, and room on the target for writes."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def states(self) -> dict[str, str | None]:
+        return {"database": self._database(), "storage": self._storage()}
+
+    def _database(self) -> str | None:
+        try:
+            self._service.volume.namespace.lookup(self._service.volume.namespace.root, b"")
+        except GravitonError as error:
+            return str(error)
+        return None
+
+    def _storage(self) -> str | None:
+        try:
+            space = self._service.engine.space()
+        except GravitonError as error:
+            return str(error)
+        if space.capacity and space.free < WRITE_FLOOR:
+            return f"{space.free} bytes are free, and {WRITE_FLOOR} are needed for writes"
+        return None

@@ -1,0 +1,111 @@
+"""graviton serve."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graviton_server.cli import output, places
+from graviton_server.cli.options import Choices
+from graviton_server.cli.params import ADDRESS, DATA, FILE
+from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
+
+if TYPE_CHECKING:
+    from graviton_server.config.load import Loaded
+
+log = logging.getLogger("graviton")
+
+_LEVELS = {"WARN": "warning"}
+
+
+@click.command()
+@click.option(
+    "--config", "file", type=FILE, help="Configuration (default: GRAVITON_CONFIG, else the system's)."
+)
+@click.option(
+    "--data", type=DATA, help="The engine's directory, in place of graviton.data-dir; made when missing."
+)
+@click.option("--http", type=ADDRESS, help="HOST:PORT of the HTTP API (port 0: any).")
+@click.option("--grpc", type=ADDRESS, help="HOST:PORT of gRPC (port 0: any).")
+@click.option("--insecure", is_flag=True, help="Listen for other machines without authentication.")
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    file: str | None,
+    data: str | None,
+    http: tuple[str, int] | None,
+    grpc: tuple[str, int] | None,
+    insecure: bool,
+) -> None:
+    """Serve volumes over the network: the daemon.
+
+    Prints a line beginning with 'ready' when everything answers; Ctrl-C or SIGTERM stores everything and
+    ends it.
+    """
+    loaded = configured(ctx, file, address_flags(data, http, grpc), insecure=insecure)
+    config = loaded.config
+    refuse_what_is_not_served(loaded)
+    terminate_like_interrupt()
+    with Serving(places.source(config.data_dir), "serve", choices_of(loaded), create=True) as serving:
+        parts = [f"http={serving.serve_http(config, loaded.surroundings, insecure=insecure)}"]
+        if config.webdav.enabled:
+            parts.append(f"webdav={serving.serve_configured_webdav(config, insecure=insecure)}")
+        if config.metrics.enabled and config.metrics.prometheus_port is not None:
+            serving.export_metrics(config.server.http.host, config.metrics.prometheus_port)
+        announce(" ".join(parts))
+        serving.wait()
+        output.say("stopping: storing everything")
+    output.say("stopped; everything is stored")
+
+
+def address_flags(
+    data: str | None, http: tuple[str, int] | None, grpc: tuple[str, int] | None
+) -> dict[str, Any]:
+    """Flags as the keys they stand for."""
+    flags: dict[str, Any] = {"graviton.data-dir": None if data is None else os.path.abspath(data)}
+    for name, address in (("http", http), ("grpc", grpc)):
+        if address is not None:
+            flags[f"graviton.server.{name}.host"], flags[f"graviton.server.{name}.port"] = address
+    return flags
+
+
+def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, insecure: bool) -> Loaded:
+    """The configuration, with logging as it says and its warnings told."""
+    from graviton_server import logs
+    from graviton_server.config.load import load
+
+    loaded = load(file, flags=flags)
+    logging_ = loaded.config.logging
+    level, form = ctx.obj or (None, None)
+    default_form = "json" if loaded.surroundings.production else "human"
+    written = {"text": "human", "json": "json", None: default_form}[logging_.format]
+    logs.setup(level or _LEVELS.get(logging_.level, logging_.level.lower()), form or written)
+    if insecure and loaded.surroundings.production:
+        raise click.UsageError("--insecure is refused with GRAVITON_ENV=production: set up graviton.auth")
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded
+
+
+def choices_of(loaded: Loaded) -> Choices:
+    return Choices(memory=loaded.surroundings.memory)
+
+
+def refuse_what_is_not_served(loaded: Loaded) -> None:
+    """Keys that ask for what this version does not have are refused, never passed over."""
+    from gravitonfs.errors import Unsupported
+
+    config = loaded.config
+
+    if config.database.jdbc_url is not None:
+        raise Unsupported("graviton.database.jdbc-url: this version keeps names in SQLite only")
+    if config.storage.backend != "directory" or config.storage.targets:
+        raise Unsupported(
+            f"graviton.storage.backend = {config.storage.backend}: this version keeps packs in a directory"
+        )
+    for key, source in loaded.sources.items():
+        if key.startswith("graviton.server.grpc."):
+            raise Unsupported(f"{key} ({source}): this version does not serve gRPC")

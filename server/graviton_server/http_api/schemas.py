@@ -1,0 +1,85 @@
+"""The JSON of the API, as schemas."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Json = dict[str, Any]
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_NUMBER: Final = {"type": "number"}
+_TRUTH: Final = {"type": "boolean"}
+
+
+def _maybe(schema: Json) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _object(required: Json, optional: Json | None = None, *, closed: bool = False) -> Json:
+    found: Json = {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+    return found | ({"additionalProperties": False} if closed else {})
+
+
+def _list(name: str) -> Json:
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+
+
+_BLOB: Final = {"type": "string", "pattern": "^blake3:[0-9a-f]{64}:(0|[1-9][0-9]{0,18})$"}
+_CHECKS: Final = {"type": "object", "additionalProperties": _TEXT}
+_ENTRY: Final = {
+    "name": _TEXT, "type": _TEXT, "size": _COUNT, "mode": _TEXT, "uid": _COUNT, "gid": _COUNT,
+    "links": _COUNT, "mtime_ns": {"type": "integer"}, "ctime_ns": {"type": "integer"}, "blob": _maybe(_BLOB),
+}  # fmt: skip
+
+SCHEMAS: Final[Json] = {
+    "Problem": _object(
+        {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT}, {"request_id": _TEXT}
+    ),
+    "StoredBlob": _object({"id": _BLOB, "length": _COUNT, "new_bytes": _COUNT, "existed": _TRUTH}),
+    "BlobRef": _object({"id": _BLOB, "length": _COUNT, "created_ns": _COUNT}),
+    "BlobList": _object({"blobs": _list("BlobRef"), "next": _maybe(_BLOB)}),
+    "Entry": _object(_ENTRY, {"name_base64": _TEXT, "new_bytes": _COUNT}),
+    "Directory": _object(
+        {"volume": _TEXT, "path": _TEXT, "type": {"const": "directory"}, "entries": _list("Entry")}
+    ),
+    "NewUpload": _object(
+        {},
+        {
+            "length": _maybe({"type": "integer", "minimum": 0, "maximum": 10**9}),
+            "expected": _maybe({"type": "string", "pattern": "^blake3:[0-9a-f]{64}:[1-9][0-9]{0,7}$"}),
+            "path": _maybe({"type": "string", "pattern": "^/[A-Za-z0-9_-]{1,50}$"}),
+        },
+        closed=True,
+    ),
+    "Upload": _object(
+        {"id": _TEXT, "offset": _COUNT, "part_limit": _COUNT, "created": _NUMBER},
+        {"length": _maybe(_COUNT), "expected": _maybe(_BLOB), "path": _maybe(_TEXT)},
+    ),
+    "UploadList": _object({"uploads": _list("Upload")}),
+    "Completed": {"anyOf": [_object({"id": _BLOB, "length": _COUNT, "existed": _TRUTH}), _object(_ENTRY)]},
+    "Session": _object({"number": _COUNT, "volume": _TEXT, "label": _TEXT}),
+    "SessionList": _object({"sessions": _list("Session")}),
+    "Volume": _object({"name": _TEXT, "logical_bytes": _COUNT, "inodes": _COUNT}),
+    "VolumeList": _object({"volumes": _list("Volume")}),
+    "Job": _object(
+        {"id": _TEXT, "kind": _TEXT, "state": {"enum": ["running", "done", "cancelled", "failed"]}},
+        {"started": _NUMBER, "ended": _maybe(_NUMBER), "progress": {}, "result": {}, "error": _maybe(_TEXT)},
+    ),
+    "JobList": _object({"jobs": _list("Job")}),
+    "Gc": _object({}, {"dry_run": _TRUTH}, closed=True),
+    "Scrub": _object(
+        {}, {"bytes_per_second": {"type": "integer", "minimum": 0, "maximum": 10**12}}, closed=True
+    ),
+    "Fsck": _object({}, {"read_data": _TRUTH, "repair": _TRUTH}, closed=True),
+    "Health": _object(
+        {"status": {"enum": ["ok", "degraded"]}, "checks": _CHECKS},
+        {"uptime_seconds": _NUMBER, "version": _TEXT},
+    ),
+    "Live": _object({"status": {"const": "ok"}}),
+    "Ready": _object({"status": {"enum": ["ok", "unready"]}, "checks": _CHECKS}),
+    "Anything": {"type": "object"},
+}

@@ -1,0 +1,49 @@
+"""What every kind of target shares: how keys look, and the object that says whose target it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+from typing_extensions import Buffer
+
+from gravitonfs.errors import FormatError, Invalid
+
+FORMAT: Final = 1
+STORE_KEY: Final = "store"
+_KEY = re.compile(r"[a-z0-9-][a-z0-9.-]*(?:/[a-z0-9-][a-z0-9.-]*)*")
+
+
+class _StoreObject(msgspec.Struct, frozen=True):
+    format: int
+    store: str
+
+
+def is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None
+
+
+def check_key(key: str) -> None:
+    if not is_key(key):
+        raise Invalid(f"{key!r} is no key of a target")
+
+
+def encode_store(store_uuid: bytes) -> bytes:
+    """The ``store`` object of a new target."""
+    return msgspec.json.encode(_StoreObject(FORMAT, store_uuid.hex()))
+
+
+def check_store(data: Buffer, store_uuid: bytes, place: str) -> None:
+    """Raises ``FormatError`` unless ``data``, the ``store`` object at ``place``, is that of this store."""
+    try:
+        found = msgspec.json.decode(data, type=_StoreObject)
+    except msgspec.DecodeError as error:
+        raise FormatError(f"{place}/{STORE_KEY} cannot be read: {error}") from error
+    if found.format > FORMAT:
+        raise FormatError(f"{place} has format {found.format}, this version reads {FORMAT}")
+    if found.store != store_uuid.hex():
+        raise FormatError(
+            f"{place} belongs to the store {found.store}, not to {store_uuid.hex()}:"
+            " point the volume at its own target"
+        )
