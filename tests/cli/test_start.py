@@ -78,7 +78,6 @@ def test_what_is_not_there_yet_is_refused_as_unknown(graviton: Graviton) -> None
     assert b"is not known" in graviton.run("info", "s3://bucket", status=2).stderr
     told = graviton.run("info", "graviton://host:50051/main", status=2).stderr
     assert b"works on the volume's directory" in told
-    assert b"No such option" in graviton.run("up", "--data", "d", "--grpc", "127.0.0.1:1", status=2).stderr
     refused = graviton.run("mount", "d", "m", "-o", "durability=local", status=2).stderr
     assert b"unknown mount option 'durability'" in refused
 
