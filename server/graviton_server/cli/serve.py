@@ -53,8 +53,15 @@ def serve(
     config = loaded.config
     refuse_what_is_not_served(loaded)
     terminate_like_interrupt()
+    from graviton_server.cli.limits import SharedLimits
+
     with Serving(places.source(config.data_dir), "serve", choices_of(loaded), create=True) as serving:
-        parts = [f"http={serving.serve_http(config, loaded.surroundings, insecure=insecure)}"]
+        limits = SharedLimits(config)
+        served = (config, loaded.surroundings, limits)
+        parts = [
+            f"http={serving.serve_http(*served, insecure=insecure)}",
+            f"grpc={serving.serve_grpc(*served, insecure=insecure)}",
+        ]
         if config.webdav.enabled:
             parts.append(f"webdav={serving.serve_configured_webdav(config, insecure=insecure)}")
         if config.metrics.enabled and config.metrics.prometheus_port is not None:
@@ -117,6 +124,3 @@ def refuse_what_is_not_served(loaded: Loaded) -> None:
         raise Unsupported(
             f"graviton.storage.backend = {config.storage.backend}: this version keeps packs in a directory"
         )
-    for key, source in loaded.sources.items():
-        if key.startswith("graviton.server.grpc."):
-            raise Unsupported(f"{key} ({source}): this version does not serve gRPC")
