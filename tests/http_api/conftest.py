@@ -25,7 +25,16 @@ class Daemon:
 
     def start(self) -> None:
         self.running: Running = self._graviton.start(
-            "serve", "--config", self.file, "--data", self.data, "--http", "127.0.0.1:0", **self._environment
+            "serve",
+            "--config",
+            self.file,
+            "--data",
+            self.data,
+            "--http",
+            "127.0.0.1:0",
+            "--grpc",
+            "127.0.0.1:0",
+            **self._environment,
         )
         self.ready = self.running.ready_line()
         self.url = address_in(self.ready)

@@ -208,7 +208,7 @@ def test_open_to_others_only_when_that_is_meant(graviton: Graviton, scratch: Pat
     data, file = scratch / "data", scratch / "open.conf"
     http = ("--http", "0.0.0.0:0") if front_end == "http" else ("--http", "127.0.0.1:0")
     text = "" if front_end == "http" else "graviton.webdav { enabled = true, host = 0.0.0.0, port = 0 }\n"
-    command = ("serve", "--config", file, "--data", data, *http)
+    command = ("serve", "--config", file, "--data", data, *http, "--grpc", "127.0.0.1:0")
     file.write_text(text)
     refused = graviton.run(*command, status=1)
     assert b"graviton.auth.enabled" in refused.stderr

@@ -152,7 +152,6 @@ def test_administration(daemon: Callable[..., Any]) -> None:
     [
         ("graviton.storage { backend = s3, s3.bucket = b }", "graviton.storage.backend"),
         ('graviton.database.jdbc-url = "jdbc:postgresql://db/g"', "graviton.database.jdbc-url"),
-        ("graviton.server.grpc.port = 50051", "graviton.server.grpc.port"),
         ("graviton.server.http.prot = 1", "did you mean port?"),
     ],
 )
@@ -167,7 +166,14 @@ def test_what_cannot_be_served_is_refused(graviton: Graviton, scratch: Path, tex
 def test_a_port_in_use(daemon: Callable[..., Any], graviton: Graviton, scratch: Path) -> None:
     one = daemon()
     refused = graviton.run(
-        "serve", "--data", scratch / "other", "--http", f"127.0.0.1:{one.api.port}", status=1
+        "serve",
+        "--data",
+        scratch / "other",
+        "--http",
+        f"127.0.0.1:{one.api.port}",
+        "--grpc",
+        "127.0.0.1:0",
+        status=1,
     )
     assert b"in use" in refused.stderr
 

@@ -64,7 +64,7 @@ class Served:
 
     def sound(self, code: grpc.StatusCode, path: str) -> None:
         assert code not in BAD, f"{path} answered {code}"
-        errors = self.server.counters.errors()
+        errors = self.server.tallies.errors()
         errors.pop("damaged", None)  # a block that nobody has is one that has been lost
         fresh = {kind: count - self.before.get(kind, 0) for kind, count in errors.items()}
         self.before = errors

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from graviton_server.grpc_api.principals import Authenticate, Credentials, anyone
 from graviton_server.grpc_api.server import GrpcServer, backend_of
 from graviton_server.grpc_api.settings import GrpcSettings, TlsFiles
-from graviton_server.limits import ByteRate
+from graviton_server.limits import ByteRate, UploadSlots
 from graviton_server.wiring import Engine, EngineOptions, open_embedded
 from gravitonfs.client import Client
 from gravitonfs.client.connection import Connection
@@ -63,8 +63,9 @@ def serving(
     settings: GrpcSettings = SETTINGS,
     authenticate: Authenticate = anyone,
     rate: ByteRate | None = None,
+    slots: UploadSlots | None = None,
 ) -> Iterator[GrpcServer]:
-    server = GrpcServer(backend_of(engine), settings, authenticate, rate=rate)
+    server = GrpcServer(backend_of(engine), settings, authenticate, rate_in=rate, rate_out=rate, slots=slots)
     server.start()
     try:
         yield server
@@ -239,7 +240,8 @@ class TestLimits:
                 assert RemoteNamespace(connection, timeout=5).lookup(ROOT, b"f") is None
 
     def test_uploads_at_a_time(self, engine: Engine) -> None:
-        with serving(engine, replace(SETTINGS, max_concurrent_uploads=2)) as server:
+        slots = UploadSlots(2)
+        with serving(engine, slots=slots) as server:
             with Client(f"graviton://{server.address}", timeout=5) as client:
                 begun, go_on = threading.Semaphore(0), threading.Event()
 
@@ -254,7 +256,7 @@ class TestLimits:
                     thread.start()
                 for _ in threads:
                     begun.acquire()
-                wait_until(lambda: server.counters.totals()["running"] >= 2, "both uploads to have begun")
+                wait_until(lambda: slots._free._value == 0, "both uploads to have begun")
                 with pytest.raises(Throttled) as caught:
                     client.blobs.put(b"third")
                 assert caught.value.retry_after > 0
@@ -262,7 +264,7 @@ class TestLimits:
                 for thread in threads:
                     thread.join()
                 client.blobs.put(b"third")
-                assert server.counters.totals()["uploads"] == 3
+                assert server.tallies.uploads == 3
 
     def test_an_upload_that_stalls(self, engine: Engine) -> None:
         with serving(engine, replace(SETTINGS, request_timeout=0.5)) as server:
@@ -400,6 +402,27 @@ class TestVetting:
             namespace.apply([Batch(3, 1, (SetRecord("x", b"k", bytes(100_000)),))], durable=False)
         [reply] = namespace.apply([Batch(3, 1, (SetRecord("x", b"k", b"v"),))], durable=False)
         assert reply.failure is None
+
+
+class TestDeduplication:
+    def test_what_is_sent_unasked_is_not_stored_twice(self, engine: Engine) -> None:
+        with serving(engine) as server:
+            with Client(f"graviton://{server.address}", timeout=5) as client:
+                data = os.urandom(50_000)
+                client.write_bytes("f", data)
+                engine.store.drain_loose()
+                stored = engine.store.counters().bytes_put
+                before = dict(server.tallies.operations()).get("BlockService.Missing")
+                for number in range(5):
+                    client.write_bytes(f"copy{number}", data)
+                assert engine.namespace_store.loose.loose_bytes() == 0
+                assert engine.store.counters().bytes_put == stored
+                assert dict(server.tallies.operations()).get("BlockService.Missing") == before
+                assert client.read_bytes("copy3") == data
+                attr = client.volume.namespace.attr(Ino(client.stat("copy3").ino))
+                [region] = client.volume.namespace.extents(attr.content, 0, 0)
+                assert all(extent.hint for extent in region.extents)
+        assert list(engine.namespace_store.upkeep.check()) == []
 
 
 class TestStandardServices:

@@ -226,7 +226,7 @@ def test_requests_are_exported(engine: TargetEngine) -> None:
     made = engine.target_requests()
     assert told['graviton_target_requests_total{kind="put",target="s3"}'] == made["put"]
     assert made["put"] >= 1
-    assert told["graviton_storage_bytes"] >= 3 * MIB
+    assert told['graviton_storage_bytes{target="s3"}'] >= 3 * MIB
 
 
 def test_pack_bytes_spoilt_on_the_way_down_are_never_handed_out(s3_server: S3Server, scratch: Path) -> None:

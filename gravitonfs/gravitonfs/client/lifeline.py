@@ -119,6 +119,8 @@ class Lifeline:
                 if self._attachment.ended:
                     return
             except GravitonError as error:
+                if self._stop.is_set():
+                    return
                 self._away.because(error)
             self._stop.wait(_PAUSE)
 

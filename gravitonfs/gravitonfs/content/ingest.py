@@ -75,10 +75,13 @@ class Ingest:
         loose_budget: int = 64 << 20,
         pace: Pacer | None = None,
         waiting: Waiting | None = None,
+        unasked: int = 0,
     ) -> None:
         """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``waiting``:
         where packs are not relied on before they are synced. Then every small flush is loose: others must
-        see it at once, and it must not cost a request."""
+        see it at once, and it must not cost a request. ``unasked``: so many bytes are sent as loose blocks
+        without asking whether the store has them, where asking costs as much as sending and whoever takes
+        them looks by itself."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -88,6 +91,7 @@ class Ingest:
         self._loose = loose
         self._loose_budget = loose_budget
         self._pace = pace
+        self._unasked = unasked
         self._waiting = waiting
 
     @property
@@ -118,7 +122,10 @@ class Ingest:
         ``durable``, where packs would have to wait for a sync, and always where the namespace is elsewhere;
         not with ``loose`` false."""
         ids = [piece.id for piece in pieces]
-        packs = self.store.missing(ids)
+        if sum(piece.data.nbytes for piece in pieces) <= self._unasked:
+            packs = [NO_PACK] * len(ids)
+        else:
+            packs = self.store.missing(ids)
         fresh: dict[BlockId, Block] = {}
         level = self.format.compression_level
         for piece, pack in zip(pieces, packs, strict=True):

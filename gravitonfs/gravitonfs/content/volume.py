@@ -27,6 +27,7 @@ class Content:
         *,
         loose: LooseRoom | None = None,
         pace: Pacer | None = None,
+        unasked: int = 0,
         waiting: Waiting | None = None,
         dirty_limit: int = 128 << 20,
         cache_limit: int = 128 << 20,
@@ -39,6 +40,7 @@ class Content:
         self.near = near
         self.loose = loose
         self.pace = pace
+        self.unasked = unasked
         self.waiting = waiting
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
@@ -72,6 +74,7 @@ class Volume:
             workers=content.ingest_workers,
             loose=content.loose,
             pace=content.pace,
+            unasked=content.unasked,
             waiting=content.waiting,
         )
 

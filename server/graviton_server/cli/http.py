@@ -9,6 +9,7 @@ from typing import Any
 from graviton_server.auth.apptokens import AppTokens
 from graviton_server.auth.authenticator import Authenticator, authenticator
 from graviton_server.auth.exposure import check_exposure
+from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
 from graviton_server.control.handlers import HANDLERS
@@ -21,7 +22,6 @@ from graviton_server.http_api.server import HttpServer
 from graviton_server.http_api.settings import HttpSettings
 from graviton_server.http_api.transfers import Transfers
 from graviton_server.http_api.volumes import VolumePool
-from graviton_server.limits import ByteRate, UploadSlots
 from graviton_server.metrics import renderer
 from graviton_webdav.app import WebDavServer
 from graviton_webdav.auth import Guard
@@ -57,7 +57,7 @@ def http_settings(config: Config, surroundings: Surroundings) -> HttpSettings:
 
 
 def http_server(
-    service: Service, config: Config, surroundings: Surroundings, *, insecure: bool
+    service: Service, config: Config, surroundings: Surroundings, limits: SharedLimits, *, insecure: bool
 ) -> HttpServer:
     """Raises Invalid where it would be open to others without that being meant."""
     guard = make_authenticator(service, config)
@@ -68,9 +68,7 @@ def http_server(
         log.warning("%s", warning)
     settings = http_settings(config, surroundings)
     service.tallies = Tallies()
-    transfers = Transfers(
-        settings, UploadSlots(settings.max_concurrent_uploads), service.tallies, *_rates(config)
-    )
+    transfers = Transfers(settings, limits.slots, service.tallies, limits.rate_in, limits.rate_out)
     engine = service.engine
 
     def attach(name: str) -> Volume:
@@ -120,14 +118,6 @@ def webdav_server(service: Service, volume: Volume, config: Config, *, insecure:
         correlation_header=config.logging.correlation_id_header,
         max_file_size=config.constraints.max_blob_size,
     )
-
-
-def _rates(config: Config) -> tuple[ByteRate | None, ByteRate | None]:
-    limit = config.constraints.rate_limit
-    if limit.bytes_per_second is None:
-        return None, None
-    burst = limit.burst_size or limit.bytes_per_second
-    return ByteRate(limit.bytes_per_second, burst), ByteRate(limit.bytes_per_second, burst)
 
 
 def _path(text: str | None) -> Path | None:

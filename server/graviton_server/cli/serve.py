@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
+_WITHOUT_EFFECT = tuple(
+    f"graviton.{key}"
+    for key in ("replication.", "trash.", "snapshots.", "backup.", "dedupe-scope", "gc.grace", "gc.keep")
+)
 _LEVELS = {"WARN": "warning"}
 
 
@@ -49,8 +53,15 @@ def serve(
     config = loaded.config
     refuse_what_is_not_served(loaded)
     terminate_like_interrupt()
+    from graviton_server.cli.limits import SharedLimits
+
     with Serving(places.source(config.data_dir), "serve", choices_of(loaded), create=True) as serving:
-        parts = [f"http={serving.serve_http(config, loaded.surroundings, insecure=insecure)}"]
+        limits = SharedLimits(config)
+        served = (config, loaded.surroundings, limits)
+        parts = [
+            f"http={serving.serve_http(*served, insecure=insecure)}",
+            f"grpc={serving.serve_grpc(*served, insecure=insecure)}",
+        ]
         if config.webdav.enabled:
             parts.append(f"webdav={serving.serve_configured_webdav(config, insecure=insecure)}")
         if config.metrics.enabled and config.metrics.prometheus_port is not None:
@@ -87,11 +98,18 @@ def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, i
         raise click.UsageError("--insecure is refused with GRAVITON_ENV=production: set up graviton.auth")
     for warning in loaded.warnings:
         log.warning("%s", warning)
+    for key, source in loaded.sources.items():
+        if key.startswith(_WITHOUT_EFFECT):
+            log.warning("%s (%s) has no effect in this version", key, source)
     return loaded
 
 
 def choices_of(loaded: Loaded) -> Choices:
-    return Choices(memory=loaded.surroundings.memory)
+    config = loaded.config
+    interval = config.gc.interval if "graviton.gc.interval" in loaded.sources else None
+    return Choices(
+        memory=loaded.surroundings.memory, collect_rest=interval, upkeep_rate=config.scrub.bytes_per_second
+    )
 
 
 def refuse_what_is_not_served(loaded: Loaded) -> None:
@@ -106,6 +124,3 @@ def refuse_what_is_not_served(loaded: Loaded) -> None:
         raise Unsupported(
             f"graviton.storage.backend = {config.storage.backend}: this version keeps packs in a directory"
         )
-    for key, source in loaded.sources.items():
-        if key.startswith("graviton.server.grpc."):
-            raise Unsupported(f"{key} ({source}): this version does not serve gRPC")

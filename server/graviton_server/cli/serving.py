@@ -24,8 +24,10 @@ from gravitonfs.core.units import format_size
 from gravitonfs.errors import GravitonError, Invalid, Locked
 
 if TYPE_CHECKING:
+    from graviton_server.cli.limits import SharedLimits
     from graviton_server.config.environment import Surroundings
     from graviton_server.config.sections import Config
+    from graviton_server.grpc_api.server import GrpcServer
     from graviton_server.http_api.server import HttpServer
     from graviton_server.wiring import Engine, EngineOptions
     from graviton_webdav.app import WebDavServer
@@ -90,11 +92,29 @@ class Serving:
         self.service.webdav_server = server
         return server.url
 
-    def serve_http(self, config: Config, surroundings: Surroundings, *, insecure: bool) -> str:
+    def serve_grpc(
+        self, config: Config, surroundings: Surroundings, limits: SharedLimits, *, insecure: bool
+    ) -> str:
+        """Start answering gRPC; returns its address."""
+        from graviton_server.cli.grpc import grpc_server
+
+        server = grpc_server(self.service, config, surroundings, limits, insecure=insecure)
+        server.start()
+        self._ends.callback(self._stop_grpc, server)
+        self.service.grpc = server.address
+        return server.address
+
+    def _stop_grpc(self, server: GrpcServer) -> None:
+        self.service.grpc = self.service.grpc_tallies = None
+        server.stop()
+
+    def serve_http(
+        self, config: Config, surroundings: Surroundings, limits: SharedLimits, *, insecure: bool
+    ) -> str:
         """Start the HTTP API; returns its address."""
         from graviton_server.cli.http import http_server
 
-        server = http_server(self.service, config, surroundings, insecure=insecure)
+        server = http_server(self.service, config, surroundings, limits, insecure=insecure)
         server.start()
         self._ends.callback(self._stop_http, server)
         self.service.http = server.url
@@ -231,9 +251,15 @@ def announce(text: str) -> None:
 
 
 def _engine_options(choices: Choices) -> EngineOptions:
-    from graviton_server.wiring import EngineOptions
+    from graviton_server.wiring import EngineOptions, UpkeepSettings
 
+    upkeep = UpkeepSettings()
+    if choices.collect_rest is not None:
+        upkeep = upkeep._replace(collect_rest=choices.collect_rest)
+    if choices.upkeep_rate is not None:
+        upkeep = upkeep._replace(bytes_per_second=choices.upkeep_rate)
     return EngineOptions(
+        maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),
         processors=processors(),
         cache=choices.cache_size,

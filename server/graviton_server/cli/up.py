@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from graviton_server.cli import output, places
 from graviton_server.cli.options import parse
 from graviton_server.cli.params import ADDRESS, ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
+from graviton_server.cli.serve import address_flags
 from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     help="HOST:PORT of the WebDAV gateway (port 0: any), or 'off'.",
 )
 @click.option("--http", type=ADDRESS, help="HOST:PORT of the HTTP API (port 0: any); default: not served.")
+@click.option("--grpc", type=ADDRESS, help="HOST:PORT of gRPC (port 0: any); default: not served.")
 @click.option("--config", "file", type=FILE, help="Configuration of what is served.")
 @click.option("--insecure", is_flag=True, help="Listen for other machines without authentication.")
 @click.option("--users", type=FILE, help="Users file of the gateway ('graviton passwd' makes it).")
@@ -41,6 +43,7 @@ def up(
     directory: str | None,
     webdav: tuple[str, int] | None,
     http: tuple[str, int] | None,
+    grpc: tuple[str, int] | None,
     file: str | None,
     insecure: bool,
     users: str | None,
@@ -51,12 +54,14 @@ def up(
     Prints a line beginning with 'ready' when everything answers. Ctrl-C or SIGTERM stores everything,
     unmounts and ends it; so does 'graviton umount DIR'.
     """
-    if directory is None and webdav is None and http is None:
-        raise click.UsageError("there is nothing to serve: give --mount DIR, --webdav or --http HOST:PORT")
+    if directory is None and webdav is None and http is None and grpc is None:
+        raise click.UsageError(
+            "there is nothing to serve: give --mount DIR, or --webdav, --http or --grpc HOST:PORT"
+        )
     choices = parse(options)
     loaded = None
-    if file is not None or http is not None or insecure:
-        loaded = _configured(ctx, file, data, http, insecure=insecure)
+    if file is not None or http is not None or grpc is not None or insecure:
+        loaded = _configured(ctx, file, address_flags(data, http, grpc), insecure=insecure)
         choices = choices._replace(memory=choices.memory or loaded.surroundings.memory)
     source = places.source(data)
     terminate_like_interrupt()
@@ -82,9 +87,8 @@ def up(
             parts.append(f"mount={mountpoint}")
         if address is not None:
             parts.append(f"webdav={address}")
-        if loaded is not None and (http is not None or _serves_http(loaded)):
-            served = serving.serve_http(loaded.config, loaded.surroundings, insecure=insecure)
-            parts.append(f"http={served}")
+        if loaded is not None:
+            parts += _serve_apis(serving, loaded, insecure=insecure)
 
         def ready() -> None:
             announce(" ".join(parts))
@@ -99,19 +103,29 @@ def up(
     output.say("stopped; everything is stored")
 
 
-def _configured(
-    ctx: click.Context, file: str | None, data: str, http: tuple[str, int] | None, *, insecure: bool
-) -> Loaded:
-    from graviton_server.cli.serve import address_flags, configured, refuse_what_is_not_served
+def _configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, insecure: bool) -> Loaded:
+    from graviton_server.cli.serve import configured, refuse_what_is_not_served
 
-    loaded = configured(ctx, file, address_flags(data, http, None), insecure=insecure)
+    loaded = configured(ctx, file, flags, insecure=insecure)
     refuse_what_is_not_served(loaded)
     return loaded
 
 
-def _serves_http(loaded: Loaded) -> bool:
-    """A configuration that says where HTTP listens wants it."""
-    return any(key.startswith("graviton.server.http.") for key in loaded.sources)
+def _serve_apis(serving: Serving, loaded: Loaded, *, insecure: bool) -> list[str]:
+    """Those that flags or the configuration say where to listen for."""
+    from graviton_server.cli.limits import SharedLimits
+
+    served = (loaded.config, loaded.surroundings, SharedLimits(loaded.config))
+    parts = []
+    if _asked_for(loaded, "http"):
+        parts.append(f"http={serving.serve_http(*served, insecure=insecure)}")
+    if _asked_for(loaded, "grpc"):
+        parts.append(f"grpc={serving.serve_grpc(*served, insecure=insecure)}")
+    return parts
+
+
+def _asked_for(loaded: Loaded, api: str) -> bool:
+    return any(key.startswith(f"graviton.server.{api}.") for key in loaded.sources)
 
 
 def made_directory(text: str) -> Path:

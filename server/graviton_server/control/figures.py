@@ -10,6 +10,7 @@ from graviton_server.control.answers import Operation
 
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
+    from graviton_server.control.tallies import Tallies
 
 _NANO = 1e-9
 
@@ -69,12 +70,16 @@ def front_ends(service: Service) -> list[FrontEnd]:
         made = server.counters()
         times = {method: (buckets, made[method].seconds) for method, buckets in server.latencies().items()}
         found.append(FrontEnd("webdav", times, server.errors(), server.transfers()))
-    tallies = service.tallies
-    if tallies is not None:
-        times = {name: (list(tally.buckets), tally.seconds) for name, tally in tallies.operations()}
+    for name, tallies in _tallied(service):
+        times = {operation: (list(t.buckets), t.seconds) for operation, t in tallies.operations()}
         done = {"uploads": tallies.uploads, "downloads": tallies.downloads}
-        found.append(FrontEnd("http", times, tallies.errors(), done))
+        found.append(FrontEnd(name, times, tallies.errors(), done))
     return found
+
+
+def _tallied(service: Service) -> list[tuple[str, Tallies]]:
+    both = (("http", service.tallies), ("grpc", service.grpc_tallies))
+    return [(name, tallies) for name, tallies in both if tallies is not None]
 
 
 def operations(service: Service) -> list[Operation]:
@@ -89,9 +94,9 @@ def operations(service: Service) -> list[Operation]:
         ]
     if service.webdav_server is not None:
         found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
-    if service.tallies is not None:
+    for front_end, tallies in _tallied(service):
         found += [
-            Operation("http", name, t.count, t.errors, t.seconds, t.slowest)
-            for name, t in service.tallies.operations()
+            Operation(front_end, name, t.count, t.errors, t.seconds, t.slowest)
+            for name, t in tallies.operations()
         ]
     return found

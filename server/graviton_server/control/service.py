@@ -33,7 +33,9 @@ class Service:
         self.webdav_server: WebDavServer | None = None
         self.tallies: Tallies | None = None
         """Of the HTTP API, while it is served."""
+        self.grpc_tallies: Tallies | None = None
         self.http: str | None = None
+        self.grpc: str | None = None
         self.server: ControlServer | None = None
         self._lock = threading.Lock()
         self._volume: Volume | None = None

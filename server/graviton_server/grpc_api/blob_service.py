@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from graviton_server.control.tallies import Tallies
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
-from graviton_server.grpc_api.counters import Counters
+from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.uploads import Patient
 from graviton_server.grpc_api.volume_pool import VolumePool
-from graviton_server.limits import ByteRate, UploadSlots
+from graviton_server.limits import UploadSlots
 from gravitonfs.content.blobs import BlobWriter, open_blob
 from gravitonfs.core.ids import BlobId
 from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange
@@ -28,15 +29,15 @@ class BlobService:
         backend: Backend,
         pool: VolumePool,
         settings: GrpcSettings,
-        counters: Counters,
-        rate: ByteRate | None,
+        tallies: Tallies,
+        rates: Rates,
         slots: UploadSlots,
     ) -> None:
         self._backend = backend
         self._pool = pool
         self._settings = settings
-        self._counters = counters
-        self._rate = rate
+        self._tallies = tallies
+        self._rates = rates
         self._slots = slots
 
     def upload(self, requests: Iterator[pb.UploadRequest], call: Call) -> pb.UploadReply:
@@ -68,7 +69,7 @@ class BlobService:
                     raise Invalid("an upload has one header, in its first message")
                 self._take(writer, message)
             stored = writer.finish()
-        self._counters.uploaded(stored.id.length)
+        self._tallies.uploaded(stored.id.length)
         return pb.UploadReply(
             id=str(stored.id), length=stored.id.length, new_bytes=stored.new_bytes, existed=stored.existed
         )
@@ -76,7 +77,7 @@ class BlobService:
     def _take(self, writer: BlobWriter, message: pb.UploadRequest) -> None:
         data = message.data
         self._bounded(writer.size + len(data))
-        self._spend(len(data))
+        self._rates.received(len(data))
         writer.write(data)
 
     def _bounded(self, size: int) -> None:
@@ -98,11 +99,11 @@ class BlobService:
                 view = memoryview(piece)
                 for at in range(0, view.nbytes, MESSAGE):
                     part = view[at : at + MESSAGE]
-                    self._spend(part.nbytes)
+                    self._rates.sent(part.nbytes)
                     yield pb.DownloadReply(data=bytes(part))
                 if not call.active:
                     return
-        self._counters.downloaded(end - request.offset)
+        self._tallies.downloaded(end - request.offset)
 
     def stat(self, request: pb.StatBlobRequest, call: Call) -> pb.BlobInfo:
         volume = request.volume or "main"
@@ -133,7 +134,3 @@ class BlobService:
         with self._pool.use(volume) as attached:
             attached.submit(DropBlobRef(*BlobId.parse(request.id)), durable=True)
         return pb.DeleteBlobReply()
-
-    def _spend(self, count: int) -> None:
-        if self._rate is not None:
-            self._rate.pace(count, self._settings.request_timeout)

@@ -9,8 +9,8 @@ from typing_extensions import Buffer
 
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
+from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.settings import GrpcSettings
-from graviton_server.limits import ByteRate
 from gravitonfs.core.codec import RAW
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Invalid
@@ -36,11 +36,11 @@ def gone(registry: PackRegistry, packs: Sequence[int]) -> list[PackNumber]:
 
 
 class BlockService:
-    def __init__(self, backend: Backend, settings: GrpcSettings, rate: ByteRate | None) -> None:
+    def __init__(self, backend: Backend, settings: GrpcSettings, rates: Rates) -> None:
         self._backend = backend
         self._blocks = backend.blocks
         self._settings = settings
-        self._rate = rate
+        self._rates = rates
 
     def missing(self, request: pb.MissingRequest, call: Call) -> pb.MissingReply:
         call.may_write(request.volume or "main")
@@ -49,7 +49,7 @@ class BlockService:
     def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
         call.may_write(request.volume or "main")
         blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
-        self._spend(sum(len(block.payload) for block in request.blocks))
+        self._rates.received(sum(len(block.payload) for block in request.blocks))
         known = self._blocks.missing([block.id for block in blocks])
         packs = self._blocks.put(blocks)
         fresh = {
@@ -76,7 +76,7 @@ class BlockService:
             if room < 0 and reply.blocks:
                 break
             _add(reply, block, data)
-        self._spend(self._settings.reply_limit - room)
+        self._rates.sent(self._settings.reply_limit - room)
         return reply
 
     def near(self, request: pb.NearRequest, call: Call) -> pb.GetReply:
@@ -89,7 +89,7 @@ class BlockService:
             if room < 0 and reply.blocks:
                 break
             _add(reply, block, data)
-        self._spend(self._settings.reply_limit - room)
+        self._rates.sent(self._settings.reply_limit - room)
         return reply
 
     def sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncReply:
@@ -106,10 +106,6 @@ class BlockService:
     def stored_bytes(self, request: pb.StoredBytesRequest, call: Call) -> pb.StoredBytesReply:
         call.may_read(request.volume or "main")
         return pb.StoredBytesReply(bytes=self._blocks.stored_bytes(_ids(request.ids)))
-
-    def _spend(self, count: int) -> None:
-        if self._rate is not None:
-            self._rate.pace(count, self._settings.request_timeout)
 
 
 def _add(reply: pb.GetReply, block: BlockId, data: Buffer) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import grpc
 
-from graviton_server.grpc_api.counters import Counters
+from graviton_server.control.tallies import Tallies
 from graviton_server.grpc_api.principals import ADMIN, READ, WRITE, Authenticate, Credentials, Principal
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.statuses import REQUEST_ID, code_of, message_of, trailer_of
@@ -79,10 +79,10 @@ class Call:
 class Guard:
     """Wraps the methods of services. Thread-safe; ``_lock`` guards ``_running``."""
 
-    def __init__(self, settings: GrpcSettings, authenticate: Authenticate, counters: Counters) -> None:
+    def __init__(self, settings: GrpcSettings, authenticate: Authenticate, tallies: Tallies) -> None:
         self._settings = settings
         self._authenticate = authenticate
-        self._counters = counters
+        self._tallies = tallies
         self._lock = threading.Lock()
         self._running: set[Call] = set()
 
@@ -121,7 +121,6 @@ class Guard:
     def _around(self, operation: str, context: grpc.ServicerContext, *, bounded: bool) -> Iterator[Call]:
         metadata = dict(context.invocation_metadata())
         marked = request_id.set(_id_of(metadata))
-        self._counters.began()
         started = time.monotonic()
         call: Call | None = None
         failure: str | None = None
@@ -149,7 +148,7 @@ class Guard:
                 call.ended = True
                 with self._lock:
                     self._running.discard(call)
-            self._counters.ended(operation, time.monotonic() - started, failure)
+            self._tallies.request(operation, time.monotonic() - started, failure)
             request_id.reset(marked)
 
     def _told(self, operation: str, error: GravitonError) -> str | None:

@@ -14,7 +14,7 @@ from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet
 from gravitonfs.core.extents import EXTENT_SIZE
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
-from gravitonfs.errors import Invalid, MissingBlocks, NoAttribute, Stale
+from gravitonfs.errors import Detached, Fenced, Invalid, MissingBlocks, NoAttribute, Stale
 from gravitonfs.ports import wire
 from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Batch, Reply
@@ -82,10 +82,15 @@ class NamespaceService:
     def heartbeat(self, request: pb.HeartbeatRequest, call: Call) -> pb.HeartbeatReply:
         session = self._table.find(call, request.session)
         session.seen(request.seen)
-        self._table.answer(session, request.answers.released, request.answers.held)
+        try:
+            self._table.answer(session, request.answers.released, request.answers.held)
+            state = self._backend.sessions.state_of(session.number)
+        except Fenced as error:
+            self._table.gone(session)
+            raise Detached(str(error)) from error
         return pb.HeartbeatReply(
             incarnation=self._backend.sessions.incarnation,
-            durable_through=self._backend.sessions.state_of(session.number).durable_through,
+            durable_through=state.durable_through,
             asked=session.asked(),
             lease=self._table.lease,
         )
@@ -115,7 +120,11 @@ class NamespaceService:
         batches = wire.decode_batches(request.batches) if request.batches else []
         if len(batches) > BATCHES_MAX:
             raise Invalid(f"one call takes at most {BATCHES_MAX} batches")
-        replies = self._applied(namespace, batches, durable=request.durable)
+        try:
+            replies = self._applied(namespace, batches, durable=request.durable)
+        except Fenced as error:
+            self._table.gone(session)
+            raise Detached(str(error)) from error
         return pb.ApplyReply(
             replies=wire.encode(replies),
             incarnation=self._backend.sessions.incarnation,

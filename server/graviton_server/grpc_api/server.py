@@ -11,15 +11,16 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from graviton_server.control.tallies import Tallies
 from graviton_server.grpc_api.admin_service import AdminService
 from graviton_server.grpc_api.backend import Backend, backend_of
 from graviton_server.grpc_api.blob_service import BlobService
 from graviton_server.grpc_api.block_service import BlockService
 from graviton_server.grpc_api.calls import Guard
-from graviton_server.grpc_api.counters import Counters
 from graviton_server.grpc_api.credentials import server_credentials
 from graviton_server.grpc_api.namespace_service import NamespaceService
 from graviton_server.grpc_api.principals import Authenticate, anyone
+from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.registration import handlers_of
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
@@ -46,32 +47,35 @@ class GrpcServer:
         settings: GrpcSettings,
         authenticate: Authenticate = anyone,
         *,
-        rate: ByteRate | None = None,
+        rate_in: ByteRate | None = None,
+        rate_out: ByteRate | None = None,
         slots: UploadSlots | None = None,
+        tallies: Tallies | None = None,
         vet: Vet | None = None,
     ) -> None:
-        """``rate``, ``slots``: shared with other front ends. ``vet``: what batches may do (``Vetting``)."""
+        """Rates and slots may be shared with other front ends. ``vet``: what batches may do (``Vetting``)."""
         settings.check()
         self.settings = settings
-        self.counters = Counters()
+        self.tallies = tallies or Tallies()
         self.sessions = SessionTable(backend, settings.lease)
         self._pool = VolumePool(backend, settings.idle_volume)
-        self._guard = Guard(settings, authenticate, self.counters)
+        self._guard = Guard(settings, authenticate, self.tallies)
         self._health = health.HealthServicer()
         self._threads = ThreadPoolExecutor(settings.max_calls, "grpc")
         self._server = grpc.server(
             self._threads, options=_options(settings), maximum_concurrent_rpcs=settings.max_calls
         )
+        rates = Rates(rate_in, rate_out, settings.request_timeout)
         services = {
             blobs_pb2.DESCRIPTOR.services_by_name["BlobService"]: BlobService(
                 backend,
                 self._pool,
                 settings,
-                self.counters,
-                rate,
+                self.tallies,
+                rates,
                 slots or UploadSlots(settings.max_concurrent_uploads),
             ),
-            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(backend, settings, rate),
+            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(backend, settings, rates),
             namespace_pb2.DESCRIPTOR.services_by_name["NamespaceService"]: NamespaceService(
                 backend, self.sessions, vet or Vetting(backend), settings
             ),
@@ -163,10 +167,20 @@ def serve(
     settings: GrpcSettings,
     authenticate: Authenticate = anyone,
     *,
-    rate: ByteRate | None = None,
+    rate_in: ByteRate | None = None,
+    rate_out: ByteRate | None = None,
     slots: UploadSlots | None = None,
+    tallies: Tallies | None = None,
 ) -> GrpcServer:
     """Start answering for an open engine, which outlives the server. Busy when the address is taken."""
-    server = GrpcServer(backend_of(engine), settings, authenticate, rate=rate, slots=slots)
+    server = GrpcServer(
+        backend_of(engine),
+        settings,
+        authenticate,
+        rate_in=rate_in,
+        rate_out=rate_out,
+        slots=slots,
+        tallies=tallies,
+    )
     server.start()
     return server

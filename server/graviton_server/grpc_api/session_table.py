@@ -118,6 +118,12 @@ class SessionTable:
         session.namespace.detach()
         self._backend.sessions.commit()
 
+    def gone(self, session: RemoteSession) -> None:
+        """Somebody else has ended it."""
+        with self._lock:
+            self._sessions.pop(session.number, None)
+        session.end()
+
     def evict(self, number: int) -> None:
         session = self._sessions.get(number)
         self._backend.sessions.evict(number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import structs
@@ -11,7 +11,7 @@ from graviton_server.grpc_api.backend import Backend
 from gravitonfs.core.codec import decode
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import block_id
-from gravitonfs.core.ids import HOLE, NO_PACK, BlockId
+from gravitonfs.core.ids import HOLE, NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Invalid, MissingBlocks, NotPermitted
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.ops import Append, Batch, LooseBlock, Op, Rewrite, Seal, SetRecord, Write
@@ -37,6 +37,8 @@ class Vetting:
 
     def _batch(self, batch: Batch) -> Batch:
         fresh = self._loose(batch.loose)
+        if fresh:
+            batch = self._deduplicated(batch)
         named: dict[BlockId, int] = {}
         changed: list[Op] | None = None
         for index, op in enumerate(batch.ops):
@@ -57,6 +59,19 @@ class Vetting:
         if batch.loose and self._backend.loose.loose_bytes() > LOOSE_BUDGET:
             batch = self._packed(batch)
         return batch
+
+    def _deduplicated(self, batch: Batch) -> Batch:
+        """Clients send little without asking: what is stored already is named where it lies."""
+        packs = self._backend.blocks.missing([block.id for block in batch.loose])
+        known = {b.id: pack for b, pack in zip(batch.loose, packs, strict=True) if pack != NO_PACK}
+        if not known:
+            return batch
+        return structs.replace(
+            batch,
+            ops=tuple(_hinted(op, known) for op in batch.ops),
+            packs=tuple({*batch.packs, *known.values()}),
+            loose=tuple(block for block in batch.loose if block.id not in known),
+        )
 
     def _packed(self, batch: Batch) -> Batch:
         """Its hints stay 0, which costs readers a look-up."""
@@ -93,3 +108,10 @@ def _name(named: dict[BlockId, int], extents: Sequence[Extent]) -> None:
     for extent in extents:
         if extent.block != HOLE:
             named[extent.block] = extent.hint
+
+
+def _hinted(op: Op, known: Mapping[BlockId, PackNumber]) -> Op:
+    if not isinstance(op, (Write, Append)):
+        return op
+    extents = tuple(e._replace(hint=known[e.block]) if e.block in known else e for e in op.extents)
+    return structs.replace(op, extents=extents)
