@@ -18,8 +18,9 @@ from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore, Pace
 from graviton_server.lock import DataLock, EngineDirectory
 from graviton_server.maintenance.backup import plain_lines
-from graviton_server.maintenance.chores import Settings
+from graviton_server.maintenance.chores import Settings as UpkeepSettings
 from graviton_server.maintenance.collect import EMBEDDED, SHARED
+from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance
@@ -56,7 +57,7 @@ class EngineOptions:
     """Numbers of threads follow it; None: what the machine has."""
     background: bool = True
     """Run collection, compaction and the rest by itself."""
-    maintenance: Settings | None = None
+    maintenance: UpkeepSettings | None = None
     pack_size: int = PACK_SIZE
     upload_limit: int | None = None
     """Bytes a second that front ends may put into packs."""
@@ -252,7 +253,7 @@ class Engine:
             lambda: Volume(namespace.attach(label="maintenance"), content),
             activity,
             self.path / DUMPS,
-            self.options.maintenance,
+            self.options.maintenance or self._settings(),
             self._caution,
         )
         self._closers.append(self.maintenance.close)
@@ -282,6 +283,9 @@ class Engine:
         if upload is None and download is None:
             return self.store
         return LimitedBlockStore(self.store, upload=upload, download=download)
+
+    def _settings(self) -> UpkeepSettings:
+        return UpkeepSettings()
 
     owner = OWNER
     _caution = EMBEDDED
@@ -391,6 +395,10 @@ class TargetEngine(Engine):
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
 
+    def _settings(self) -> UpkeepSettings:
+        """Packs end with each sync here, so those that are merged are larger, too."""
+        return UpkeepSettings(compaction=Policy(small_bytes=self.options.pack_size // 4))
+
     def target_requests(self) -> Mapping[str, int]:
         return self._remote.requests() if isinstance(self._remote, RemoteTarget) else {}
 
@@ -422,6 +430,7 @@ __all__ = [
     "EngineOptions",
     "FormatError",
     "TargetEngine",
+    "UpkeepSettings",
     "create_embedded",
     "is_volume",
     "load_embedded",

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from graviton_server.cli.keys import render
+
 HERE = Path(__file__).parent
 
 
@@ -35,6 +37,11 @@ def test_a_wrong_file(tmp_path: Path) -> None:
     found = graviton("check", str(file), "--json")
     assert found.returncode == 1
     assert json.loads(found.stdout)["ok"] is False
+
+
+def test_the_page_is_made_from_the_keys() -> None:
+    page = HERE.parents[1] / "docs" / "configuration.md"
+    assert page.read_text() == render(), "python -m graviton_server.cli.keys > docs/configuration.md"
 
 
 def test_show(tmp_path: Path) -> None:

@@ -31,12 +31,13 @@ def shared_server() -> S3Server:
 
 
 @functools.cache
-def client(endpoint: str) -> Any:
+def client(endpoint: str, ca_file: str | None = None) -> Any:
     """Straight to the server, by the SDK."""
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=REGION,
+        verify=ca_file,
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
         config=Config(
@@ -49,7 +50,8 @@ def client(endpoint: str) -> Any:
 
 def new_bucket(server: S3Server) -> str:
     name = f"bucket-{os.getpid()}-{next(_serial)}"
-    client(server.endpoint).create_bucket(Bucket=name)
+    ca_file = str(server.ca_file) if server.ca_file.exists() else None
+    client(server.endpoint, ca_file).create_bucket(Bucket=name)
     return name
 
 

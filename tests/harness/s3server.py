@@ -6,6 +6,7 @@ import http.client
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -33,16 +34,30 @@ class S3Server:
     """``weed server`` with its S3 gateway, its data below ``home``. Started by the constructor; ``wait``
     for it, and ``stop`` it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, tls: bool = False) -> None:
+        """``tls``: by https, with a certificate that ``ca_file`` vouches for."""
         self._home = home
+        self._tls = tls
+        self.ca_file = home / "ca.pem"
         self._log = home / "weed.log"
         self._process: subprocess.Popen[bytes] | None = None
         (home / "data").mkdir(parents=True)
         # Each bucket has volumes of its own: one at a time, not seven.
         (home / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         (home / "s3.json").write_text(json.dumps(_identities()))
+        if tls:
+            self._make_certificate()
         self._choose_ports()
         self.start()
+
+    def _make_certificate(self) -> None:
+        command = [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-subj", "/CN=127.0.0.1",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(self._home / "key.pem"),
+            "-out", str(self.ca_file),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
 
     def _choose_ports(self) -> None:
         ports = free_ports(2 * len(_PORTS))
@@ -50,11 +65,14 @@ class S3Server:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         options = [f"-{name}.port={port}" for name, port in zip(_PORTS, ports, strict=False)]
         options += [f"-{name}.port.grpc={port}" for name, port in zip(_PORTS, ports[4:], strict=True)]
+        if self._tls:
+            self.endpoint = f"https://127.0.0.1:{self.port}"
+            options += [f"-s3.cert.file={self.ca_file}", f"-s3.key.file={self._home / 'key.pem'}"]
         self._command = [
             str(Path(sys.executable).parent / "weed"), f"-logdir={self._home}", "server", "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1", f"-dir={self._home / 'data'}", "-filer", "-s3",
-            f"-s3.config={self._home / 's3.json'}", "-s3.port.iceberg=0", "-master.volumeSizeLimitMB=256",
-            "-volume.max=4000", "-master.telemetry=false", *options,
+            f"-s3.config={self._home / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=256", "-volume.max=4000", "-master.telemetry=false", *options,
         ]  # fmt: skip
 
     def start(self) -> None:
@@ -78,13 +96,19 @@ class S3Server:
 
     def _answers(self) -> str:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection = self._connection()
             connection.request("GET", "/healthz")
             good = connection.getresponse().status == 200
             connection.close()
         except OSError:
             return ""
         return "answers" if good and not self._ended() else ""
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls:
+            trusted = ssl.create_default_context(cafile=str(self.ca_file))
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=trusted)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
 
     def kill(self) -> None:
         """SIGKILL; ``start`` brings it back with its data."""

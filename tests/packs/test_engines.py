@@ -89,6 +89,24 @@ def test_an_engine_keeps_up_by_itself(shared: Shared, tmp_path: Path) -> None:
     two.close()
 
 
+def test_packs_that_never_were_live_are_no_news(
+    engines: list[StagedRig], faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that ends gives up what it had prepared: others do not search their index for it."""
+    one, two = engines
+    one.store.put(random_blocks(1, 900_000))
+    one.stored(random_blocks(1, 900_000))
+    two.store._tailing.learn()
+    swept: list[object] = []
+    monkeypatch.setattr(two.index, "sweep", swept.append)
+    one.close()
+    before = faults.calls["get"] + faults.calls["head"]
+    two.store._tailing.learn()
+    assert swept == []
+    assert faults.calls["get"] + faults.calls["head"] == before
+    one.open()
+
+
 def test_both_write_the_same_at_once(engines: list[StagedRig], shared: Shared) -> None:
     for _ in range(5):
         blocks = random_blocks(6, 40_000)

@@ -64,8 +64,8 @@ def test_up_serves_grpc_beside_a_mount(graviton: Graviton, scratch: Path) -> Non
 def test_tokens_and_limits_of_the_configuration(graviton: Graviton, scratch: Path) -> None:
     file = scratch / "graviton.conf"
     file.write_text(
-        "graviton { auth.enabled = true, constraints.max-blob-size = 1MB }\n"
-        "graviton.server.grpc.max-message-size = 4MB\n"
+        "graviton { auth.enabled = true, constraints.max-blob-size = 1MB,"
+        " server.grpc.max-message-size = 4MB }"
     )
     data = scratch / "data"
     graviton.run("init", data)

@@ -126,8 +126,11 @@ def test_small_packs_are_merged_and_a_cold_tree_costs_fewer_requests(
 ) -> None:
     engine = open_on_bucket(scratch / "data", bucket)
     volume = engine.volume("test")
-    for at in range(24):
-        write(volume, f"file{at}", noise(1200 * KIB, at))  # too large to be loose: a pack each
+    for at in range(240):
+        write(volume, f"file{at}", noise(4 * KIB, at))
+        if at % 10 == 9:
+            engine.store.drain_loose()  # as on a volume where little happens
+    write(volume, "larger", noise(1200 * KIB))
 
     def live() -> int:
         return sum(row.state is PackState.LIVE for row in engine.namespace_store.packs.rows())
@@ -135,17 +138,18 @@ def test_small_packs_are_merged_and_a_cold_tree_costs_fewer_requests(
     def cold() -> int:
         engine.content.cache.clear()
         before = sent(engine)
-        for at in range(24):
-            assert read(volume, f"file{at}") == noise(1200 * KIB, at)
+        for at in range(240):
+            assert read(volume, f"file{at}") == noise(4 * KIB, at)
+        assert read(volume, "larger") == noise(1200 * KIB)
         return sent(engine) - before
 
-    packs, requests = live(), cold()
-    assert packs >= 24
+    assert live() == 25
+    assert cold() >= 25
     report = engine.maintenance.collect()
-    assert report.compacted >= 24
-    assert live() <= 2
-    assert cold() <= requests
-    assert len(list(engine.target.list("packs/"))) == live()
+    assert report.compacted == 25
+    assert live() == 1
+    assert cold() <= 5
+    assert len(list(engine.target.list("packs/"))) == 1
     assert not engine.maintenance.check(read_data=True).findings
     volume.close()
     engine.close()
@@ -223,6 +227,21 @@ def test_requests_are_exported(engine: TargetEngine) -> None:
     assert told['graviton_target_requests_total{kind="put",target="s3"}'] == made["put"]
     assert made["put"] >= 1
     assert told["graviton_storage_bytes"] >= 3 * MIB
+
+
+def test_pack_bytes_spoilt_on_the_way_down_are_never_handed_out(s3_server: S3Server, scratch: Path) -> None:
+    with TcpProxy("127.0.0.1", s3_server.port) as proxy:
+        chosen = settings(s3_server, endpoint=f"http://127.0.0.1:{proxy.port}")
+        engine = open_on_bucket(scratch / "data", chosen)
+        volume = engine.volume("test")
+        write(volume, "file", noise(20 * MIB))
+        engine.content.cache.clear()
+        for _ in range(3):
+            proxy.corrupt("down", 1 * MIB, matching=b"HTTP/1.1 206")
+        assert read(volume, "file") == noise(20 * MIB)
+        proxy.wait_fired(2)
+        volume.close()
+        engine.close()
 
 
 def test_engines_take_the_first_free_directory(bucket: S3Settings, scratch: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +172,22 @@ def test_storage_class_is_passed_on(s3_server: S3Server) -> None:
         found = client(s3_server.endpoint).head_object(Bucket=target.settings.bucket, Key=key)
         assert found.get("StorageClass") == "STANDARD_IA"
     target.close()
+
+
+def test_tls_with_a_certificate_of_ones_own(s3_server: S3Server, scratch: Path) -> None:
+    server = S3Server(scratch / "weed", tls=True)
+    try:
+        server.wait()
+        chosen = settings(server, ca_file=str(server.ca_file), part_size=5 * MIB)
+        target = S3Target.make(chosen, STORE)
+        data = os.urandom(6 * MIB)
+        store(target, "packs/ab/x.pack", data)
+        assert bytes(target.get("packs/ab/x.pack", 0, len(data))) == data
+        target.close()
+        with pytest.raises(Unavailable, match=r"(?i)certificate"):
+            S3Target(settings(server, bucket=chosen.bucket, attempts=1), "s3", STORE)
+    finally:
+        server.stop()
 
 
 def test_more_threads_than_connections(s3_server: S3Server) -> None:

@@ -95,6 +95,11 @@ class Ingest:
         self._waiting = waiting
 
     @property
+    def waits(self) -> bool:
+        """Bytes that are stored may wait for their packs to fill up before they are named."""
+        return self._waiting is not None
+
+    @property
     def paced(self) -> bool:
         """Storing even little may wait: not for an event loop."""
         return self._pace is not None or self._waiting is not None

@@ -158,9 +158,11 @@ class Stream:
                 self._ingest.session.commit()
 
     def push(self) -> None:
-        """Give the workers what is gathered, however little."""
+        """Give the workers what is gathered, however little; and what waits for its packs is looked at."""
         if self._gathered:
             self._hand_over()
+        elif self._segments and self._ingest.waits:
+            self._ingest.workers.submit(self._apply_ready)
 
     def discard(self) -> None:
         """Wait for the workers, then forget what is not named yet."""

@@ -187,8 +187,10 @@ class Files:
         if inode.writer is not None:
             inode.writer.push()
         deadline = time.monotonic() + self._timeout
+        # Where packs go up whole a flush ends the pack that is being filled: the full ones come first.
+        patience = 1.0 if self.volume.ingest.waits else 0.05
         while budget.exceeded():
-            if await self._thread(partial(budget.wait, 0.05)):
+            if await self._thread(partial(budget.wait, patience)):
                 return
             for other in self.open_inodes:
                 if not budget.exceeded():

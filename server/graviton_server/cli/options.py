@@ -27,6 +27,10 @@ class Choices(NamedTuple):
     upload_limit: int | None = None
     download_limit: int | None = None
     metrics: tuple[str, int] | None = None
+    collect_rest: float | None = None
+    """Seconds between two collections, at least."""
+    upkeep_rate: int | None = None
+    """Bytes a second that background work may read."""
     token_file: Path | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None

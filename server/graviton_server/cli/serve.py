@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
+_WITHOUT_EFFECT = tuple(
+    f"graviton.{key}"
+    for key in ("replication.", "trash.", "snapshots.", "backup.", "dedupe-scope", "gc.grace", "gc.keep")
+)
 _LEVELS = {"WARN": "warning"}
 
 
@@ -94,11 +98,18 @@ def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, i
         raise click.UsageError("--insecure is refused with GRAVITON_ENV=production: set up graviton.auth")
     for warning in loaded.warnings:
         log.warning("%s", warning)
+    for key, source in loaded.sources.items():
+        if key.startswith(_WITHOUT_EFFECT):
+            log.warning("%s (%s) has no effect in this version", key, source)
     return loaded
 
 
 def choices_of(loaded: Loaded) -> Choices:
-    return Choices(memory=loaded.surroundings.memory)
+    config = loaded.config
+    interval = config.gc.interval if "graviton.gc.interval" in loaded.sources else None
+    return Choices(
+        memory=loaded.surroundings.memory, collect_rest=interval, upkeep_rate=config.scrub.bytes_per_second
+    )
 
 
 def refuse_what_is_not_served(loaded: Loaded) -> None:

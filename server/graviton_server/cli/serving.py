@@ -251,9 +251,15 @@ def announce(text: str) -> None:
 
 
 def _engine_options(choices: Choices) -> EngineOptions:
-    from graviton_server.wiring import EngineOptions
+    from graviton_server.wiring import EngineOptions, UpkeepSettings
 
+    upkeep = UpkeepSettings()
+    if choices.collect_rest is not None:
+        upkeep = upkeep._replace(collect_rest=choices.collect_rest)
+    if choices.upkeep_rate is not None:
+        upkeep = upkeep._replace(bytes_per_second=choices.upkeep_rate)
     return EngineOptions(
+        maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),
         processors=processors(),
         cache=choices.cache_size,

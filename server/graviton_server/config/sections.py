@@ -62,7 +62,7 @@ class Http:
     host: str = _key(kinds.HOST, "127.0.0.1", "Where HTTP listens.")
     port: int = _key(kinds.PORT, 8080, "0 takes any that is free.")
     request_timeout: float = _key(
-        kinds.DURATION, 30.0, "The longest wait for a client's next byte, and for a place among the uploads."
+        kinds.DURATION, 30.0, "The longest wait for a client's next byte, and for the byte rate."
     )
     max_request_size: int = _key(
         kinds.SIZE, 100 * MB, "Of bodies that are buffered and of each part of a resumable upload."
@@ -109,7 +109,7 @@ class S3:
 
 @dataclass(frozen=True)
 class Target:
-    name: str = _key(kinds.TEXT, None, "How `graviton target` calls it.")
+    name: str = _key(kinds.TEXT, None, "What commands call it.")
     kind: str = _key(kinds.choice("directory", "s3"), None, "directory or s3.")
     zone: str = _key(kinds.TEXT, "default", "Copies are spread over zones.")
     path: str | None = _key(kinds.PATH, None, "Of a directory.")
@@ -242,7 +242,9 @@ class WebDav:
 
 @dataclass(frozen=True)
 class Gc:
-    interval: float = _key(kinds.DURATION, 3600.0, "How often is collected.")
+    interval: float = _key(
+        kinds.DURATION, 3600.0, "Between two collections, at least; embedded 15s unless set."
+    )
     grace: float | None = _key(
         kinds.DURATION_OR_ZERO,
         None,
@@ -253,7 +255,7 @@ class Gc:
 
 @dataclass(frozen=True)
 class Scrub:
-    bytes_per_second: int | None = _key(kinds.SIZE, None, "How fast packs are read again.")
+    bytes_per_second: int | None = _key(kinds.SIZE, None, "How fast background work reads packs again.")
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,13 @@ class RocksIndex:
                 result[key[8:]] = PackMark(PackNumber(number), through)
         return result
 
+    def mark(self, uuid: bytes) -> PackMark | None:
+        value = self._db.get(_mark_key(uuid))
+        if value is None:
+            return None
+        number, through = _MARK.unpack(value)
+        return PackMark(PackNumber(number), through)
+
     def unmark(self, uuid: bytes) -> None:
         batch = WriteBatch(raw_mode=True)
         batch.delete(_mark_key(uuid))

@@ -116,6 +116,8 @@ class Maintenance:
     ) -> Collected:
         """``graviton gc``: free what nothing names, condemn and delete packs, compact wasteful ones."""
         work = work or Work()
+        while not self._stores.blocks.filled(_LOOK):  # else a mark would search all footers
+            work.check()
         with self._in_turn(work):
             if not dry_run:
                 self._chores.reap(work)

@@ -46,6 +46,9 @@ class PackKeeper(BlockStore, Protocol):
     def drain_loose(self) -> int:
         """Put the loose blocks that are there now into packs; how many."""
 
+    def filled(self, timeout: float | None = None) -> bool:
+        """Wait until look-ups cover all packs there were at the start; False when that took longer."""
+
     def tend(self) -> str:
         """What a store on a shared target needs now and then; a sentence on what was done, or nothing."""
 

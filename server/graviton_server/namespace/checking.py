@@ -42,10 +42,10 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
     (
         "directory {0} has {2} directories in it and says {3} links",
         (
-            "SELECT d.ino, 0, (SELECT count(*) FROM names n JOIN inodes i ON i.ino = n.ino"
-            " WHERE n.parent = d.ino AND (i.mode & 61440) = 16384) AS below, d.nlink FROM inodes d"
-            " WHERE (d.mode & 61440) = 16384"
-            " AND d.nlink <> 0 AND d.nlink <> below + 2"
+            "SELECT ino, 0, below, nlink FROM (SELECT d.ino, d.nlink,"
+            " (SELECT count(*) FROM names n JOIN inodes i ON i.ino = n.ino"
+            " WHERE n.parent = d.ino AND (i.mode & 61440) = 16384) AS below FROM inodes d"
+            " WHERE (d.mode & 61440) = 16384 AND d.nlink <> 0) x WHERE nlink <> below + 2"
         ),
     ),
     (
@@ -123,7 +123,7 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
     (
         "blob {2} of {3} bytes stands for content {1}, which does not exist or has other bytes",
         (
-            "SELECT 0, b.content, lower(hex(b.digest)), b.length FROM blob_refs b"
+            "SELECT 0, b.content, b.digest, b.length FROM blob_refs b"
             " LEFT JOIN contents c ON c.id = b.content"
             " WHERE (b.content <> 0 OR b.length <> 0) AND (c.id IS NULL OR c.kind <> 2"
             " OR c.digest <> b.digest OR c.length <> b.length)"
@@ -133,7 +133,7 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
         "content {1} is sealed without a digest, or has one without being sealed",
         (
             "SELECT 0, id FROM contents WHERE (kind = 2) <> (digest IS NOT NULL)"
-            " OR length(coalesce(digest, zeroblob(32))) <> 32"
+            " OR (digest IS NOT NULL AND length(digest) <> 32)"
         ),
     ),
     (
@@ -202,7 +202,8 @@ _FLAGGED: Final = (
 def problems(execute: Execute) -> Iterator[Problem]:
     for sentence, sql in _SETS:
         for row in execute(sql):
-            yield Problem(sentence.format(*row), Ino(row[0]), ContentId(row[1]))
+            told = [value.hex() if isinstance(value, bytes) else value for value in row]
+            yield Problem(sentence.format(*told), Ino(row[0]), ContentId(row[1]))
     yield from _unreachable(execute)
     yield from _extents(execute)
     yield from _attributes(execute)

@@ -195,7 +195,8 @@ class IndexFilling:
                         return
                 except Exception:  # noqa: BLE001  # else nobody would be told
                     _log.exception("filling the block index failed: it stays incomplete")
-                    return
+                    self._covered.set()
+                    break
             self._done.set()
 
     def _fill(self, wanted: dict[bytes, PackRow], stale: dict[bytes, int]) -> None:

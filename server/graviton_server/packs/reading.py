@@ -29,12 +29,20 @@ class PackReading:
     """``_lock`` guards the counters."""
 
     def __init__(
-        self, target: AppendTarget, catalog: Catalog, loose: LooseBlocks, block_key: bytes = b""
+        self,
+        target: AppendTarget,
+        catalog: Catalog,
+        loose: LooseBlocks,
+        block_key: bytes = b"",
+        *,
+        remote: bool = False,
     ) -> None:
+        """``remote``: the target is behind a network, and perhaps the database is."""
         self._target = target
         self._catalog = catalog
         self._loose = loose
         self._block_key = block_key
+        self._remote = remote
         self._lock = threading.Lock()
         self.blocks = 0
         self.bytes = 0
@@ -147,7 +155,11 @@ class PackReading:
         return plain
 
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
-        place = self._catalog.locate([block])[0] or self._catalog.hinted(block, hint, cached=True)
+        place = self._catalog.locate([block])[0]
+        if place is None and not self._remote:
+            place = self._catalog.hinted(block, hint, cached=True)
+        if place is None and self._remote:
+            return None  # the rows and the loose blocks may be behind a network, too
         if place is None:
             return self._plain(block, self._loose.loose_get([block]).get(block))
         try:

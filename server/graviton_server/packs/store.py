@@ -57,7 +57,8 @@ class PackStore:
             target, registry, self._catalog, store_uuid=store_uuid, owner=owner, begin_as=self._begin_as
         )
         self._writing = self._new_writing(pack_size, min_free)
-        self._reading = PackReading(target, self._catalog, loose, block_key)
+        whole = self._begin_as is PackState.STORING  # packs go up whole
+        self._reading = PackReading(target, self._catalog, loose, block_key, remote=whole)
         self._upkeep = PackUpkeep(
             target,
             registry,
@@ -66,7 +67,7 @@ class PackStore:
             self._writing,
             self._unsealed,
             block_key,
-            max(DRAIN_PAGE, pack_size) if self._begin_as is PackState.STORING else DRAIN_PAGE,
+            max(DRAIN_PAGE, pack_size) if whole else DRAIN_PAGE,
         )
         self._lock = threading.Lock()
         self._put = self._put_bytes = self._found = 0
@@ -151,6 +152,10 @@ class PackStore:
 
     def drain_loose(self) -> int:
         return self._upkeep.drain_loose()
+
+    def filled(self, timeout: float | None = None) -> bool:
+        """The start has seen to it."""
+        return True
 
     def tend(self) -> str:
         """There is nothing to do where the target is this process's alone."""

@@ -68,7 +68,7 @@ class Tailing:
     def _take_in(self, news: PackNews) -> bool:
         row = news.row
         if row.state is not PackState.LIVE:
-            self._catalog.forget(row.number)
+            self._let_go(row)
             return False
         if row.owner == self._owner:
             return False  # sealing has told the index itself
@@ -78,6 +78,12 @@ class Tailing:
             _log.error("pack %d of %s is not in the index: %s", row.number, row.owner, error)
             return False
         return True
+
+    def _let_go(self, row: PackRow) -> None:
+        """Most of these were never live: nothing of them is in the index, and nothing is looked up."""
+        mark = self._catalog.index.mark(row.uuid)
+        if mark is not None and mark.through:
+            self._catalog.forget(row.number)
 
     def enter(self, row: PackRow, footer: bytes) -> None:
         """Put a pack into the index, from the footer that its row carried, else from the target."""

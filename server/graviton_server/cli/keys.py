@@ -1,0 +1,89 @@
+"""Writes docs/configuration.md from the declared keys: ``python -m graviton_server.cli.keys`` prints it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from graviton_server.config.sections import Config, Declared, declared
+
+PREFACE = """\
+# Configuration
+
+This page is made from the declarations of the keys (`server/graviton_server/config/sections.py`).
+
+`graviton serve` and `graviton up --config` read a file in HOCON: `--config FILE`, else `GRAVITON_CONFIG`,
+else `/etc/graviton/graviton.conf`; without one the environment and the defaults count. A flag goes before a
+variable, a variable before the file, the file before the default. `${NAME}` stands for a variable that must
+be set, `${?NAME}` for one that may be missing.
+
+```
+graviton config check FILE     # every problem at once: key, file, line, what was expected
+graviton config show [FILE]    # what is in effect and where it comes from; secrets are hidden
+```
+
+**Sizes** have a unit: KB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB of 1024. **Durations** have one
+too: ms, s, m, h, d. All keys lie below `graviton`.
+
+**Environment.** `PG_JDBC_URL` (several hosts, `sslmode`, `targetServerType`, IPv6 and escaped characters
+are understood), `PG_USERNAME`, `PG_PASSWORD`, `AWS_REGION`, `GRAVITON_S3_BUCKET`, `GRAVITON_S3_ENDPOINT`
+and `GRAVITON_LOG_LEVEL` set their keys. `GRAVITON_ENV=production` logs as JSON, refuses `--insecure` and
+tells clients nothing of the inside. `GRAVITON_MEMORY` is the sum of all budgets; `-Xmx` in `JAVA_OPTS` sets
+it too, other flags of a JVM are named once and ignored.
+
+**Listening.** A server that other machines can reach needs authentication: `auth.enabled = true` with
+`auth.jwt`, or with tokens of `graviton token create`. Without, it starts there only with `auth.enabled =
+false` written out or with `--insecure`, and warns at every start.
+
+**Tokens.** A JWT needs `iss`, `aud`, `exp` and a signature by one of `auth.jwt.algorithms` with a key of
+the JWKS, which is fetched again when an unknown key shows up. Its `scope` has `graviton:read`,
+`graviton:write` or `graviton:admin`; `graviton:read:photos` is for one volume, and a claim
+`graviton_volumes` bounds them all. Admin includes the others.
+
+**In this version** a daemon keeps names in SQLite and packs in `data-dir`: `database.jdbc-url`,
+`storage.backend` other than `directory`, `storage.targets` and `server.grpc` are refused. `replication`,
+`trash`, `snapshots`, `backup`, `dedupe-scope`, `gc.grace` and `gc.keep` are checked and have no effect yet.
+
+| key | default | |
+| --- | --- | --- |
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    return PREFACE + "".join(_rows(Config, "graviton", ""))
+
+
+def _rows(cls: type, above: str, item: str) -> list[str]:
+    rows: list[str] = []
+    for key in declared(cls, above):
+        if key.section is not None:
+            rows += _rows(key.section, key.path, item)
+            continue
+        assert key.kind is not None
+        name = key.path.removeprefix("graviton.")
+        variable = f" Variable: `{key.env}`." if key.env else ""
+        rows.append(f"| `{name}` | {_default(key)} | {key.doc}{variable} {_expected(key)} |\n")
+        if key.kind.item is not None:
+            rows += _rows(key.kind.item, f"{key.path}[]", name)
+    return rows
+
+
+def _default(key: Declared) -> str:
+    assert key.kind is not None
+    if key.default in (None, ()):
+        return ""
+    shown: Any = key.kind.show(key.default)
+    if isinstance(shown, list):
+        shown = ", ".join(shown)
+    return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
+
+
+def _expected(key: Declared) -> str:
+    assert key.kind is not None
+    expected = key.kind.expected
+    return "" if expected.startswith(("a size", "a duration", "text", "a path")) else f"({expected})"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())
