@@ -345,8 +345,7 @@ class TestEndedSessions:
         from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
 
         connection = connected(running.port)
-        heard: list[Change] = []
-        namespace = RemoteNamespace(connection, listener=heard.extend, timeout=10)
+        namespace = RemoteNamespace(connection, timeout=10)
         namespace.apply([Batch(1, 1, (SetRecord("x", b"k", b"1"),))], durable=False)
         before = namespace.session
         admin = "/graviton.v1.AdminService/"
@@ -370,6 +369,11 @@ class TestEndedSessions:
         namespace.apply([Batch(3, 1, (SetRecord("x", b"k", b"3", b"2"),))], durable=True)
         assert namespace.records("x") == [(b"k", b"3")]
         assert namespace.session != before
+        heard: list[Change] = []
+        listening = RemoteNamespace(connection, listener=heard.extend, timeout=10)
+        request = pb.EvictSessionRequest(number=listening.session)
+        connection.call(admin + "EvictSession", request, pb.EvictSessionReply, timeout=5)
         wait_until(lambda: EVERYTHING in heard, "to hear that everything may have changed")
+        listening.detach()
         namespace.detach()
         connection.close()

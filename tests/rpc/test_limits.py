@@ -32,6 +32,7 @@ from gravitonfs.core.ids import BlockId, Ino, PackNumber
 from gravitonfs.errors import (
     AccessDenied,
     Busy,
+    Damaged,
     GravitonError,
     Invalid,
     MissingBlocks,
@@ -402,6 +403,48 @@ class TestVetting:
             namespace.apply([Batch(3, 1, (SetRecord("x", b"k", bytes(100_000)),))], durable=False)
         [reply] = namespace.apply([Batch(3, 1, (SetRecord("x", b"k", b"v"),))], durable=False)
         assert reply.failure is None
+
+
+class TestLyingExtents:
+    def test_a_file_is_never_short(self, engine: Engine) -> None:
+        """An extent that reaches behind its block is damage of its own file, and nobody else's."""
+        with serving(engine) as server, Client(f"graviton://{server.address}", timeout=5) as client:
+            client.write_bytes("f", os.urandom(1000))
+            volume = client.volume
+            attr = volume.namespace.attr(Ino(client.stat("f").ino))
+            [region] = volume.namespace.extents(attr.content, 0, 0)
+            lying = (region.extents[0]._replace(length=5000),)
+            block = LooseBlock(region.extents[0].block, 0, 1000, client.read_bytes("f"))
+            made = volume.submit_for_attr(Create(ROOT, b"g", volume.new_ino(), 0o100644, 0, 0))
+            volume.session.submit((Write(made.ino, lying, 5000),), loose=(block,))
+            with pytest.raises(Damaged, match="behind the end"):
+                client.read_bytes("g")
+            assert len(client.read_bytes("f")) == 1000
+
+
+class TestReliance:
+    def test_it_is_where_the_blocks_are(self, engine: Engine) -> None:
+        """A client that lists no pack, or another one, does not get its blocks collected."""
+        with serving(engine) as server, connected(server) as connection:
+            with Client(f"graviton://{server.address}", timeout=5) as client:
+                client.write_bytes("f", os.urandom(2 * MIB))
+                attr = client.volume.namespace.attr(Ino(client.stat("f").ino))
+                [region] = client.volume.namespace.extents(attr.content, 0, 0)
+            [pack] = {extent.hint for extent in region.extents}
+            row = engine.namespace_store.packs.get(pack)
+            assert row is not None
+            relied = row.relied_ns
+            engine.namespace_store.execute("UPDATE packs SET relied = 1")
+            engine.namespace_store.packs.load()
+            namespace = RemoteNamespace(connection, timeout=5)
+            ino = Ino(namespace.grant(1)[0])
+            ops = (Create(ROOT, b"g", ino, 0o100644, 0, 0), Write(ino, region.extents, attr.size))
+            [reply] = namespace.apply([Batch(1, 1, ops)], durable=True)
+            assert reply.failure is None
+            row = engine.namespace_store.packs.get(pack)
+            assert row is not None
+            assert row.relied_ns > relied
+            namespace.detach()
 
 
 class TestDeduplication:

@@ -106,3 +106,18 @@ def test_more_questions_than_are_kept(store: ServedStore, monkeypatch: pytest.Mo
     assert session.ns.attr(files[20]).nlink == 0
     with refused(Kind.STALE):
         session.ns.attr(files[21])
+
+
+def test_one_that_somebody_else_has_ended_is_followed_by_another(store: ServedStore) -> None:
+    """As an administrator does by HTTP: the server of the session only hears of it when it is used."""
+    session = Session(store)  # type: ignore[arg-type]
+    session.make(b"before")
+    number = session.ns.session
+    store.local.evict(number)
+    with refused(Kind.FENCED):
+        session.make(b"lost")
+    session.number -= 1
+    session.make(b"after")
+    assert session.ns.session != number
+    assert session.names() == [b"after", b"before"]
+    assert [row.number for row in store.local.sessions()] == [session.ns.session]

@@ -12,7 +12,7 @@ from typing_extensions import Buffer
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
 from gravitonfs.content.runs import RUN, plan, read_runs
-from gravitonfs.core.extents import REGION, Extent, covering, laid_out
+from gravitonfs.core.extents import REGION, Extent, covering, inside, laid_out
 from gravitonfs.core.ids import NO_CONTENT, BlockId, PackNumber
 from gravitonfs.errors import Damaged, GravitonError
 from gravitonfs.ports.blocks import BlockStore
@@ -294,5 +294,5 @@ def _lay_out(parts: list[tuple[Extent, Buffer]], start: int, end: int) -> Buffer
         extent, data = parts[0]
         if extent.offset <= start and extent.end >= end:
             at = start - extent.offset + extent.block_offset
-            return memoryview(data)[at : at + end - start]
+            return inside(data, at, end - start)
     return b"".join(laid_out(parts, start, end))

@@ -143,6 +143,14 @@ def covering(extents: Sequence[Extent], start: int, end: int) -> list[Extent]:
     return result
 
 
+def inside(data: Buffer, at: int, length: int) -> memoryview:
+    """A part of a block. Damaged where an extent reaches behind its end: never a short file."""
+    part = memoryview(data)[at : at + length]
+    if len(part) != length:
+        raise Damaged(f"an extent of {length} bytes at {at} reaches behind the end of its block")
+    return part
+
+
 def laid_out(parts: Sequence[tuple[Extent, Buffer]], start: int, end: int) -> list[Buffer]:
     """The bytes of [start, end) as views of the blocks that ``parts`` brings (sorted, disjoint), in order."""
     pieces: list[Buffer] = []
@@ -152,7 +160,7 @@ def laid_out(parts: Sequence[tuple[Extent, Buffer]], start: int, end: int) -> li
         if low > done:
             pieces += _zeroes(low - done)
         at = low - extent.offset + extent.block_offset
-        pieces.append(memoryview(data)[at : at + high - low])
+        pieces.append(inside(data, at, high - low))
         done = high
     if done < end:
         pieces += _zeroes(end - done)

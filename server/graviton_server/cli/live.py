@@ -47,6 +47,7 @@ def _print_status(found: Status, served: bool) -> None:
             rows.append(("mount", f"{mount.path} (of {mount.subdir}{what})"))
         rows.append(("webdav", found.webdav or "off"))
         rows.append(("http", found.http or "off"))
+        rows.append(("grpc", found.grpc or "off"))
         rows.append(("not stored yet", format_size(found.pending_bytes)))
     else:
         rows.append(("process", "none has it open"))

@@ -98,6 +98,7 @@ class Status(msgspec.Struct, frozen=True):
     upkeep: list[TaskStatus]
     info: dict[str, Any]
     http: str | None = None
+    grpc: str | None = None
 
 
 class Operation(msgspec.Struct, frozen=True):

@@ -46,6 +46,7 @@ def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> 
         upkeep=service.engine.maintenance.status(),
         info=figures.info(service),
         http=service.http,
+        grpc=service.grpc,
     )
 
 

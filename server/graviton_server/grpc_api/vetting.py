@@ -53,7 +53,10 @@ class Vetting:
                 raise NotPermitted(f"{type(op).__name__} is for the store's own background work")
             elif isinstance(op, SetRecord) and op.value is not None and len(op.value) > RECORD_MAX:
                 raise Invalid(f"a record has at most {RECORD_MAX} bytes")
-        self._stored([block for block in named if block not in fresh], named)
+        where = self._stored([block for block in named if block not in fresh], named)
+        if not where <= set(batch.packs):
+            # Reliance holds for where the blocks are, whatever the client believes.
+            batch = structs.replace(batch, packs=tuple(where | set(batch.packs)))
         if changed is not None:
             batch = structs.replace(batch, ops=tuple(changed))
         if batch.loose and self._backend.loose.loose_bytes() > LOOSE_BUDGET:
@@ -94,14 +97,15 @@ class Vetting:
                 raise Invalid(f"the bytes sent for block {block.id.hex()} have another id")
         return {block.id for block in blocks}
 
-    def _stored(self, blocks: list[BlockId], hints: dict[BlockId, int]) -> None:
+    def _stored(self, blocks: list[BlockId], hints: dict[BlockId, int]) -> set[PackNumber]:
         """Each is in a pack: a client stores what it names, and asks for what it does not store."""
         if not blocks:
-            return
+            return set()
         packs = self._backend.blocks.missing(blocks)
         lost = {hints[block] for block, pack in zip(blocks, packs, strict=True) if pack == NO_PACK}
         if lost:
             raise MissingBlocks(tuple(sorted(lost)))
+        return set(packs)
 
 
 def _name(named: dict[BlockId, int], extents: Sequence[Extent]) -> None:
