@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from gravitonfs.client import Client
+from gravitonfs.errors import Unauthenticated
 from harness.api import Api, address_in, blob_id
 from harness.programs import Graviton
 from harness.waiting import wait_until
@@ -144,6 +146,7 @@ def test_administration(daemon: Callable[..., Any]) -> None:
         assert (job["state"], job["error"]) == ("done", None)
     api("POST", "/api/v1/admin/gc", {"dry_run": "x"}).problem(400, "invalid")
     api("GET", "/api/v1/admin/jobs/none").problem(404, "not-found")
+    assert api("POST", f"/api/v1/admin/jobs/{job['id']}/cancel").status == 202
     assert {job["kind"] for job in api("GET", "/api/v1/admin/jobs").json["jobs"]} == {"gc", "scrub", "fsck"}
 
 
@@ -180,7 +183,15 @@ def test_a_port_in_use(daemon: Callable[..., Any], graviton: Graviton, scratch: 
 
 def test_up_serves_http_too(graviton: Graviton, scratch: Path) -> None:
     running = graviton.start(
-        "up", "--data", scratch / "d", "--webdav", "127.0.0.1:0", "--http", "127.0.0.1:0"
+        "up",
+        "--data",
+        scratch / "d",
+        "--webdav",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
     )
     ready = running.ready_line()
     api, dav = Api(address_in(ready)), Api(address_in(ready, "webdav"))
@@ -199,6 +210,42 @@ def test_commands_work_through_the_daemon(
     assert graviton.run("cat", f"{one.data}:/f").stdout == b"from the api"
     status = json.loads(graviton.run("status", one.data, "--json").stdout)
     assert status["http"] == one.url
+
+
+def test_both_protocols_have_one_store(daemon: Callable[..., Any], graviton: Graviton) -> None:
+    one = daemon("graviton.auth.enabled = true")
+    secret = graviton.run("token", "create", one.data, "--name", "robot").stdout.decode().strip()
+    api = one.client(secret)
+    address = address_in(one.ready, "grpc")
+    data = os.urandom(3_000_000)
+    with Client(f"graviton://{address}", token=secret) as client:
+        stored = client.blobs.put(data)
+        assert str(stored.id) == blob_id(data)
+        assert api("GET", f"{BLOBS}/{blob_id(data)}").body == data
+        other = os.urandom(100_000)
+        api("POST", BLOBS, other)
+        assert client.blobs.get(blob_id(other)) == other
+    with pytest.raises(Unauthenticated), Client(f"graviton://{address}", token="wrong") as client:
+        client.blobs.get(blob_id(other))
+    text = api("GET", "/metrics").body.decode()
+    assert 'graviton_uploads_total{front_end="grpc"} 1.0' in text
+    assert 'graviton_request_duration_seconds_count{front_end="grpc"' in text
+
+
+def test_volumes(daemon: Callable[..., Any]) -> None:
+    api = daemon().api
+    assert api("POST", "/api/v1/admin/volumes", {"name": "photos"}).status == 201
+    api("POST", "/api/v1/admin/volumes", {"name": "photos"}).problem(409, "exists")
+    api("POST", "/api/v1/admin/volumes", {"name": "No!"}).problem(400, "invalid")
+    assert api("PUT", "/api/v1/files/f?volume=photos", b"here").status == 201
+    assert api("GET", "/api/v1/files/f?volume=photos").body == b"here"
+    api("GET", "/api/v1/files/f").problem(404, "not-found")
+    where = api("POST", f"{BLOBS}?volume=photos", b"a blob of photos").headers["location"]
+    assert api("GET", where).body == b"a blob of photos"
+    assert api("DELETE", "/api/v1/admin/volumes/photos").status == 204
+    api("GET", where).problem(404, "not-found")
+    api("DELETE", "/api/v1/admin/volumes/photos").problem(404, "not-found")
+    api("DELETE", "/api/v1/admin/volumes/main").problem(403, "not-permitted")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

@@ -139,3 +139,27 @@ def test_files_that_cannot_be_used(graviton: Graviton, scratch: Path) -> None:
         "serve", "--config", file, "--data", scratch / "d", "--http", "127.0.0.1:0", status=1
     )
     assert b"cert.pem" in refused.stderr
+
+
+def test_mutual_tls_is_enough_to_listen_for_other_machines(graviton: Graviton, scratch: Path) -> None:
+    files = Files(scratch)
+    files.issue(trustme.CA())
+    trustme.CA().cert_pem.write_to_path(str(files.clients))
+    file = scratch / "tls.conf"
+    command = (
+        "serve",
+        "--config",
+        file,
+        "--data",
+        scratch / "d",
+        "--http",
+        "0.0.0.0:0",
+        "--grpc",
+        "127.0.0.1:0",
+    )
+    file.write_text(files.config())
+    assert b"auth.enabled" in graviton.run(*command, status=1).stderr
+    file.write_text(files.config(f', trust-cert-collection-file = "{files.clients}"'))
+    running = graviton.start(*command)
+    running.ready_line()
+    assert running.stop() == 0

@@ -52,8 +52,10 @@ def grpc_server(
 ) -> GrpcServer:
     """Raises Invalid where it would be open to others without that being meant."""
     judge = make_authenticator(service, config)
+    tls = config.server.grpc.tls
+    guarded = judge is not None or (tls.enabled and tls.trust_cert_collection_file is not None)
     warning = check_exposure(
-        "gRPC", config.server.grpc.host, guarded=judge is not None, auth=config.auth, insecure=insecure
+        "gRPC", config.server.grpc.host, guarded=guarded, auth=config.auth, insecure=insecure
     )
     if warning is not None:
         log.warning("%s", warning)

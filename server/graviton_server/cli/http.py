@@ -61,8 +61,10 @@ def http_server(
 ) -> HttpServer:
     """Raises Invalid where it would be open to others without that being meant."""
     guard = make_authenticator(service, config)
+    tls = config.server.http.tls
+    guarded = guard is not None or (tls.enabled and tls.trust_cert_collection_file is not None)
     warning = check_exposure(
-        "HTTP", config.server.http.host, guarded=guard is not None, auth=config.auth, insecure=insecure
+        "HTTP", config.server.http.host, guarded=guarded, auth=config.auth, insecure=insecure
     )
     if warning is not None:
         log.warning("%s", warning)
@@ -138,6 +140,13 @@ class _Sessions:
 class _Volumes:
     def __init__(self, service: Service) -> None:
         self._store = service.engine.namespace_store
+
+    def create(self, name: str) -> dict[str, Any]:
+        row = self._store.create_volume(name)
+        return {"name": row.name, "logical_bytes": row.logical_bytes, "inodes": row.inodes}
+
+    def delete(self, name: str) -> None:
+        self._store.delete_volume(name)
 
     def list(self) -> list[dict[str, Any]]:
         return [

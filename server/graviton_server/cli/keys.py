@@ -32,8 +32,9 @@ tells clients nothing of the inside. `GRAVITON_MEMORY` is the sum of all budgets
 it too, other flags of a JVM are named once and ignored.
 
 **Listening.** A server that other machines can reach needs authentication: `auth.enabled = true` with
-`auth.jwt`, or with tokens of `graviton token create`. Without, it starts there only with `auth.enabled =
-false` written out or with `--insecure`, and warns at every start.
+`auth.jwt`, or with tokens of `graviton token create`; or mutual TLS (`trust-cert-collection-file`), where
+every client with a certificate may do everything. Without, it starts there only with `auth.enabled = false`
+written out or with `--insecure`, and warns at every start.
 
 **Tokens.** A JWT needs `iss`, `aud`, `exp` and a signature by one of `auth.jwt.algorithms` with a key of
 the JWKS, which is fetched again when an unknown key shows up. Its `scope` has `graviton:read`,

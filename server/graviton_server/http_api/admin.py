@@ -28,6 +28,11 @@ class Sessions(Protocol):
 
 class VolumeAdmin(Protocol):
     def list(self) -> list[dict[str, Any]]: ...
+    def create(self, name: str) -> dict[str, Any]:
+        """Exists, Invalid."""
+
+    def delete(self, name: str) -> None:
+        """NotFound, Busy while somebody uses it, NotPermitted for the first."""
 
 
 class Status:
@@ -67,11 +72,33 @@ class OneSession:
 
 
 class VolumeList:
-    def __init__(self, volumes: VolumeAdmin) -> None:
+    def __init__(self, api: Api, volumes: VolumeAdmin) -> None:
+        self._api = api
         self._volumes = volumes
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         answer(resp, {"volumes": self._volumes.list()})
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        wanted = document(req, self._api, _Volume)
+        answer(resp, self._volumes.create(wanted.name), 201)
+        resp.location = f"/api/v1/admin/volumes/{wanted.name}"
+
+
+class OneVolume:
+    def __init__(self, api: Api, volumes: VolumeAdmin) -> None:
+        self._pool = api.pool
+        self._volumes = volumes
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """With all that is in it."""
+        self._pool.let_go_of(name)
+        self._volumes.delete(name)
+        resp.status = falcon.HTTP_204
+
+
+class _Volume(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
 
 
 class _Gc(msgspec.Struct, forbid_unknown_fields=True):
@@ -117,8 +144,6 @@ class Work:
     def on_get_one(self, req: falcon.Request, resp: falcon.Response, job: str) -> None:
         answer(resp, self._jobs.one(job).told())
 
-    def on_delete_one(self, req: falcon.Request, resp: falcon.Response, job: str) -> None:
-        """Cancelled at a safe point."""
-        self._jobs.cancel(job)
-        resp.status = falcon.HTTP_202
-        answer(resp, self._jobs.one(job).told(), 202)
+    def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, job: str) -> None:
+        """It ends at a safe point."""
+        answer(resp, self._jobs.cancel(job).told(), 202)

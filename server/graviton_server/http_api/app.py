@@ -47,7 +47,7 @@ def make_app(
     app.add_route("/health", health)
     app.add_route("/health/live", health, suffix="live")
     app.add_route("/health/ready", health, suffix="ready")
-    app.add_route("/openapi.json", Specification(api.volume_names))
+    app.add_route("/openapi.json", Specification())
     if settings.metrics:
         app.add_route("/metrics", Metrics(backstage.metrics))
     return app
@@ -72,8 +72,10 @@ def _admin_routes(app: falcon.App[Any, Any], api: Api, backstage: Backstage) -> 
     app.add_route(f"{base}/info", status, suffix="info")
     app.add_route(f"{base}/sessions", admin.SessionList(backstage.sessions))
     app.add_route(f"{base}/sessions/{{session}}", admin.OneSession(api, backstage.sessions))
-    app.add_route(f"{base}/volumes", admin.VolumeList(backstage.volumes))
+    app.add_route(f"{base}/volumes", admin.VolumeList(api, backstage.volumes))
+    app.add_route(f"{base}/volumes/{{name}}", admin.OneVolume(api, backstage.volumes))
     for kind in ("gc", "scrub", "fsck"):
         app.add_route(f"{base}/{kind}", work, suffix=kind)
     app.add_route(f"{base}/jobs", work)
     app.add_route(f"{base}/jobs/{{job}}", work, suffix="one")
+    app.add_route(f"{base}/jobs/{{job}}/cancel", work, suffix="cancel")

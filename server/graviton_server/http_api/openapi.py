@@ -11,6 +11,7 @@ from graviton_server.http_api.schemas import SCHEMAS
 Json = dict[str, Any]
 
 _BLOB_PATTERN: Final = "^blake3:[0-9a-f]{64}:(0|[1-9][0-9]{0,17})$"
+_VOLUME_NAME: Final = "^[a-z0-9_-][a-z0-9._-]{0,62}$"
 _ALWAYS: Final = (400, 401, 403, 429, 500, 503)
 """What any call may be answered with: bad input, no or a poor token, limits, trouble inside."""
 _MEANINGS: Final = {
@@ -249,13 +250,27 @@ def _admin() -> Json:
                 "evictSession", "End a session.", "admin", {204: _NOTHING}, 404, parameters=(session,)
             )
         },
-        f"{base}/volumes": {"get": _told("listVolumes", "The volumes.", "VolumeList")},
+        f"{base}/volumes": {
+            "get": _told("listVolumes", "The volumes.", "VolumeList"),
+            "post": _operation(
+                "createVolume", "An empty volume.", "admin", {201: _json("Volume", "It is there.")}, 409, 413,
+                body=_body("NewVolume") | {"required": True},
+            ),
+        },
+        f"{base}/volumes/{{name}}": {
+            "delete": _operation(
+                "deleteVolume", "A volume with all that is in it.", "admin", {204: _NOTHING}, 404, 423,
+                parameters=(_path("name", {"type": "string", "pattern": _VOLUME_NAME}),),
+            ),
+        },
         f"{base}/jobs": {"get": _told("listJobs", "Jobs of this process.", "JobList")},
         f"{base}/jobs/{{job}}": {
             "get": _operation(
                 "readJob", "One job.", "admin", {200: _json("Job", "As it stands.")}, 404, parameters=(_JOB,)
             ),
-            "delete": _operation(
+        },
+        f"{base}/jobs/{{job}}/cancel": {
+            "post": _operation(
                 "cancelJob", "Cancel a job at a safe point.", "admin", {202: _json("Job", "Asked.")}, 404,
                 parameters=(_JOB,),
             ),
@@ -294,10 +309,10 @@ def _open() -> Json:
     }  # fmt: skip
 
 
-@lru_cache(maxsize=8)
-def specification(volumes: tuple[str, ...]) -> Json:
-    """``volumes``: those that there are."""
-    volume = _query("volume", {"type": "string", "enum": list(volumes)}, "Which volume; by default main.")
+@lru_cache(maxsize=1)
+def specification() -> Json:
+    schema = {"type": "string", "pattern": _VOLUME_NAME, "default": "main", "examples": ["main"]}
+    volume = _query("volume", schema, "Which volume.")
     return {
         "openapi": "3.1.0",
         "info": {

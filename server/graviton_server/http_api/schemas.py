@@ -64,6 +64,9 @@ SCHEMAS: Final[Json] = {
     "Session": _object({"number": _COUNT, "volume": _TEXT, "label": _TEXT}),
     "SessionList": _object({"sessions": _list("Session")}),
     "Volume": _object({"name": _TEXT, "logical_bytes": _COUNT, "inodes": _COUNT}),
+    "NewVolume": _object(
+        {"name": {"type": "string", "pattern": "^[a-z0-9_-][a-z0-9._-]{0,62}$"}}, closed=True
+    ),
     "VolumeList": _object({"volumes": _list("Volume")}),
     "Job": _object(
         {"id": _TEXT, "kind": _TEXT, "state": {"enum": ["running", "done", "cancelled", "failed"]}},

@@ -56,6 +56,14 @@ class VolumePool:
                 del self._volumes[name]
                 pooled.shelf.volume.close()
 
+    def let_go_of(self, name: str) -> None:
+        """However short nobody has used it."""
+        with self._lock:
+            found = self._volumes.get(name)
+            if found is not None and not found.users:
+                del self._volumes[name]
+                found.shelf.volume.close()
+
     def drop(self, session: int) -> None:
         """A session of ours was ended from outside: the next request attaches anew."""
         with self._lock:
