@@ -27,8 +27,9 @@ class _Plan:
 
     direction: Direction
     skip: int
-    action: Literal["cut", "corrupt", "stall"]
+    action: Literal["cut", "corrupt", "stall", "answer"]
     matching: bytes | None
+    reply: bytes = b""
 
 
 class TcpProxy:
@@ -67,6 +68,11 @@ class TcpProxy:
     def stall(self, direction: Direction = "down", after: int = 0, *, matching: bytes | None = None) -> None:
         """Let nothing more through on that connection, and keep it open."""
         self._add(_Plan(direction, after, "stall", matching))
+
+    def answer(self, reply: bytes, *, matching: bytes) -> None:
+        """Instead of passing on the next piece from the client that contains ``matching``, answer it
+        with ``reply`` and close the connection."""
+        self._add(_Plan("up", 0, "answer", matching, reply))
 
     def cut_all(self) -> None:
         """Cut what is connected now."""
@@ -148,6 +154,9 @@ class TcpProxy:
                 self.fired += 1
                 self._lock.notify_all()
                 at = plan.skip
+                if plan.action == "answer":
+                    pair.reply(plan.reply)
+                    return b"", "cut"
                 if plan.action == "corrupt":
                     changed = bytearray(piece)
                     changed[at] ^= 1
@@ -189,6 +198,10 @@ class _Pair:
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="proxy-pair", daemon=True).start()
+
+    def reply(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            next(iter(self._ends)).sendall(data)
 
     def cut(self) -> None:
         self._over.set()

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from graviton_server.targets.s3 import S3Target
-from gravitonfs.errors import Damaged, NotFound, Unavailable
+from gravitonfs.errors import AccessDenied, Damaged, GravitonError, NoSpace, NotFound, Unavailable
 from gravitonfs.testing.target_suite import store
 from harness.buckets import settings
 from harness.proxy import TcpProxy
@@ -117,6 +117,52 @@ def test_an_answer_that_gets_lost_is_no_error(target: S3Target, proxy: TcpProxy)
     proxy.cut("down", 0, matching=b"HTTP/1.1 204")
     target.delete("packs/ab/x.pack")
     proxy.wait_fired(2)
+
+
+def refusal(status: str, code: str) -> bytes:
+    body = f"<Error><Code>{code}</Code><Message>as the test asked</Message></Error>".encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("503 Slow Down", "SlowDown"),
+        ("503 Service Unavailable", "ServiceUnavailable"),
+        ("500 No", "InternalError"),
+    ],
+)
+def test_a_store_that_is_too_busy_is_asked_again(
+    target: S3Target, proxy: TcpProxy, status: str, code: str
+) -> None:
+    for method in (b"PUT /", b"GET /", b"HEAD /", b"DELETE /"):
+        proxy.answer(refusal(status, code), matching=method)
+    store(target, "packs/ab/x.pack", b"x")
+    assert bytes(target.get("packs/ab/x.pack", 0, 1)) == b"x"
+    assert target.head("packs/ab/x.pack").length == 1
+    target.delete("packs/ab/x.pack")
+    proxy.wait_fired(4)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        ("403 Forbidden", "AccessDenied", AccessDenied),
+        ("403 Forbidden", "QuotaExceeded", NoSpace),
+        ("507 Insufficient Storage", "InsufficientStorage", NoSpace),
+        ("404 Not Found", "NoSuchBucket", Unavailable),
+    ],
+)
+def test_a_refusal_is_told_as_what_it_is(
+    target: S3Target, proxy: TcpProxy, status: str, code: str, kind: type[GravitonError]
+) -> None:
+    for _ in range(3):
+        proxy.answer(refusal(status, code), matching=b"PUT /")
+    with pytest.raises(kind, match="as the test asked"):
+        store(target, "packs/ab/x.pack", b"x")
+    proxy.heal()
+    store(target, "packs/ab/x.pack", b"x")  # over when it is mended
 
 
 def test_a_server_that_does_not_answer_is_unavailable_not_a_hang(target: S3Target, proxy: TcpProxy) -> None:
