@@ -9,8 +9,10 @@ import pytest
 
 pytest.register_assert_rewrite("gravitonfs.testing.namespace_suite")
 
+from graviton_server.wiring import Engine, EngineOptions, open_embedded  # noqa: E402
 from gravitonfs.testing.namespace_suite.driver import session, store  # noqa: E402
 from rpc.served import ServedStores  # noqa: E402
+from rpc.serving import MIB  # noqa: E402
 
 __all__ = ["session", "store"]
 
@@ -20,3 +22,10 @@ def stores(tmp_path: Path) -> Iterator[ServedStores]:
     result = ServedStores(tmp_path / "namespace.db")
     yield result
     result.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    options = EngineOptions(memory=128 * MIB, background=False)
+    with open_embedded(tmp_path / "data", create=True, options=options) as opened:
+        yield opened

@@ -12,7 +12,7 @@ import grpc
 from gravitonfs.errors import Unavailable
 
 T = TypeVar("T")
-_AHEAD: Final = 2
+_AHEAD: Final = 1
 
 
 class Patient(Generic[T]):
