@@ -1,0 +1,133 @@
+"""One session's view of a volume: the ``Namespace`` port on PostgreSQL. A read is one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from graviton_server.namespace import reading, records, regions
+from graviton_server.namespace.postgres.database import Ints
+from graviton_server.namespace.postgres.sessions import PostgresSession
+from graviton_server.namespace.postgres.upkeep import VOLUMES
+from graviton_server.namespace.postgres.work import Reader
+from graviton_server.namespace.reading import SqlNamespace
+from gravitonfs.core.ids import ContentId, Ino
+from gravitonfs.errors import NotFound
+from gravitonfs.ports.namespace import Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
+from gravitonfs.ports.ops import Attr, Batch, Reply
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.postgres.store import PostgresStore
+
+_STEPS: Final = (
+    "WITH RECURSIVE w (step, name) AS (SELECT * FROM unnest(%s::bigint[], %s::bytea[])), path (step, ino) AS"
+    " (SELECT 0::bigint, %s::bigint UNION ALL SELECT p.step + 1, n.ino FROM path p"
+    " JOIN w ON w.step = p.step + 1"
+    f" JOIN names n ON n.parent = p.ino AND n.name = w.name) SELECT {reading._ATTRIBUTES} FROM path p"
+    " JOIN inodes i ON i.ino = p.ino AND i.volume = %s WHERE p.step > 0 ORDER BY p.step"
+)
+_EXTENTS: Final = (
+    "WITH RECURSIVE chain (id, first, last, below, nth) AS (SELECT c.id, %s::bigint, %s::bigint, c.base, 0"
+    " FROM contents c WHERE c.id = %s UNION ALL"
+    " SELECT b.id, h.first, least(h.last, d.base_limit - 1), b.base, h.nth + 1 FROM chain h"
+    " JOIN contents d ON d.id = h.id JOIN contents b ON b.id = h.below"
+    " WHERE h.below <> 0 AND least(h.last, d.base_limit - 1) >= h.first)"
+    " SELECT h.nth, r.region, r.seq, r.data FROM chain h JOIN regions r ON r.content = h.id"
+    " AND r.region BETWEEN h.first AND h.last ORDER BY h.nth, r.region, r.seq"
+)
+_CONTENT: Final = (
+    "SELECT c.id, c.kind, coalesce(i.size, c.length), coalesce(i.version, c.version), c.digest"
+    " FROM contents c"
+    " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0 WHERE c.id = %s"
+)
+_USAGE: Final = f"SELECT logical_bytes, inodes FROM ({VOLUMES}) v WHERE id = %s"
+
+
+class PostgresNamespace(SqlNamespace):
+    """Obtained by attaching to a ``PostgresStore``."""
+
+    inline = False
+
+    def __init__(self, store: PostgresStore, session: PostgresSession) -> None:
+        self._postgres = store
+        self._attached = session
+        self._volume = session.volume.id
+        self.volume = session.volume.name
+        self.session = session.id
+        self.root = session.volume.root
+        self.format = store.format
+        self.read_only = session.read_only
+
+    def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+        session = self._attached
+        with session.lock:
+            outcome = self._postgres.applier.apply(session, batches, durable=durable)
+            listeners = session.others
+            replies = [session.reply(found) for found in outcome.answers]
+        if outcome.told:
+            for listener in listeners:
+                listener(outcome.told)
+        if outcome.refusal is not None:
+            raise outcome.refusal
+        return replies
+
+    def grant(self, count: int) -> range:
+        return self._postgres.grant(count)
+
+    def detach(self) -> None:
+        self._postgres.detach(self._attached)
+
+    # --- reads: those that are several statements elsewhere are one here -----------------------------
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        return self._postgres.ask_shared(sql, parameters)
+
+    def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
+        if not path:
+            return []
+        steps = Ints(range(1, len(path) + 1))
+        at = self.root if start is None else start
+        return [Attr._make(row) for row in self._postgres.ask(_STEPS, (steps, list(path), at, self._volume))]
+
+    def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
+        return [(name, value) for name, value in self._postgres.ask_shared(reading._XATTRS, (ino,))]
+
+    def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
+        if not inos:
+            return []
+        sql = reading._XATTRS_OF.format(",".join("?" * len(inos)))
+        return [
+            (Ino(ino), name, value)
+            for ino, name, value in self._postgres.ask_shared(sql, (*inos, len(prefix), prefix))
+        ]
+
+    def content(self, content: ContentId) -> ContentInfo:
+        if not content:
+            return reading._NO_INFO
+        rows = self._postgres.ask(_CONTENT, (content,))
+        if not rows:
+            raise NotFound(f"content {content} does not exist any more")
+        number, kind, length, version, digest = rows[0]
+        return ContentInfo(ContentId(number), ContentKind(kind), length, version, digest)
+
+    def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
+        """The first content of the chain that has rows for a region has all of it."""
+        if not content:
+            return []
+        found: dict[int, tuple[int, list[tuple[int, bytes]]]] = {}
+        for nth, region, seq, data in self._postgres.ask(_EXTENTS, (first, last, content)):
+            above, rows = found.setdefault(region, (nth, []))
+            if above == nth:
+                rows.append((seq, data))
+        resolved = ((region, regions.resolve(region, rows)) for region, (_, rows) in sorted(found.items()))
+        return [RegionMap(region, tuple(extents)) for region, extents in resolved if extents]
+
+    def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        return records.read(Reader(self._postgres).execute, self._volume, space, prefix)
+
+    def usage(self) -> VolumeUsage:
+        rows: list[Any] = self._postgres.ask(_USAGE, (self._volume,))
+        return VolumeUsage(*rows[0])
+
+    def watch(self, since: int) -> Iterator[Change]:
+        return iter(self._postgres.changes.since(since, self._volume, self.session))

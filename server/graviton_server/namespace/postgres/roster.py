@@ -1,0 +1,336 @@
+"""Which sessions this process has, which of all are alive, and which database they talk to.
+
+A session is alive while its process says so in time, by the database's clock. One that is silent is ended
+by any process, with the gate closed, but not before the database and this process have themselves been
+up for as long. Guarded by a lock: the sessions of this process and the incarnation.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+
+from graviton_server.namespace import orphans
+from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
+from graviton_server.namespace.postgres.database import Connection, Ints
+from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
+from graviton_server.namespace.postgres.sessions import KEEP_HERE, PostgresSession, decode
+from graviton_server.namespace.sessions import Volume
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced, GravitonError, NotFound
+from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.postgres.store import PostgresStore
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 60.0
+"""A session that has said nothing for so long is over."""
+
+_VOLUMES: Final = (
+    "SELECT v.id, v.name, v.root, v.logical_bytes, v.inodes, coalesce(max(s.version), 0)"
+    " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
+)
+_ADD: Final = (
+    f"INSERT INTO sessions (volume, label, process, asks, heartbeat) VALUES (%s, %s, %s, %s, {CLOCK})"
+    " RETURNING id"
+)
+_RESUME: Final = (
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    " WHERE id = %s AND volume = %s RETURNING id"
+)
+_ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
+_BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
+_SILENT: Final = (
+    f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
+    f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
+)
+_STILL: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat < {CLOCK} - %s"
+_CLAIMED: Final = "SELECT ino FROM claims WHERE session = %s ORDER BY ino"
+_LOCK_INODES: Final = "SELECT 1 FROM inodes WHERE ino = ANY(%s) ORDER BY ino FOR UPDATE"
+_CONFIRM: Final = "UPDATE claims SET confirmed = true WHERE ino = %s AND session = %s"
+_FOLD: Final = (
+    "UPDATE volumes v SET logical_bytes = v.logical_bytes + a.logical_bytes, inodes = v.inodes + a.inodes"
+    " FROM (SELECT logical_bytes, inodes FROM answers WHERE session = %s ORDER BY number DESC LIMIT 1) a"
+    " WHERE v.id = %s"
+)
+_END: Final = ("DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
+
+
+class Roster:
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._sessions: dict[int, PostgresSession] = {}
+        self._incarnation = ""
+        self._up_since = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    # --- which database ------------------------------------------------------------------------------
+
+    def incarnation(self, found: str) -> None:
+        """What an answer of the database tells; another one than before: nothing cached can be trusted."""
+        if found == self._incarnation:
+            return
+        with self._lock:
+            first, self._incarnation = not self._incarnation, found
+            self._up_since = time.monotonic()
+        if not first:
+            log.info("the database was restarted: what its clients have cached is dropped")
+            self.tell_everything()
+
+    @property
+    def current(self) -> str:
+        return self._incarnation
+
+    def server_away(self) -> None:
+        """Silence of other sessions means nothing for a while."""
+        self._up_since = time.monotonic()
+
+    # --- volumes -------------------------------------------------------------------------------------
+
+    def volumes(self) -> list[Volume]:
+        return [
+            Volume(number, name, Ino(root), logical, inodes, snapshot)
+            for number, name, root, logical, inodes, snapshot in self._store.ask(_VOLUMES, ())
+        ]
+
+    def named(self, name: str) -> Volume:
+        for volume in self.volumes():
+            if volume.name == name:
+                return volume
+        raise NotFound(f"there is no volume {name!r}")
+
+    # --- sessions ------------------------------------------------------------------------------------
+
+    def admit(
+        self, volume: Volume, label: str, claims: Claims | None, listener: Listener | None, read_only: bool
+    ) -> PostgresSession:
+        """A new session. With the gate closed: every batch after this knows of it."""
+        params = (volume.id, label, self._store.process, claims is not None)
+        number = self._store.database.again(
+            lambda connection: int(transact(connection, CLOSE_GATE, (_ADD, params), durable=True)[-1][0][0])
+        )
+        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener))
+
+    def readmit(
+        self,
+        number: int,
+        volume: Volume,
+        label: str,
+        claims: Claims | None,
+        listener: Listener | None,
+        read_only: bool,
+    ) -> PostgresSession:
+        """A session that another process, or this one before, has left. Raises Fenced."""
+        with self._lock:
+            if number in self._sessions:
+                raise Fenced(f"session {number} is attached here already")
+        resume = (self._store.process, claims is not None, label, number, volume.id)
+        found, answers = self._store.database.again(
+            lambda connection: transact(
+                connection, CLOSE_GATE, (_RESUME, resume), (_ANSWERS, (number, KEEP_HERE)), durable=True
+            )
+        )[1:]
+        if not found:
+            raise Fenced(f"session {number} cannot be resumed: it has ended")
+        session = PostgresSession(number, volume, label, read_only, claims, listener)
+        session.recorded.extend(decode(row[0]) for row in reversed(answers))
+        if session.recorded:
+            session.last = session.durable = session.recorded[-1][0]
+        return self._enter(session)
+
+    def _enter(self, session: PostgresSession) -> PostgresSession:
+        with self._lock:
+            self._sessions[session.id] = session
+            self._introduce()
+        return session
+
+    def _introduce(self) -> None:
+        """Sessions of a volume in this process know each other's listeners. Lock held."""
+        for session in self._sessions.values():
+            session.others = tuple(
+                other.listener
+                for other in self._sessions.values()
+                if other is not session
+                and other.volume.id == session.volume.id
+                and other.listener is not None
+            )
+
+    def dismiss(self, session: PostgresSession) -> None:
+        with session.lock:
+            if not session.alive:
+                return
+            session.alive = False
+            with self._lock:
+                self._sessions.pop(session.id, None)
+                self._introduce()
+        self.end(session.id, session.volume.id)
+
+    def end(self, number: int, volume: int, *, silent: bool = False) -> None:
+        """Drop what a session held, and forget it."""
+        self._store.upkeep.again(self._end, number, volume, silent)
+
+    def _end(self, number: int, volume: int, silent: bool) -> None:
+        work = self._store.work
+        with work.lock:
+            work.close_gate()
+            exchange = work.scope_of_thread().exchange
+            if silent and not exchange.query((_STILL, (number, int(SILENT_SECONDS * 1e9)))):
+                return
+            self._drop_claims(number, volume)
+            exchange.queue(_FOLD, (number, volume))
+            for sql in _END:
+                exchange.queue(sql, (number,))
+
+    def _drop_claims(self, number: int, volume: int) -> None:
+        work = self._store.work
+        exchange = work.scope_of_thread().exchange
+        held = [row[0] for row in exchange.query((_CLAIMED, (number,)))]
+        if not held:
+            return
+        exchange.query((_LOCK_INODES, (Ints(held),)))
+        found = work.roster.volume(volume)
+        txn = work.applier.outside_batch(found, work.applier.moment())
+        for ino in held:
+            orphans.drop_claim(txn, Ino(ino), number)
+        found.add(txn.bytes, txn.inodes)
+
+    def leave(self) -> None:
+        """The process ends: what its sessions alone kept goes. They may be resumed for a while."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+            self._sessions.clear()
+        for session in sessions:
+            session.alive = False
+            self._store.upkeep.again(self._let_go, session.id, session.volume.id)
+
+    def _let_go(self, number: int, volume: int) -> None:
+        with self._store.work.lock:
+            self._drop_claims(number, volume)
+
+    def answer(self, ino: int, number: int) -> None:
+        """Another process has removed the last name of an inode: does this session hold it?"""
+        with self._lock:
+            session = self._sessions.get(number)
+        if session is None:
+            return
+        held = session.claims is not None and session.claims(Ino(ino))
+        self._store.upkeep.again(self._settle, ino, session, held)
+
+    def _settle(self, ino: int, session: PostgresSession, held: bool) -> None:
+        work = self._store.work
+        with work.lock:
+            exchange = work.scope_of_thread().exchange
+            if held:
+                exchange.queue(_CONFIRM, (ino, session.id))
+                return
+            exchange.query((_LOCK_INODES, (Ints((ino,)),)))
+            volume = work.roster.volume(session.volume.id)
+            txn = work.applier.outside_batch(volume, work.applier.moment())
+            orphans.drop_claim(txn, Ino(ino), session.id)
+            volume.add(txn.bytes, txn.inodes)
+
+    def claimants(self, volume: int, ino: Ino) -> list[int]:
+        """The sessions of this process that have an inode open."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        return [
+            session.id
+            for session in sessions
+            if session.volume.id == volume and session.claims is not None and session.claims(ino)
+        ]
+
+    def numbers(self) -> list[int]:
+        with self._lock:
+            return sorted(self._sessions)
+
+    def listeners(self, volume: int | None = None) -> list[Listener]:
+        with self._lock:
+            return [
+                session.listener
+                for session in self._sessions.values()
+                if session.listener is not None and volume in (None, session.volume.id)
+            ]
+
+    def tell(self, volume: int, changes: Sequence[Change]) -> None:
+        for listener in self.listeners(volume):
+            listener(changes)
+
+    def tell_everything(self) -> None:
+        for listener in self.listeners():
+            listener([EVERYTHING])
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            try:
+                self.beat()
+                self.bury()
+            except (GravitonError, psycopg.Error) as error:
+                self.server_away()
+                log.debug("no heartbeat: %s", error)
+            except Exception:
+                log.exception("the heartbeat failed")
+
+    def beat(self) -> None:
+        """Say that this process's sessions live; see what has become durable, and what was lost."""
+        with self._lock:
+            sessions = dict(self._sessions)
+        if not sessions:
+            return
+        found, state = self._store.database.again(lambda connection: self._beat(connection, sorted(sessions)))
+        alive = {row[0] for row in found}
+        for number, session in sessions.items():
+            if number not in alive:
+                session.alive = False
+                log.error("session %d (%s) was ended by others: it was silent", number, session.label)
+        incarnation, flushed = state[0]
+        renewed = incarnation != self._incarnation
+        self.incarnation(incarnation)
+        for session in sessions.values():
+            if session.alive and session.kept:
+                self._look_after(session, flushed, renewed)
+
+    def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
+        state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
+        return transact(connection, (_BEAT, (Ints(numbers),)), state, durable=False)
+
+    def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
+        """A session that is idle: nobody else would notice."""
+        if renewed:
+            with session.lock:
+                self._store.applier.apply(session, (), durable=False)
+        elif session.lock.acquire(blocking=False):
+            try:
+                session.flushed(flushed)
+            finally:
+                session.lock.release()
+
+    def bury(self) -> None:
+        """End the sessions of processes that are silent."""
+        if time.monotonic() - self._up_since < SILENT_SECONDS:
+            return
+        silence = int(SILENT_SECONDS * 1e9)
+        for number, volume in self._store.ask(_SILENT, (silence, silence)):
+            log.warning("session %d has been silent for a minute: it is ended", number)
+            self.end(number, volume, silent=True)
