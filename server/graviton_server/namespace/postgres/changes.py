@@ -120,6 +120,10 @@ class Changes:
 
     # --- listening -----------------------------------------------------------------------------------
 
+    def position(self) -> int:
+        """From here on ``since`` tells whatever is committed after now."""
+        return int(self._store.ask(_NOW, ())[0][0])
+
     def since(self, position: int, volume: int, session: int) -> list[Change]:
         rows = self._store.ask(_SINCE, (position, volume, session))
         return [change for (data,) in rows for change in decode(data)]

@@ -44,6 +44,8 @@ class Settings(NamedTuple):
     """Off for a PgBouncer that does not know of prepared statements (before 1.21)."""
     patience: float = 60.0
     """Seconds for which a call waits for a server that is away."""
+    silence: float = 60.0
+    """Seconds after which a session that has said nothing is over."""
 
 
 class Contended(Unavailable):

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS: Final = 5.0
-SILENT_SECONDS: Final = 60.0
-"""A session that has said nothing for so long is over."""
+BEATS: Final = 12
+"""Heartbeats in the time after which silence ends a session."""
 
 _VOLUMES: Final = (
     "SELECT v.id, v.name, v.root, v.logical_bytes, v.inodes, coalesce(max(s.version), 0)"
@@ -71,6 +70,7 @@ class Roster:
         self._sessions: dict[int, PostgresSession] = {}
         self._incarnation = ""
         self._up_since = time.monotonic()
+        self._silence = store.database.settings.silence
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
 
@@ -191,7 +191,7 @@ class Roster:
         with work.lock:
             work.close_gate()
             exchange = work.scope_of_thread().exchange
-            if silent and not exchange.query((_STILL, (number, int(SILENT_SECONDS * 1e9)))):
+            if silent and not exchange.query((_STILL, (number, int(self._silence * 1e9)))):
                 return
             self._drop_claims(number, volume)
             exchange.queue(_FOLD, (number, volume))
@@ -282,7 +282,7 @@ class Roster:
     # --- life ----------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
+        while not self._stop.wait(self._silence / BEATS):
             try:
                 self.beat()
                 self.bury()
@@ -328,9 +328,9 @@ class Roster:
 
     def bury(self) -> None:
         """End the sessions of processes that are silent."""
-        if time.monotonic() - self._up_since < SILENT_SECONDS:
+        if time.monotonic() - self._up_since < self._silence:
             return
-        silence = int(SILENT_SECONDS * 1e9)
+        silence = int(self._silence * 1e9)
         for number, volume in self._store.ask(_SILENT, (silence, silence)):
-            log.warning("session %d has been silent for a minute: it is ended", number)
+            log.warning("session %d has been silent for %.0f s: it is ended", number, self._silence)
             self.end(number, volume, silent=True)
