@@ -47,7 +47,7 @@ BINARIES: dict[str, Callable[[], Path]] = {"debian": debian_binaries, "wheel": w
 class PostgresServer:
     """One cluster under a directory of its own, on a unix socket; run by a user without rights."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, settings: str = "") -> None:
         self.home = make_scratch()
         self.binaries = binaries
         self._data = self.home / "data"
@@ -59,7 +59,7 @@ class PostgresServer:
             os.chown(self.home, self._user.pw_uid, self._user.pw_gid)
         self._run("initdb", "--pgdata", str(self._data), "--username=graviton", "--auth=trust", "--no-locale",
                   "--encoding=UTF8")  # fmt: skip
-        (self._data / "postgresql.auto.conf").write_text(_SETTINGS)
+        (self._data / "postgresql.auto.conf").write_text(_SETTINGS + settings)
         self.start()
 
     @staticmethod
@@ -102,6 +102,10 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
 
     def stop(self) -> None:
         """Quickly: sessions are cut off, the shutdown is clean."""

@@ -5,6 +5,7 @@ Thread-safe; guarded state: the pool's own, and a flag that is only ever cleared
 
 from __future__ import annotations
 
+import logging
 import random
 import struct
 import time
@@ -19,6 +20,9 @@ from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from gravitonfs.errors import Damaged, GravitonError, Internal, NoSpace, ReadOnly, Unavailable
+
+# It tells of each attempt to reach a server that is away; we tell once (``roster``).
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")

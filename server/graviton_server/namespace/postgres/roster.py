@@ -69,12 +69,15 @@ class Roster:
         self._lock = threading.Lock()
         self._sessions: dict[int, PostgresSession] = {}
         self._incarnation = ""
+        self._beaten = ""
+        self._away = False
         self._up_since = time.monotonic()
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
 
     def start(self) -> None:
+        self._beaten = self._incarnation
         self._thread.start()
 
     def stop(self) -> None:
@@ -85,6 +88,9 @@ class Roster:
 
     def incarnation(self, found: str) -> None:
         """What an answer of the database tells; another one than before: nothing cached can be trusted."""
+        if self._away:
+            self._away = False
+            log.warning("the database server answers again")
         if found == self._incarnation:
             return
         with self._lock:
@@ -101,6 +107,9 @@ class Roster:
     def server_away(self) -> None:
         """Silence of other sessions means nothing for a while."""
         self._up_since = time.monotonic()
+        if not self._away:
+            self._away = True
+            log.warning("the database server does not answer: calls wait for it")
 
     # --- volumes -------------------------------------------------------------------------------------
 
@@ -218,11 +227,26 @@ class Roster:
             self._sessions.clear()
         for session in sessions:
             session.alive = False
-            self._store.upkeep.again(self._let_go, session.id, session.volume.id)
+            try:
+                self._let_go(session.id, session.volume.id)
+            except GravitonError as error:
+                log.warning("session %d lets go when it has been silent for a while: %s", session.id, error)
 
     def _let_go(self, number: int, volume: int) -> None:
         with self._store.work.lock:
             self._drop_claims(number, volume)
+
+    def flush(self) -> None:
+        """All that was applied here is durable; what a crash of the server took back is applied again."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            if session.alive and session.kept:
+                try:
+                    with session.lock:
+                        self._store.applier.apply(session, (), durable=True)
+                except Fenced as error:
+                    log.error("what session %d has applied is not sure to last: %s", session.id, error)
 
     def answer(self, ino: int, number: int) -> None:
         """Another process has removed the last name of an inode: does this session hold it?"""
@@ -305,11 +329,12 @@ class Roster:
                 session.alive = False
                 log.error("session %d (%s) was ended by others: it was silent", number, session.label)
         incarnation, flushed = state[0]
-        renewed = incarnation != self._incarnation
+        renewed = incarnation != self._beaten
         self.incarnation(incarnation)
         for session in sessions.values():
             if session.alive and session.kept:
                 self._look_after(session, flushed, renewed)
+        self._beaten = incarnation
 
     def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())

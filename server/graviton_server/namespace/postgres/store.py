@@ -119,6 +119,7 @@ class PostgresStore:
 
     def commit(self) -> None:
         """Everything applied is durable when this returns."""
+        self.roster.flush()
         self.database.again(
             lambda connection: exchanging.send(
                 connection, [exchanging.Query(text, params) for text, params in exchanging.FLUSH]
@@ -192,8 +193,8 @@ class PostgresStore:
         self.roster.stop()
         self.changes.stop()
         try:
-            self.roster.leave()
             self.commit()
+            self.roster.leave()
         finally:
             self.closed = True
             self.database.close()

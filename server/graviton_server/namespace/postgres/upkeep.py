@@ -10,12 +10,13 @@ import psycopg
 
 from graviton_server.namespace import checking, dumping, recounting
 from graviton_server.namespace.engine import Cursor, Execute
-from graviton_server.namespace.postgres.database import Backoff, Connection, Contended, translate
+from graviton_server.namespace.postgres.database import Backoff, Connection, Contended, is_lost, translate
 from graviton_server.namespace.postgres.dialect import statement
 from graviton_server.namespace.postgres.exchange import Rows
 from graviton_server.namespace.postgres.work import VERSION
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.ids import ContentId, Ino
+from gravitonfs.errors import Unavailable
 from gravitonfs.ports.upkeep import Fragmented, Problem
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class PostgresUpkeep(SqlUpkeep):
         while True:
             try:
                 return call(*args)
-            except Contended:
-                if backoff.over:
+            except Unavailable as error:
+                cause = error.__cause__
+                worth = isinstance(error, Contended) or (cause is not None and is_lost(cause))
+                if backoff.over or not worth:
                     raise
                 backoff.wait()
 
