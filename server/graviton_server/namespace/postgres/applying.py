@@ -22,7 +22,6 @@ from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres.database import (
     Backoff,
     Connection,
-    Ints,
     Rerun,
     is_contention,
     translate,
@@ -46,6 +45,7 @@ from graviton_server.namespace.postgres.sessions import (
     encode,
 )
 from graviton_server.namespace.postgres.transaction import PostgresTxn
+from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.sessions import Recorded
 from gravitonfs.errors import Fenced, Gap, GravitonError, Internal, Invalid, MissingBlocks, ReadOnly
 from gravitonfs.ports.namespace import Change
@@ -298,7 +298,7 @@ class _Run:
         packs = sorted({number for batch in batches for number in batch.packs if number})
         foresight = Foresight(batches)
         todo: list[tuple[str, Any]] = [_RR if manner.one_moment else exchanging.BEGIN]
-        todo += [exchanging.PASS_GATE, exchanging.LAZY]
+        todo += [exchanging.PASS_GATE, exchanging.BATCH]
         if manner.renames:
             todo.append((exchanging.LOCK_RENAMES, (session.volume.id,)))
             exchange.renames_locked = True

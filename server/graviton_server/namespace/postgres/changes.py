@@ -17,9 +17,10 @@ import msgspec
 import psycopg
 
 from graviton_server.namespace.postgres.applying import CLOCK, INCARNATION
-from graviton_server.namespace.postgres.database import Connection, Ints
+from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import Exchange, Query, send
 from graviton_server.namespace.postgres.loose import BYTES
+from graviton_server.namespace.postgres.wire import Ints
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError
 from gravitonfs.ports.namespace import Change, Touched
@@ -68,6 +69,7 @@ class Changes:
         self._position = 0
         self._incarnation = ""
         self._seen: set[int] = set()
+        self._rung_meanwhile = False
         self._read = 0.0
         self._pruned = time.monotonic()
         self._threads = [
@@ -145,6 +147,8 @@ class Changes:
 
     def _wait(self, connection: Connection) -> None:
         """Until somebody rings, or it is time to look anyway."""
+        if self._rung_meanwhile:
+            return
         until = time.monotonic() + POLL_SECONDS
         while not self._stop.is_set() and time.monotonic() < until:
             for _ in connection.notifies(timeout=STOP_SECONDS, stop_after=1):
@@ -163,6 +167,9 @@ class Changes:
                 Query(BYTES, ()),
             ],
         )
+        self._rung_meanwhile = False
+        while connection.pgconn.notifies() is not None:
+            self._rung_meanwhile = True  # for a change that came after what was just read
         lost = time.monotonic() - self._read > KEPT_SECONDS / 2
         self._read = time.monotonic()
         if now[1] != self._incarnation:

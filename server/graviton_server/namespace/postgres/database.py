@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import random
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,20 +18,21 @@ from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from graviton_server.namespace.postgres.wire import Link
 from gravitonfs.errors import Damaged, GravitonError, Internal, NoSpace, ReadOnly, Unavailable
 
 # It tells of each attempt to reach a server that is away; we tell once (``roster``).
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = Link
 T = TypeVar("T")
 
 APPLICATION: Final = "graviton"
-INT8_OID: Final = 20
-INT8_ARRAY_OID: Final = 1016
-_ARRAY: Final = struct.Struct("!iiI")
-_DIMENSION: Final = struct.Struct("!ii")
-_ITEM: Final = struct.Struct("!iq")
+_CONNECT: Final[dict[str, Any]] = {
+    "autocommit": True, "connect_timeout": 10,
+    # A server whose machine is gone says nothing: find out within half a minute.
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000,
+}  # fmt: skip
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
 
@@ -64,25 +64,6 @@ class _Int(Int8BinaryDumper):
     """Every int is a bigint: one prepared statement for each query, whatever the values."""
 
 
-class Ints(tuple[int, ...]):
-    """Integers that go to the server as one array of bigints."""
-
-    __slots__ = ()
-
-
-class _IntsDumper(Dumper):
-    """psycopg would choose the element type by the values."""
-
-    format = pq.Format.BINARY
-    oid = INT8_ARRAY_OID
-
-    def dump(self, obj: Ints) -> Buffer:
-        items = b"".join(_ITEM.pack(8, value) for value in obj)
-        return (
-            _ARRAY.pack(1 if obj else 0, 0, INT8_OID) + (_DIMENSION.pack(len(obj), 1) if obj else b"") + items
-        )
-
-
 class _Numeric(NumericBinaryLoader):
     """Sums of bigints are numeric to the server; here they are integers."""
 
@@ -99,7 +80,6 @@ def _adapt(connection: Connection) -> None:
     adapters = connection.adapters
     dumper: type[Dumper] = _Int
     adapters.register_dumper(int, dumper)
-    adapters.register_dumper(Ints, _IntsDumper)
     adapters.register_loader("numeric", _Numeric)
     adapters.register_loader("numeric", _NumericText)
 
@@ -174,7 +154,8 @@ class Database:
     def _pool_of(self, least: int, most: int) -> ConnectionPool[Connection]:
         return ConnectionPool(
             self.settings.conninfo,
-            kwargs={"autocommit": True, "connect_timeout": 10, "application_name": APPLICATION},
+            connection_class=Link,
+            kwargs={**_CONNECT, "application_name": APPLICATION},
             min_size=least,
             max_size=most,
             configure=self._configure,
@@ -194,11 +175,8 @@ class Database:
 
     def _configure(self, connection: Connection) -> None:
         _adapt(connection)
-        if not self._prepare:
-            connection.prepare_threshold = None
-        else:
-            connection.prepare_threshold = 1
-            connection.prepared_max = 500
+        connection.prepare_threshold = None  # what goes through psycopg is rare
+        connection.prepares = self._prepare
 
     @contextmanager
     def connection(self, *, aside: bool = False) -> Iterator[Connection]:
@@ -236,10 +214,10 @@ class Database:
 
     def direct(self) -> Connection:
         """A connection of its own, for LISTEN."""
-        connection: Connection = psycopg.connect(
+        connection = Link.connect(
             self.settings.listen or self.settings.conninfo,
-            autocommit=True, connect_timeout=10, application_name=f"{APPLICATION}-listen",
-        )  # fmt: skip
+            **{**_CONNECT, "application_name": f"{APPLICATION}-listen"},
+        )
         _adapt(connection)
         connection.prepare_threshold = None
         return connection

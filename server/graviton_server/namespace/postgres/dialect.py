@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import Final, NamedTuple
 
-from graviton_server.namespace import reading, reaping, trees, txn
+from graviton_server.namespace import reaping, trees, txn
 
 TOUCH_CHECKED: Final = (
     "WITH t AS (UPDATE inodes SET mtime = %s, ctime = %s, nlink = nlink + %s WHERE ino = %s AND nlink > 0"
@@ -51,8 +51,6 @@ def statement(sql: str) -> Statement:
     text = _DIFFERENT.get(sql)
     if text is None:
         text = _marks(sql)
-        if sql.startswith(reading._XATTRS_OF[:40]):
-            text = text.replace("substr(name, 1, %s)", "substr(name, 1, %s::int)")
     changed = _CHANGED.match(sql)
     other = None if sql.lstrip().startswith(("SELECT", "WITH")) else "?"
     return Statement(text, changed[1] if changed else other, frozenset(_TABLES.findall(sql)))

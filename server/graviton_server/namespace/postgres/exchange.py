@@ -8,19 +8,19 @@ correct. Not thread-safe: one transaction, one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import psycopg
 from psycopg import errors
 
 from graviton_server.namespace import contents, data, names, orphans, records, regions, trees, txn
 from graviton_server.namespace.engine import Cursor, DuplicateKey
+from graviton_server.namespace.postgres import wire
 from graviton_server.namespace.postgres.database import Connection, Rerun
 from graviton_server.namespace.postgres.dialect import TOUCHES, statement
 
-Row = tuple[Any, ...]
-Params = Sequence[Any]
+Row = wire.Row
+Params = wire.Params
 Tag = tuple[str, Any]
 
 DIRECTORY: Final = txn._GET.replace("WHERE", "WHERE 0 = 0 AND")
@@ -365,23 +365,15 @@ class Exchange:
         return send(self.connection, todo)
 
 
-def send(connection: Connection, todo: Iterable[Write | Query]) -> list[list[Row]]:
+def send(connection: Connection, todo: Sequence[Write | Query]) -> list[list[Row]]:
     """Statements in one round trip, and their rows."""
-    sent: list[tuple[Write | Query, psycopg.Cursor[Row]]] = []
-    with connection.pipeline():
-        for item in todo:
-            cursor = connection.cursor(binary=True)
-            cursor.execute(item.text.encode(), item.params or None)
-            sent.append((item, cursor))
-    answers: list[list[Row]] = []
-    for item, cursor in sent:
+    answers = wire.send(connection, [(item.text, item.params) for item in todo])
+    for item, (rows, count) in zip(todo, answers, strict=True):
         if isinstance(item, Write):
-            item.done(cursor.rowcount)
-        rows = cursor.fetchall() if cursor.description is not None else []
-        if isinstance(item, Query) and item.then is not None:
+            item.done(count)
+        elif item.then is not None:
             item.then(rows)
-        answers.append(rows)
-    return answers
+    return [rows for rows, _ in answers]
 
 
 BEGIN: Final = ("BEGIN", ())
@@ -393,6 +385,12 @@ _SETTINGS: Final = (
     "SELECT set_config('synchronous_commit', %s::text, true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
+BATCH: Final = (
+    _SETTINGS + ", set_config('plan_cache_mode', 'force_generic_plan', true),"
+    " set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)",
+    ("off",),
+)
+"""A batch's statements find rows by their keys: planned once, whatever the tables looked like then."""
 LAZY: Final = (_SETTINGS, ("off",))
 DURABLE: Final = (_SETTINGS, ("on",))
 """A process that is stopped in the middle of a transaction does not hold up the others for ever."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from graviton_server.namespace import attributes, contents, inheritance, names, regions, txn
-from graviton_server.namespace.postgres.database import Ints
 from graviton_server.namespace.postgres.exchange import DIRECTORY, Exchange, Params, Row, check_named
+from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.txn import ACL_DEFAULT
 from gravitonfs.core import acl
 from gravitonfs.core.extents import REGION

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace.postgres.database import Connection, Ints
+from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import Exchange, Row
 from graviton_server.namespace.postgres.packs import must_be_live, rely
+from graviton_server.namespace.postgres.wire import Ints
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.ops import LooseBlock

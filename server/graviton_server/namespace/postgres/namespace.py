@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from graviton_server.namespace import reading, records, regions
-from graviton_server.namespace.postgres.database import Ints
 from graviton_server.namespace.postgres.sessions import PostgresSession
 from graviton_server.namespace.postgres.upkeep import VOLUMES
+from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.postgres.work import Reader
 from graviton_server.namespace.reading import SqlNamespace
 from gravitonfs.core.ids import ContentId, Ino
@@ -34,6 +34,10 @@ _EXTENTS: Final = (
     " WHERE h.below <> 0 AND least(h.last, d.base_limit - 1) >= h.first)"
     " SELECT h.nth, r.region, r.seq, r.data FROM chain h JOIN regions r ON r.content = h.id"
     " AND r.region BETWEEN h.first AND h.last ORDER BY h.nth, r.region, r.seq"
+)
+_XATTRS_OF: Final = (
+    "SELECT ino, name, value FROM xattrs WHERE ino = ANY(%s) AND substr(name, 1, %s::bigint::int) = %s"
+    " ORDER BY ino, name"
 )
 _CONTENT: Final = (
     "SELECT c.id, c.kind, coalesce(i.size, c.length), coalesce(i.version, c.version), c.digest"
@@ -95,11 +99,8 @@ class PostgresNamespace(SqlNamespace):
     def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
         if not inos:
             return []
-        sql = reading._XATTRS_OF.format(",".join("?" * len(inos)))
-        return [
-            (Ino(ino), name, value)
-            for ino, name, value in self._postgres.ask_shared(sql, (*inos, len(prefix), prefix))
-        ]
+        rows = self._postgres.ask(_XATTRS_OF, (Ints(inos), len(prefix), prefix))
+        return [(Ino(ino), name, value) for ino, name, value in rows]
 
     def content(self, content: ContentId) -> ContentInfo:
         if not content:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from graviton_server.namespace.postgres.database import Connection, Ints
+from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import (
     CLOSE_GATE,
     PASS_GATE,
@@ -18,6 +18,7 @@ from graviton_server.namespace.postgres.exchange import (
     Row,
     transact,
 )
+from graviton_server.namespace.postgres.wire import Ints
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Invalid, MissingBlocks
 from gravitonfs.ports.packs import PackRow, PackState

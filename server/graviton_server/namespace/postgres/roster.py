@@ -17,9 +17,10 @@ import psycopg
 
 from graviton_server.namespace import orphans
 from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
-from graviton_server.namespace.postgres.database import Connection, Ints
+from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
 from graviton_server.namespace.postgres.sessions import KEEP_HERE, PostgresSession, decode
+from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
