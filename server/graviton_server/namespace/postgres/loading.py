@@ -72,11 +72,10 @@ def load(connection: Connection, pieces: Iterable[bytes]) -> None:
     with connection.transaction():
         lines = dumping._split(pieces)
         first = next(lines, b"")
-        found = dumping._schema_of(first)
-        schema.lay_out(connection, schema.STEPS[:found])
+        dumping._schema_of(first)  # refused where it is unknown; all known ones have the same columns
+        schema.lay_out(connection)
         engine = _Loading(connection)
         dumping._fill(cast("SqliteEngine", engine), first, lines)
         engine.flush()
         for sql in _SETTLE:
             connection.execute(sql.encode())
-    schema.migrate(connection)
