@@ -68,7 +68,10 @@ class PostgresServer:
         return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
     def _command(self, program: str, arguments: Sequence[str]) -> list[str]:
-        command = [str(self.binaries / program), *arguments]
+        return self.as_user([str(self.binaries / program), *arguments])
+
+    def as_user(self, command: list[str]) -> list[str]:
+        """The command line that runs this without rights."""
         if self._user is None:
             return command
         ids = [f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
@@ -148,3 +151,32 @@ class PostgresServer:
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.home)
+
+
+class PgBouncer:
+    """Lends a server's connections out for a transaction each, fewer than there are clients."""
+
+    def __init__(self, server: PostgresServer, connections: int = 3) -> None:
+        self.home = server.home
+        self._server = server
+        settings = self.home / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n* = host={server.home} user=graviton\n[pgbouncer]\nlisten_addr =\n"
+            f"unix_socket_dir = {server.home}\nlisten_port = 6432\nauth_type = any\npool_mode = transaction\n"
+            f"default_pool_size = {connections}\nmax_client_conn = 200\n"
+        )
+        found = shutil.which("pgbouncer")
+        assert found is not None, "install the package pgbouncer (tools/system-packages test)"
+        with (self.home / "pgbouncer.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                server.as_user([found, str(settings)]), cwd=self.home, stdout=log, stderr=log
+            )
+        wait_until((self.home / ".s.PGSQL.6432").exists, "PgBouncer listens")
+
+    def conninfo(self, direct: str) -> str:
+        """The way through it to what ``direct`` leads to."""
+        return f"{direct} port=6432"
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(30)

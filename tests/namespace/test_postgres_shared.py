@@ -15,7 +15,17 @@ from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Exists, Fenced, FormatError, GravitonError, Kind, MissingBlocks, NotFound, Stale
+from gravitonfs.errors import (
+    Exists,
+    Fenced,
+    FormatError,
+    Gap,
+    GravitonError,
+    Kind,
+    MissingBlocks,
+    NotFound,
+    Stale,
+)
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import (
     Append,
@@ -292,6 +302,33 @@ def test_records_have_one_winner(stores: PostgresStores) -> None:
 
         both(take(0, one), take(1, two))
         assert sorted(map(str, outcomes)) == sorted(map(str, [None, Kind.CONFLICT]))
+
+
+def test_batches_in_flight_overtake_each_other(stores: PostgresStores) -> None:
+    """A client sends many in order, each on a thread: whichever comes first waits for its turn."""
+    session = Session(stores.open())
+    batches = [
+        session.batch(Create(ROOT, b"%d" % number, session.ino(), 0o100600, 0, 0)) for number in range(40)
+    ]
+    turn = iter(batches)
+    hand_out = threading.Lock()
+
+    def send() -> None:
+        while True:
+            with hand_out:
+                batch = next(turn, None)
+            if batch is None:
+                return
+            while True:
+                try:
+                    assert session.ns.apply([batch], durable=False)[0].failure is None
+                    break
+                except Gap:  # it came before any of its predecessors had
+                    continue
+
+    both(send, send, send, send)
+    assert len(session.names()) == 40
+    assert session.problems() == []
 
 
 # --- packs and loose blocks ---------------------------------------------------------------------------

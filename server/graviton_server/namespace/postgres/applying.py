@@ -44,7 +44,7 @@ from graviton_server.namespace.postgres.sessions import (
     decode,
     encode,
 )
-from graviton_server.namespace.postgres.transaction import PostgresTxn
+from graviton_server.namespace.postgres.transaction import NeedNumbers, PostgresTxn
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.sessions import Recorded
 from gravitonfs.errors import Fenced, Gap, GravitonError, Internal, Invalid, MissingBlocks, ReadOnly
@@ -141,10 +141,12 @@ class Applier:
             raise ReadOnly("the volume is attached read-only")
         if batches:
             self._store.barrier()
-            self._learn_limit(batches)
+            self._prepare_numbers(batches)
         return self._patiently(session, batches, durable)
 
-    def _learn_limit(self, batches: Sequence[Batch]) -> None:
+    def _prepare_numbers(self, batches: Sequence[Batch]) -> None:
+        """What the ops are likely to need, and to compare with."""
+        self._store.content_ids.ensure(sum(len(batch.ops) for batch in batches))
         highest = max((op.ino for batch in batches for op in batch.ops if isinstance(op, Create)), default=0)
         if 0 < highest < 1 << 62:
             self._store.numbers.limit(highest)
@@ -162,6 +164,8 @@ class Applier:
                 manner = manner._replace(renames=True)
             except NeedOneMoment:
                 manner = manner._replace(one_moment=True)
+            except NeedNumbers as need:
+                need.numbers.ensure(need.count)
             except Lost as lost:
                 self._store.replayer.replay(session, lost.last)
             except (psycopg.Error, Rerun, PoolClosed) as error:

@@ -114,7 +114,7 @@ class Changes:
                 return
             self._rung.clear()
             try:
-                with self._store.database.connection(aside=True) as connection:
+                with self._store.database.connection() as connection:
                     send(connection, [Query(f"NOTIFY {CHANNEL}", ())])
             except psycopg.Error as error:
                 log.debug("others learn of changes a second later: %s", error)  # they poll
@@ -175,6 +175,7 @@ class Changes:
         if now[1] != self._incarnation:
             self._incarnation = now[1]
             store.roster.incarnation(now[1])
+        store.roster.tell_pending()
         if lost:
             store.roster.tell_everything()
         self._deliver([row for row in new if row[0] not in self._seen])

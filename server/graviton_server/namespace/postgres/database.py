@@ -148,30 +148,24 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._prepare = settings.prepare
-        self._pool = self._pool_of(1, settings.pool_size)
-        self._aside = self._pool_of(0, 2)
-
-    def _pool_of(self, least: int, most: int) -> ConnectionPool[Connection]:
-        return ConnectionPool(
-            self.settings.conninfo,
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            settings.conninfo,
             connection_class=Link,
             kwargs={**_CONNECT, "application_name": APPLICATION},
-            min_size=least,
-            max_size=most,
+            min_size=1,
+            max_size=settings.pool_size,
             configure=self._configure,
             open=False,
-            timeout=self.settings.patience,
-            reconnect_timeout=self.settings.patience,
+            timeout=settings.patience,
+            reconnect_timeout=settings.patience,
             name=APPLICATION,
         )
 
     def open(self) -> None:
         self._pool.open()
-        self._aside.open()
 
     def close(self) -> None:
         self._pool.close()
-        self._aside.close()
 
     def _configure(self, connection: Connection) -> None:
         _adapt(connection)
@@ -179,14 +173,13 @@ class Database:
         connection.prepares = self._prepare
 
     @contextmanager
-    def connection(self, *, aside: bool = False) -> Iterator[Connection]:
+    def connection(self) -> Iterator[Connection]:
         """One connection; what is left of a transaction on it is rolled back.
 
-        ``aside``: from a few that are kept for those who hold one already.
+        Nobody who has one asks for another: with all of them in such hands nobody would go on.
         """
-        pool = self._aside if aside else self._pool
         try:
-            with pool.connection(self.settings.patience) as connection:
+            with self._pool.connection(self.settings.patience) as connection:
                 try:
                     yield connection
                 finally:
@@ -204,13 +197,9 @@ class Database:
         """From an error: other pooled connections may be as useless."""
         if isinstance(error, errors.InvalidSqlStatementName | errors.DuplicatePreparedStatement):
             self._prepare = False
-            self._drain()
+            self._pool.drain()
         elif is_lost(error) and not isinstance(error, PoolTimeout):
-            self._drain()
-
-    def _drain(self) -> None:
-        self._pool.drain()
-        self._aside.drain()
+            self._pool.drain()
 
     def direct(self) -> Connection:
         """A connection of its own, for LISTEN."""
@@ -222,7 +211,7 @@ class Database:
         connection.prepare_threshold = None
         return connection
 
-    def again(self, call: Callable[[Connection], T], *, aside: bool = False) -> T:
+    def again(self, call: Callable[[Connection], T]) -> T:
         """``call`` with a connection, until it succeeds: waits for a server that is away, and for others.
 
         For calls that may be made twice. Raises what the last error means, after ``patience``.
@@ -230,7 +219,7 @@ class Database:
         backoff = Backoff(self.settings.patience)
         while True:
             try:
-                with self.connection(aside=aside) as connection:
+                with self.connection() as connection:
                     return call(connection)
             except (psycopg.Error, Rerun, PoolClosed) as error:
                 if backoff.over or not worth_another_try(error):

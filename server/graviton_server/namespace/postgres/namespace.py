@@ -64,10 +64,15 @@ class PostgresNamespace(SqlNamespace):
 
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
         session = self._attached
-        with session.lock:
-            outcome = self._postgres.applier.apply(session, batches, durable=durable)
-            listeners = session.others
-            replies = [session.reply(found) for found in outcome.answers]
+        session.arrive(batches[0].number if batches else 0)
+        try:
+            with session.lock:
+                outcome = self._postgres.applier.apply(session, batches, durable=durable)
+                listeners = session.others
+                replies = [session.reply(found) for found in outcome.answers]
+        finally:
+            session.depart()
+            self._postgres.roster.tell_pending()
         if outcome.told:
             for listener in listeners:
                 listener(outcome.told)

@@ -20,6 +20,7 @@ from graviton_server.namespace.postgres.applying import Differs, Lost, Manner, s
 from graviton_server.namespace.postgres.database import Backoff, Rerun
 from graviton_server.namespace.postgres.exchange import NeedOneMoment, NeedRenameLock
 from graviton_server.namespace.postgres.sessions import Kept, PostgresSession
+from graviton_server.namespace.postgres.transaction import NeedNumbers
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Exists, Fenced, GravitonError
 from gravitonfs.ports import ops
@@ -83,6 +84,8 @@ class Replayer:
                 manner = manner._replace(renames=True)
             except NeedOneMoment:
                 manner = manner._replace(one_moment=True)
+            except NeedNumbers as need:
+                need.numbers.ensure(need.count)
             except Differs:
                 settle.wait()
             except (psycopg.Error, Rerun, Lost):

@@ -72,6 +72,7 @@ class Roster:
         self._incarnation = ""
         self._beaten = ""
         self._away = False
+        self._untold = False
         self._up_since = time.monotonic()
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
@@ -97,7 +98,13 @@ class Roster:
         with self._lock:
             first, self._incarnation = not self._incarnation, found
             self._up_since = time.monotonic()
-        if not first:
+            self._untold = self._untold or not first
+
+    def tell_pending(self) -> None:
+        """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
+        with self._lock:
+            pending, self._untold = self._untold, False
+        if pending:
             log.info("the database was restarted: what its clients have cached is dropped")
             self.tell_everything()
 
@@ -310,6 +317,7 @@ class Roster:
         while not self._stop.wait(self._silence / BEATS):
             try:
                 self.beat()
+                self.tell_pending()
                 self.bury()
             except (GravitonError, psycopg.Error) as error:
                 self.server_away()

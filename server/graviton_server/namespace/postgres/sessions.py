@@ -16,6 +16,7 @@ KEEP: Final = 4096
 """Answers kept in the database, for whoever asks again or replays after a crash."""
 KEEP_HERE: Final = 256
 PRUNE_EVERY: Final = 512
+TURN_SECONDS: Final = 30.0
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -37,6 +38,27 @@ class PostgresSession(Session):
     logical_bytes: int = 0
     inodes: int = 0
     """What its batches have added to the volume, in all."""
+
+    order: threading.Condition = field(default_factory=threading.Condition)
+    """Guards ``running``."""
+    running: int = 0
+    """Calls that do not wait for their turn."""
+
+    def arrive(self, number: int) -> None:
+        """A call whose first batch has this number: it waits for those before it that are under way here.
+
+        Callers may have many in flight, on threads that overtake each other.
+        """
+        with self.order:
+            while number > self.last + 1 and self.running:
+                if not self.order.wait(TURN_SECONDS):
+                    break
+            self.running += 1
+
+    def depart(self) -> None:
+        with self.order:
+            self.running -= 1
+            self.order.notify_all()
 
     def flushed(self, lsn: int) -> None:
         """The server's log is on disk up to here."""

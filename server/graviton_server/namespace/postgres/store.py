@@ -127,7 +127,7 @@ class PostgresStore:
         )
 
     def grant(self, count: int) -> range:
-        first = self.numbers.take(count)
+        first = self.numbers.grant(count)
         return range(first, first + count)
 
     def attach(

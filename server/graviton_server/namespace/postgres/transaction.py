@@ -23,6 +23,14 @@ _TAKE: Final = "UPDATE meta SET value = value + %s WHERE key = %s RETURNING valu
 _VALUE: Final = "SELECT value FROM meta WHERE key = %s"
 
 
+class NeedNumbers(Exception):
+    """A transaction has to be made again, once there are so many numbers."""
+
+    def __init__(self, numbers: Numbers, count: int) -> None:
+        self.numbers = numbers
+        self.count = count
+
+
 class Numbers:
     """Inode numbers or content ids, from ranges that are durable before any of them is given out.
 
@@ -34,27 +42,43 @@ class Numbers:
         self._key = key
         self._step = step
         self._lock = threading.Lock()
+        self._refilling = threading.Lock()
         self._next = self._end = 0
         self._limit = 0
 
     def take(self, count: int) -> int:
-        """The first of so many numbers in a row."""
+        """The first of so many numbers in a row. Inside a transaction, where nothing is waited for: raises
+        NeedNumbers where there are not so many."""
         with self._lock:
             if self._next + count > self._end:
-                self._refill(count)
+                raise NeedNumbers(self, count)
             first = self._next
             self._next += count
             return first
 
-    def _refill(self, count: int) -> None:
-        size = count + self._step
+    def grant(self, count: int) -> int:
+        """The same outside of transactions: there are always more."""
+        while True:
+            try:
+                return self.take(count)
+            except NeedNumbers:
+                self.ensure(count)
 
-        def reserve(connection: Connection) -> int:
-            return int(transact(connection, (_TAKE, (size, self._key)), durable=True)[0][0][0])
+    def ensure(self, count: int) -> None:
+        """Have so many in a row. Not inside a transaction: all connections may be busy in those."""
+        with self._refilling:
+            with self._lock:
+                if self._next + count <= self._end:
+                    return
+            size = count + self._step
 
-        end = self._database.again(reserve, aside=True)
-        self._next, self._end = end - size, end
-        self._limit = max(self._limit, end)
+            def reserve(connection: Connection) -> int:
+                return int(transact(connection, (_TAKE, (size, self._key)), durable=True)[0][0][0])
+
+            end = self._database.again(reserve)
+            with self._lock:
+                self._next, self._end = end - size, end
+                self._limit = max(self._limit, end)
 
     def limit(self, at_least: int) -> int:
         """Below this all were granted, here or by another process; asked again where that may matter."""
@@ -63,7 +87,7 @@ class Numbers:
             def ask(connection: Connection) -> int:
                 return int(send(connection, [Query(_VALUE, (self._key,))])[0][0][0])
 
-            self._limit = max(self._limit, self._database.again(ask, aside=True))
+            self._limit = max(self._limit, self._database.again(ask))
         return self._limit
 
 

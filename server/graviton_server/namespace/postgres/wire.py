@@ -12,6 +12,7 @@ import select
 import struct
 from collections.abc import Sequence
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -40,7 +41,6 @@ class Link(psycopg.Connection[Row]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.statements: dict[_Key, bytes] = {}
-        self.named = 0
         self.prepares = True
 
 
@@ -51,6 +51,12 @@ class Ints(tuple[int, ...]):
 
 
 _Key = tuple[str, tuple[int, ...]]
+
+
+@cache
+def _name(text: str, kinds: tuple[int, ...]) -> bytes:
+    """By what it does: behind a pooler that lends connections out, a name never means something else."""
+    return b"g_" + blake2b(repr((text, kinds)).encode(), digest_size=16).hexdigest().encode()
 
 
 @cache
@@ -151,8 +157,7 @@ def _queue(connection: Link, item: _Ready) -> _Key | None:
     fresh = None
     if name is None:
         fresh = key
-        connection.named += 1
-        name = b"graviton_%d" % connection.named
+        name = _name(*key)
         # Entered at once, as the same statement may follow; taken out again should the server not get to it.
         connection.statements[key] = name
         pgconn.send_prepare(name, _numbered(item.text), item.kinds)
