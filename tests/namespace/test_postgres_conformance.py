@@ -8,8 +8,10 @@ import pytest
 
 from gravitonfs.testing.namespace_suite import (
     attributes,
+    blobs,
     contents,
     history,
+    leases,
     names,
     sessions,
     upkeep,
@@ -90,3 +92,12 @@ class TestReap(upkeep.ReapSuite): ...
 
 
 class TestUpkeep(upkeep.UpkeepSuite): ...
+
+
+class TestBlobs(blobs.BlobSuite): ...
+
+
+class TestLeases(leases.LeaseSuite): ...
+
+
+class TestVolumes(leases.VolumesSuite): ...

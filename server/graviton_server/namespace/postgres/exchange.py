@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg import errors
 
-from graviton_server.namespace import contents, data, names, orphans, records, regions, trees, txn
+from graviton_server.namespace import blobs, contents, data, names, orphans, records, regions, trees, txn
 from graviton_server.namespace.engine import Cursor, DuplicateKey
 from graviton_server.namespace.postgres import wire
 from graviton_server.namespace.postgres.database import Connection, Rerun
@@ -238,6 +238,8 @@ class Exchange:
             return self.query((_OWNER, params))
         if sql == regions._RANGE:
             return self.query((_SHARE, params[:1]), (text, params))
+        if sql == blobs._GET:
+            return self.query((text + " FOR UPDATE", params))
         if sql == records._GET:
             return self.query((_LOCK_RECORD, params), (text, params))
         if sql == names._IS_BELOW and not self.renames_locked:

@@ -143,6 +143,13 @@ class Foresight:
         if op.length > 0:
             self._written.add((op.ino, True, 0, op.length - 1))
 
+    def blob(self, op: ops.AddBlobRef) -> None:
+        self._inodes.add(op.ino)
+        self._filled.add(op.ino)
+
+    def retain(self, op: ops.Retain) -> None:
+        self._inodes.add(op.ino)
+
     def disclaim(self, op: ops.Disclaim) -> None:
         self._inodes |= set(op.inos)
 
@@ -251,4 +258,6 @@ _OPS: Final[dict[type, Any]] = {
     ops.Write: Foresight.write,
     ops.Append: Foresight.append,
     ops.Disclaim: Foresight.disclaim,
+    ops.Retain: Foresight.retain,
+    ops.AddBlobRef: Foresight.blob,
 }

@@ -18,6 +18,7 @@ _SETTLE: Final = (
     "UPDATE meta SET value = value + 1 WHERE key = 'incarnation'",
     "SELECT setval('versions', greatest((SELECT value FROM meta WHERE key = 'version'), 1))",
     "DELETE FROM meta WHERE key = 'version'",
+    "INSERT INTO meta (key, value) VALUES ('openings', 0)",
     (
         "SELECT setval(pg_get_serial_sequence('packs', 'number'), coalesce(max(number), 0) + 1, false)"
         " FROM packs"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from graviton_server.namespace import reading, records, regions
+from graviton_server.namespace import blobs, reading, records, regions
 from graviton_server.namespace.postgres.sessions import PostgresSession
 from graviton_server.namespace.postgres.upkeep import VOLUMES
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.postgres.work import Reader
 from graviton_server.namespace.reading import SqlNamespace
 from gravitonfs.core.ids import ContentId, Ino
-from gravitonfs.errors import NotFound
-from gravitonfs.ports.namespace import Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
+from gravitonfs.errors import NotFound, Stale
+from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
@@ -36,9 +36,10 @@ _EXTENTS: Final = (
     " AND r.region BETWEEN h.first AND h.last ORDER BY h.nth, r.region, r.seq"
 )
 _XATTRS_OF: Final = (
-    "SELECT ino, name, value FROM xattrs WHERE ino = ANY(%s) AND substr(name, 1, %s::bigint::int) = %s"
-    " ORDER BY ino, name"
+    "SELECT x.ino, x.name, x.value FROM xattrs x JOIN inodes i ON i.ino = x.ino AND i.volume = %s"
+    " WHERE x.ino = ANY(%s) AND substr(x.name, 1, %s::bigint::int) = %s ORDER BY x.ino, x.name"
 )
+_USED: Final = "SELECT 1 FROM contents WHERE id = %s AND refs > 0"
 _CONTENT: Final = (
     "SELECT c.id, c.kind, coalesce(i.size, c.length), coalesce(i.version, c.version), c.digest"
     " FROM contents c"
@@ -104,7 +105,7 @@ class PostgresNamespace(SqlNamespace):
     def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
         if not inos:
             return []
-        rows = self._postgres.ask(_XATTRS_OF, (Ints(inos), len(prefix), prefix))
+        rows = self._postgres.ask(_XATTRS_OF, (self._volume, Ints(inos), len(prefix), prefix))
         return [(Ino(ino), name, value) for ino, name, value in rows]
 
     def content(self, content: ContentId) -> ContentInfo:
@@ -121,7 +122,11 @@ class PostgresNamespace(SqlNamespace):
         if not content:
             return []
         found: dict[int, tuple[int, list[tuple[int, bytes]]]] = {}
-        for nth, region, seq, data in self._postgres.ask(_EXTENTS, (first, last, content)):
+        # Asked behind the rows: what is being freed has lost some, which must not look like holes.
+        rows_found, used = self._postgres.ask_all((_EXTENTS, (first, last, content)), (_USED, (content,)))
+        if not used:
+            raise Stale(f"content {content} does not exist any more")
+        for nth, region, seq, data in rows_found:
             above, rows = found.setdefault(region, (nth, []))
             if above == nth:
                 rows.append((seq, data))
@@ -130,6 +135,16 @@ class PostgresNamespace(SqlNamespace):
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         return records.read(Reader(self._postgres).execute, self._volume, space, prefix)
+
+    def has_content(self, content: ContentId) -> bool:
+        key = (content, self._volume)
+        return bool(self._postgres.ask_shared(reading._HAS_CONTENT, (*key, *key))[0][0])
+
+    def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        return blobs.read(Reader(self._postgres).execute, self._volume, digest, length)
+
+    def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
+        return blobs.page(Reader(self._postgres).execute, self._volume, after, limit)
 
     def usage(self) -> VolumeUsage:
         rows: list[Any] = self._postgres.ask(_USAGE, (self._volume,))

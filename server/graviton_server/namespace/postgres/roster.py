@@ -7,6 +7,7 @@ up for as long. Guarded by a lock: the sessions of this process and the incarnat
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
 import time
@@ -21,10 +22,12 @@ from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
 from graviton_server.namespace.postgres.sessions import KEEP_HERE, PostgresSession, decode
 from graviton_server.namespace.postgres.wire import Ints
+from graviton_server.namespace.roster import GONE
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
 from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener
+from gravitonfs.ports.store import SessionRow
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -39,13 +42,20 @@ _VOLUMES: Final = (
     " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
 )
 _ADD: Final = (
-    f"INSERT INTO sessions (volume, label, process, asks, heartbeat) VALUES (%s, %s, %s, %s, {CLOCK})"
-    " RETURNING id"
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
     f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
+_SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
+_ALL: Final = (
+    "SELECT s.id, v.name, s.label, s.read_only, s.secret IS NOT NULL,"
+    " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0)"
+    " FROM sessions s JOIN volumes v ON v.id = s.volume ORDER BY s.id"
+)
+_VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
 _BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
 _SILENT: Final = (
@@ -61,6 +71,7 @@ _FOLD: Final = (
     " FROM (SELECT logical_bytes, inodes FROM answers WHERE session = %s ORDER BY number DESC LIMIT 1) a"
     " WHERE v.id = %s"
 )
+_OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 _END: Final = ("DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
 
 
@@ -71,6 +82,7 @@ class Roster:
         self._sessions: dict[int, PostgresSession] = {}
         self._incarnation = ""
         self._beaten = ""
+        self.current = 0
         self._away = False
         self._untold = False
         self._up_since = time.monotonic()
@@ -80,6 +92,7 @@ class Roster:
 
     def start(self) -> None:
         self._beaten = self._incarnation
+        self.begin()
         self._thread.start()
 
     def stop(self) -> None:
@@ -106,11 +119,15 @@ class Roster:
             pending, self._untold = self._untold, False
         if pending:
             log.info("the database was restarted: what its clients have cached is dropped")
+            self.begin()
             self.tell_everything()
 
-    @property
-    def current(self) -> str:
-        return self._incarnation
+    def begin(self) -> None:
+        """A new incarnation, as clients know it: a number that rises. Durable."""
+        rows = self._store.database.again(
+            lambda connection: transact(connection, (_OPENING, ()), durable=True)
+        )
+        self.current = int(rows[0][0][0])
 
     def server_away(self) -> None:
         """Silence of other sessions means nothing for a while."""
@@ -129,21 +146,27 @@ class Roster:
 
     def named(self, name: str) -> Volume:
         for volume in self.volumes():
-            if volume.name == name:
+            if volume.name == name and not name.startswith(GONE):
                 return volume
         raise NotFound(f"there is no volume {name!r}")
 
     # --- sessions ------------------------------------------------------------------------------------
 
     def admit(
-        self, volume: Volume, label: str, claims: Claims | None, listener: Listener | None, read_only: bool
+        self,
+        volume: Volume,
+        label: str,
+        claims: Claims | None,
+        listener: Listener | None,
+        read_only: bool,
+        leased: bytes | None,
     ) -> PostgresSession:
         """A new session. With the gate closed: every batch after this knows of it."""
-        params = (volume.id, label, self._store.process, claims is not None)
+        params = (volume.id, label, self._store.process, claims is not None, read_only, leased)
         number = self._store.database.again(
             lambda connection: int(transact(connection, CLOSE_GATE, (_ADD, params), durable=True)[-1][0][0])
         )
-        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener))
+        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener, leased))
 
     def readmit(
         self,
@@ -153,11 +176,13 @@ class Roster:
         claims: Claims | None,
         listener: Listener | None,
         read_only: bool,
+        leased: bytes | None,
     ) -> PostgresSession:
         """A session that another process, or this one before, has left. Raises Fenced."""
         with self._lock:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
+        self._must_prove(number, leased)
         resume = (self._store.process, claims is not None, label, number, volume.id)
         found, answers = self._store.database.again(
             lambda connection: transact(
@@ -166,11 +191,22 @@ class Roster:
         )[1:]
         if not found:
             raise Fenced(f"session {number} cannot be resumed: it has ended")
-        session = PostgresSession(number, volume, label, read_only, claims, listener)
+        session = PostgresSession(number, volume, label, read_only, claims, listener, leased)
         session.recorded.extend(decode(row[0]) for row in reversed(answers))
         if session.recorded:
             session.last = session.durable = session.recorded[-1][0]
         return self._enter(session)
+
+    def _must_prove(self, number: int, leased: bytes | None) -> None:
+        """A session of another process is taken up by whoever knows its secret."""
+        rows = self._store.ask(_SECRET, (number,))
+        secret: bytes | None = rows[0][0] if rows else None
+        if secret is None or leased is None:
+            proven = bool(rows) and secret is None and leased is None
+        else:
+            proven = hmac.compare_digest(leased, secret)
+        if not proven:
+            raise Fenced(f"session {number} cannot be resumed")
 
     def _enter(self, session: PostgresSession) -> PostgresSession:
         with self._lock:
@@ -235,6 +271,8 @@ class Roster:
             self._sessions.clear()
         for session in sessions:
             session.alive = False
+            if session.leased is not None:
+                continue  # its own process lives on, and comes back
             try:
                 self._let_go(session.id, session.volume.id)
             except GravitonError as error:
@@ -243,6 +281,52 @@ class Roster:
     def _let_go(self, number: int, volume: int) -> None:
         with self._store.work.lock:
             self._drop_claims(number, volume)
+
+    def attached(self, number: int) -> PostgresSession:
+        """Raises Fenced."""
+        with self._lock:
+            session = self._sessions.get(number)
+        if session is None:
+            raise Fenced(f"session {number} has ended")
+        return session
+
+    def rows(self) -> list[SessionRow]:
+        """All that are alive, whoever has them."""
+        mine = set(self.numbers())
+        return [
+            SessionRow(number, volume, label, read_only, leased, number in mine, last)
+            for number, volume, label, read_only, leased, last in self._store.ask(_ALL, ())
+        ]
+
+    def evict(self, number: int) -> None:
+        """Raises NotFound."""
+        rows = self._store.ask(_VOLUME_OF, (number,))
+        if not rows:
+            raise NotFound(f"there is no session {number}")
+        with self._lock:
+            session = self._sessions.get(number)
+        if session is not None:
+            self.dismiss(session)
+        else:
+            self.end(number, rows[0][0])
+
+    def claimed_by(self, number: int) -> list[Ino]:
+        return [Ino(row[0]) for row in self._store.ask(_CLAIMED, (number,))]
+
+    def release(self, session: PostgresSession, inos: Sequence[Ino]) -> None:
+        """A session no longer has these inodes open."""
+        if inos:
+            self._store.upkeep.again(self._release, session, sorted(set(inos)))
+
+    def _release(self, session: PostgresSession, inos: list[Ino]) -> None:
+        work = self._store.work
+        with work.lock:
+            work.scope_of_thread().exchange.query((_LOCK_INODES, (Ints(inos),)))
+            volume = work.roster.volume(session.volume.id)
+            txn = work.applier.outside_batch(volume, work.applier.moment())
+            for ino in inos:
+                orphans.drop_claim(txn, ino, session.id)
+            volume.add(txn.bytes, txn.inodes)
 
     def flush(self) -> None:
         """All that was applied here is durable; what a crash of the server took back is applied again."""
@@ -271,12 +355,8 @@ class Roster:
             exchange = work.scope_of_thread().exchange
             if held:
                 exchange.queue(_CONFIRM, (ino, session.id))
-                return
-            exchange.query((_LOCK_INODES, (Ints((ino,)),)))
-            volume = work.roster.volume(session.volume.id)
-            txn = work.applier.outside_batch(volume, work.applier.moment())
-            orphans.drop_claim(txn, Ino(ino), session.id)
-            volume.add(txn.bytes, txn.inodes)
+        if not held:
+            self._release(session, [Ino(ino)])
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions of this process that have an inode open."""

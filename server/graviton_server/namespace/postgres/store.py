@@ -6,14 +6,14 @@ No lock of its own: sessions have one each, the database has the others.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
 
 from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.postgres import exchange as exchanging
-from graviton_server.namespace.postgres import loading, schema
+from graviton_server.namespace.postgres import loading, schema, volumes
 from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
 from graviton_server.namespace.postgres.database import Database, Settings, translate
@@ -30,8 +30,9 @@ from graviton_server.namespace.postgres.work import Reader, Work, ask
 from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import GravitonError, Unavailable
+from gravitonfs.errors import Unavailable
 from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
 
 _IDENTITY: Final = "SELECT key, data FROM meta WHERE data IS NOT NULL"
 _SNAPSHOT: Final = (
@@ -92,9 +93,13 @@ class PostgresStore:
         _administer(settings, lambda connection: loading.load(connection, pieces))
 
     @property
-    def incarnation(self) -> str:
-        """Start, timeline and load of the database; another one: drop what is cached."""
+    def incarnation(self) -> int:
+        """Another one after each start here, and each start, fail-over and load of the database."""
         return self.roster.current
+
+    @incarnation.setter
+    def incarnation(self, value: int) -> None:
+        raise AttributeError("the incarnation is the database's to tell")
 
     # --- questions -----------------------------------------------------------------------------------
 
@@ -103,6 +108,11 @@ class PostgresStore:
         if self.closed:
             raise Unavailable("the namespace is closed")
         return self.database.again(lambda connection: ask(connection, text, params))
+
+    def ask_all(self, *todo: tuple[str, tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+        """Several questions in one round trip, each at its own moment, in this order."""
+        queries = [exchanging.Query(text, params) for text, params in todo]
+        return self.database.again(lambda connection: exchanging.send(connection, queries))
 
     def ask_shared(self, sql: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The same, in the words of the shared code."""
@@ -140,14 +150,18 @@ class PostgresStore:
         read_only: bool = False,
         resume: int | None = None,
         at: int | None = None,
+        leased: bytes | None = None,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
-        its answers. ``at``: as the volume was at a retained version. NotFound, Fenced."""
+        its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
+
+        ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
+        when this one ends; to resume it takes the same secret."""
         found = self.roster.named(volume)
         if resume is None:
-            session = self.roster.admit(found, label, claims, listener, read_only)
+            session = self.roster.admit(found, label, claims, listener, read_only, leased)
         else:
-            session = self.roster.readmit(resume, found, label, claims, listener, read_only)
+            session = self.roster.readmit(resume, found, label, claims, listener, read_only, leased)
         if at is None:
             return PostgresNamespace(self, session)
         return HistoricNamespace(Reader(self), session, at)
@@ -156,6 +170,40 @@ class PostgresStore:
         if not self.closed:
             assert isinstance(session, PostgresSession)
             self.roster.dismiss(session)
+
+    def state_of(self, number: int) -> SessionState:
+        """Of an attached session. Fenced where there is none."""
+        session = self.roster.attached(number)
+        return SessionState(session.last, session.durable)
+
+    def sessions(self) -> list[SessionRow]:
+        """All that are alive, whichever process has them."""
+        return self.roster.rows()
+
+    def evict(self, number: int) -> None:
+        """End a session, whoever has it: what it sends from now on is refused. NotFound. Durable."""
+        self.roster.evict(number)
+        self.commit()
+
+    def release(self, number: int, inos: Sequence[Ino]) -> None:
+        """A session that was asked (``Claims``) has these inodes not, or no longer, open."""
+        self.roster.release(self.roster.attached(number), inos)
+
+    def claims_of(self, number: int) -> list[Ino]:
+        """The inodes without names that are kept for a session."""
+        return self.roster.claimed_by(number)
+
+    def create_volume(self, name: str) -> VolumeRow:
+        """An empty volume. Exists, Invalid. Durable."""
+        return volumes.create(self, name)
+
+    def delete_volume(self, name: str) -> None:
+        """A volume with all that is in it: gone at once, freed in the background. Busy while sessions are
+        attached. Durable."""
+        volumes.delete(self, name)
+
+    def volume_rows(self) -> list[VolumeRow]:
+        return volumes.rows(self)
 
     def volumes(self) -> list[Volume]:
         return self.roster.volumes()
@@ -212,4 +260,4 @@ def _administer(settings: Settings, call: Callable[[schema.Connection], object])
         raise translate(error) from error
 
 
-__all__ = ["GravitonError", "Ino", "PostgresStore", "Settings"]
+__all__ = ["PostgresStore", "Settings"]

@@ -35,7 +35,7 @@ VOLUMES: Final = (
 )
 """What sessions have added is in the last answer of each: no batch writes a row that all share."""
 _META: Final = (
-    "SELECT key, value, data FROM meta WHERE key <> 'schema' UNION ALL"
+    "SELECT key, value, data FROM meta WHERE key NOT IN ('schema', 'openings') UNION ALL"
     " SELECT 'version', last_value, NULL FROM versions"
 )
 _TOTALS: Final = (
@@ -134,10 +134,11 @@ class _Paged:
         text, then = _REPLACED.get(sql, (None, None))
         if text is None:
             text = statement(sql).text.replace("FROM volumes v)", f"FROM ({VOLUMES}) v)")
+            text = text.replace("lower(hex(b.digest))", "encode(b.digest, 'hex')")
         self._count += 1
         cursor = self._cursors.enter_context(self._connection.cursor(f"page_{self._count}", binary=True))
         cursor.itersize = PAGE
-        cursor.execute(text.encode(), params or None)
+        cursor.execute(text.encode(), params)
         return cast("Cursor", cursor) if then is None else then(cursor.fetchall())
 
 
