@@ -129,6 +129,47 @@ def test_hot_ops_take_two_round_trips(stores: PostgresStores) -> None:
     assert session.problems() == []
 
 
+def test_several_ops_and_batches_take_two_round_trips(stores: PostgresStores) -> None:
+    """What an op has changed is known to those behind it."""
+    store = stores.open()
+    session = Session(store)
+    directory = session.mkdir(b"d").ino
+    session.make(b"warm", parent=directory)
+    extents = [session.extent(offset, b"%04d" % offset) for offset in range(0, 40, 4)]
+    ino = session.ino()
+    whole = session.batch(
+        Create(directory, b"f", ino, 0o100600, 0, 0),
+        Write(ino, (extents[0],), 4),
+        Write(ino, (extents[1],), 8),
+        SetAttr(ino, mode=0o640, mtime_ns=5),
+        packs=(session.pack,),
+    )
+    more = [
+        session.batch(Create(directory, b"%d" % number, session.ino(), 0o100600, 0, 0)) for number in range(5)
+    ]
+    failing = session.batch(Create(directory, b"0", session.ino(), 0o100600, 0, 0))
+    appends = [
+        session.batch(Append(ino, (session.extent(0, b"more"),), 4), packs=(session.pack,)) for _ in "ab"
+    ]
+    before = store.applier.trips
+    replies = session.ns.apply([whole, *more, failing, *appends], durable=True)
+    assert store.applier.trips - before == 2
+    assert [reply.failure is None for reply in replies] == [True] * 6 + [False, True, True]
+    attr = session.ns.attr(ino)
+    assert replies[-1].results == (attr,)
+    assert (attr.mode, attr.size) == (0o100640, 16)
+    assert session.read(ino) == b"00000004moremore"
+    assert len(session.names(directory)) == 7
+    top = session.ino()
+    session.do(
+        Create(ROOT, b"new", top, 0o040700, 0, 0),
+        Create(top, b"x", session.ino(), 0o100600, 0, 0),
+        Unlink(top, b"x"),
+        Rmdir(ROOT, b"new"),
+    )
+    assert session.problems() == []
+
+
 # --- races --------------------------------------------------------------------------------------------
 
 

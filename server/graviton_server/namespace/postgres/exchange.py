@@ -13,18 +13,27 @@ from typing import Any, Final, NamedTuple
 
 from psycopg import errors
 
-from graviton_server.namespace import blobs, contents, data, names, orphans, records, regions, trees, txn
+from graviton_server.namespace import (
+    attributes,
+    blobs,
+    contents,
+    data,
+    names,
+    orphans,
+    records,
+    regions,
+    trees,
+    txn,
+)
 from graviton_server.namespace.engine import Cursor, DuplicateKey
 from graviton_server.namespace.postgres import wire
 from graviton_server.namespace.postgres.database import Connection, Rerun
 from graviton_server.namespace.postgres.dialect import TOUCHES, statement
+from graviton_server.namespace.postgres.overlay import AFTER, READS
 
 Row = wire.Row
 Params = wire.Params
 Tag = tuple[str, Any]
-
-DIRECTORY: Final = txn._GET.replace("WHERE", "WHERE 0 = 0 AND")
-"""A directory's row that is read without a lock, because its change is checked at the end."""
 
 _INODE: Final = f"SELECT {txn.ROW} FROM inodes WHERE ino = %s FOR UPDATE"
 _LOCK_NAME: Final = "SELECT ino FROM names WHERE parent = %s AND name = %s FOR UPDATE"
@@ -143,6 +152,7 @@ _CHANGES: Final[dict[str, Callable[[Params], Tag]]] = {
     names._POINT_NAME: lambda params: ("names", (params[2], params[3])),
     names._ADD_INODE: _first_is("inodes"),
     names._LINKS: _last_is("inodes"),
+    attributes._SET_ATTR: _last_is("inodes"),
     txn._TOUCH: _last_is("inodes"),
     txn._TOUCH_LINKS: _last_is("inodes"),
     data._UPDATE: _last_is("inodes"),
@@ -179,13 +189,14 @@ class Exchange:
         """What its batches have added to the loose blocks."""
         self._known: dict[tuple[str, Params], Known] = {}
         self._names: dict[tuple[int, bytes], bool] = {}
+        self._overlay: dict[Tag, Row] = {}
         self._fresh: set[int] = set()
         self._queue: list[Write | Query] = []
         self._dirty: set[str] = set()
         self._touched: set[Tag] = set()
         self._mark = 0
         self._saved = True  # outside of batches everything goes together
-        self._before: tuple[set[str], set[Tag]] = (set(), set())
+        self._before: tuple[set[str], set[Tag], dict[Tag, Row]] = (set(), set(), {})
 
     # --- what was fetched beforehand -----------------------------------------------------------------
 
@@ -204,6 +215,11 @@ class Exchange:
         return self._write(sql, stated.text, stated.changes, params)
 
     def _read(self, sql: str, text: str, tables: frozenset[str], params: Params) -> list[Row]:
+        tag = READS.get(sql)
+        if tag is not None:
+            row = self._overlay.get(tag(params))
+            if row is not None:
+                return [row]
         known = self._known.get((sql, params))
         if known is not None and not self._is_stale(tables, known.tags):
             return known.rows
@@ -270,11 +286,7 @@ class Exchange:
             text = _ASK
         elif sql == trees._MAP and not self.one_moment:
             raise NeedOneMoment
-        tag = _CHANGES.get(sql)
-        if tag is None:
-            self._dirty.add(table)
-        else:
-            self._touched.add(tag(params))
+        self._note(sql, table, params)
         if self.careful and text.startswith("INSERT"):
             return self._insert(sql, text, params)
         write = Write(self, sql, text, params)
@@ -282,6 +294,46 @@ class Exchange:
         if self.careful:
             self.flush()
         return write
+
+    def _note(self, sql: str, table: str, params: Params) -> None:
+        """A row has changed: what was fetched of it is out of date, what it is now may be known."""
+        touches = _CHANGES.get(sql)
+        if touches is None:
+            self._dirty.add(table)
+            for other in [tag for tag in self._overlay if tag[0] == table or table == "?"]:
+                del self._overlay[other]
+            return
+        tag = touches(params)
+        after = AFTER.get(sql)
+        row = None if after is None else after(self._row(tag), params)
+        self._touched.add(tag)
+        if tag[0] == "inodes" and sql not in TOUCHES:
+            self._touched.add(("directory", tag[1]))
+        self._overlay.pop(tag, None)
+        if row is not None and table not in self._dirty:
+            self._overlay[tag] = row
+
+    def _row(self, tag: Tag) -> Row | None:
+        """The row as it is known before a change."""
+        found = self._overlay.get(tag)
+        if found is not None:
+            return found
+        table, key = tag
+        if table in self._dirty or tag in self._touched:
+            return None
+        if table == "regions":
+            if key[0] in self._fresh:
+                return (None,)
+            reads: tuple[str, ...] = (regions._TOP,)
+        elif table == "contents":
+            reads = (contents._GET,)
+        else:
+            reads = (txn._GET,)
+        for sql in reads:
+            known = self._known.get((sql, tuple(key) if table == "regions" else (key,)))
+            if known is not None:
+                return known.rows[0] if known.rows else None
+        return None
 
     def _insert(self, sql: str, text: str, params: Params) -> Write:
         """An insertion that may meet a duplicate, which must not end the transaction."""
@@ -294,9 +346,7 @@ class Exchange:
             raise DuplicateKey(str(error)) from error
         if sql == names._ADD_NAME:
             self._names[params[0], params[1]] = True
-        tag = _CHANGES.get(sql)
-        if tag is not None:
-            self._touched.add(tag(params))
+            self._note(sql, "names", params)
         return write
 
     # --- batches, each whole or not at all -----------------------------------------------------------
@@ -304,7 +354,7 @@ class Exchange:
     def begin_batch(self) -> None:
         self._mark = len(self._queue)
         self._saved = False
-        self._before = (set(self._dirty), set(self._touched))
+        self._before = (set(self._dirty), set(self._touched), dict(self._overlay))
 
     def undo_batch(self) -> None:
         """Take back the batch's writes: those that still wait are forgotten."""
@@ -314,13 +364,14 @@ class Exchange:
             # What is known may have been changed and changed back: ask again.
             self._known.clear()
             self._names.clear()
+            self._overlay.clear()
         else:
             undone = self._queue[self._mark :]
             del self._queue[self._mark :]
             for write in undone:
                 if isinstance(write, Write) and write.sql in (names._ADD_NAME, names._DELETE_NAME):
                     self._names.pop((write.params[0], write.params[1]), None)
-            self._dirty, self._touched = self._before
+            self._dirty, self._touched, self._overlay = self._before
 
     def end_batch(self) -> None:
         if self._saved:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from graviton_server.namespace import attributes, contents, inheritance, names, regions, txn
-from graviton_server.namespace.postgres.exchange import DIRECTORY, Exchange, Params, Row, check_named
+from graviton_server.namespace.postgres.exchange import Exchange, Params, Row, check_named
+from graviton_server.namespace.postgres.overlay import DIRECTORY
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.txn import ACL_DEFAULT
 from gravitonfs.core import acl
@@ -232,7 +233,7 @@ class Foresight:
         found = {row[0]: row for row in answer}
         for ino in self._directories:
             row = found.get(ino)
-            exchange.know(DIRECTORY, (ino,), [] if row is None else [row[:-1]], ("inodes", ino))
+            exchange.know(DIRECTORY, (ino,), [] if row is None else [row[:-1]], ("directory", ino))
             if row is not None and row[-1] is not None:
                 exchange.know(inheritance._GET, (ino, acl.DEFAULT), [(row[-1],)])
 
