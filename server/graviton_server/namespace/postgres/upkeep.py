@@ -134,7 +134,6 @@ class _Paged:
         text, then = _REPLACED.get(sql, (None, None))
         if text is None:
             text = statement(sql).text.replace("FROM volumes v)", f"FROM ({VOLUMES}) v)")
-            text = text.replace("lower(hex(b.digest))", "encode(b.digest, 'hex')")
         self._count += 1
         cursor = self._cursors.enter_context(self._connection.cursor(f"page_{self._count}", binary=True))
         cursor.itersize = PAGE
