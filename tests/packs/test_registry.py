@@ -12,6 +12,8 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.ports.packs import PackRegistry
 from gravitonfs.testing.memory_registry import MemoryRegistry
 from gravitonfs.testing.registry_suite import PackRegistrySuite
+from harness.postgres import PostgresServer, debian_binaries
+from namespace.postgres_stores import PostgresStores
 
 
 class TestMemoryRegistry(PackRegistrySuite):
@@ -27,3 +29,18 @@ class TestSqlitePacks(PackRegistrySuite):
         store = NamespaceStore.open(tmp_path / "names.db")
         yield store.packs
         store.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    found = PostgresServer(debian_binaries())
+    yield found
+    found.close()
+
+
+class TestPostgresPacks(PackRegistrySuite):
+    @pytest.fixture
+    def registry(self, server: PostgresServer) -> Iterator[PackRegistry]:
+        stores = PostgresStores(server)
+        yield stores.open().packs
+        stores.close()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
 
 from graviton_server.namespace import regions
+from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.sessions import Session
+from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Invalid, NoAttribute, NotADirectory, NotFound, ReadOnly, Stale
 from gravitonfs.ports.namespace import (
@@ -21,8 +24,15 @@ from gravitonfs.ports.namespace import (
 )
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
-if TYPE_CHECKING:
-    from graviton_server.namespace.store import NamespaceStore
+
+class HistoricStore(Protocol):
+    """What a reader of the past needs of its store."""
+
+    @property
+    def format(self) -> VolumeFormat: ...
+    def reading(self) -> AbstractContextManager[Execute]: ...
+    def detach(self, session: Session) -> None: ...
+
 
 _ATTRIBUTES: Final = "ino, mode, nlink, uid, gid, rdev, size, atime, mtime, ctime, btime, content, version"
 
@@ -53,7 +63,7 @@ class HistoricNamespace:
     inline = True
     read_only = True
 
-    def __init__(self, store: NamespaceStore, session: Session, version: int) -> None:
+    def __init__(self, store: HistoricStore, session: Session, version: int) -> None:
         self._store = store
         self._session = session
         self._at = version

@@ -155,11 +155,11 @@ def resume(execute: Execute, session: Session) -> bool:
     if session.leased is not None and not hmac.compare_digest(session.leased, row[4]):
         return False
     session.last = session.durable = row[1]
-    session.recorded.extend(_recorded(fields) for fields in msgspec.msgpack.decode(row[2]))
+    session.recorded.extend(recorded(fields) for fields in msgspec.msgpack.decode(row[2]))
     return True
 
 
-def _recorded(fields: list[Any]) -> Recorded:
+def recorded(fields: list[Any]) -> Recorded:
     number, results, failure = fields
     return number, tuple(map(_result, results)), None if failure is None else Failure(*failure)
 

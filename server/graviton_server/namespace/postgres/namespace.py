@@ -1,0 +1,154 @@
+"""One session's view of a volume: the ``Namespace`` port on PostgreSQL. A read is one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from graviton_server.namespace import blobs, reading, records, regions
+from graviton_server.namespace.postgres.sessions import PostgresSession
+from graviton_server.namespace.postgres.upkeep import VOLUMES
+from graviton_server.namespace.postgres.wire import Ints
+from graviton_server.namespace.postgres.work import Reader
+from graviton_server.namespace.reading import SqlNamespace
+from gravitonfs.core.ids import ContentId, Ino
+from gravitonfs.errors import NotFound, Stale
+from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
+from gravitonfs.ports.ops import Attr, Batch, Reply
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.postgres.store import PostgresStore
+
+_STEPS: Final = (
+    "WITH RECURSIVE w (step, name) AS (SELECT * FROM unnest(%s::bigint[], %s::bytea[])), path (step, ino) AS"
+    " (SELECT 0::bigint, %s::bigint UNION ALL SELECT p.step + 1, n.ino FROM path p"
+    " JOIN w ON w.step = p.step + 1"
+    f" JOIN names n ON n.parent = p.ino AND n.name = w.name) SELECT {reading._ATTRIBUTES} FROM path p"
+    " JOIN inodes i ON i.ino = p.ino AND i.volume = %s WHERE p.step > 0 ORDER BY p.step"
+)
+_EXTENTS: Final = (
+    "WITH RECURSIVE chain (id, first, last, below, nth) AS (SELECT c.id, %s::bigint, %s::bigint, c.base, 0"
+    " FROM contents c WHERE c.id = %s UNION ALL"
+    " SELECT b.id, h.first, least(h.last, d.base_limit - 1), b.base, h.nth + 1 FROM chain h"
+    " JOIN contents d ON d.id = h.id JOIN contents b ON b.id = h.below"
+    " WHERE h.below <> 0 AND least(h.last, d.base_limit - 1) >= h.first)"
+    " SELECT h.nth, r.region, r.seq, r.data FROM chain h JOIN regions r ON r.content = h.id"
+    " AND r.region BETWEEN h.first AND h.last ORDER BY h.nth, r.region, r.seq"
+)
+_XATTRS_OF: Final = (
+    "SELECT x.ino, x.name, x.value FROM xattrs x JOIN inodes i ON i.ino = x.ino AND i.volume = %s"
+    " WHERE x.ino = ANY(%s) AND substr(x.name, 1, %s::bigint::int) = %s ORDER BY x.ino, x.name"
+)
+_USED: Final = "SELECT 1 FROM contents WHERE id = %s AND refs > 0"
+_CONTENT: Final = (
+    "SELECT c.id, c.kind, coalesce(i.size, c.length), coalesce(i.version, c.version), c.digest"
+    " FROM contents c"
+    " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0 WHERE c.id = %s"
+)
+_USAGE: Final = f"SELECT logical_bytes, inodes FROM ({VOLUMES}) v WHERE id = %s"
+
+
+class PostgresNamespace(SqlNamespace):
+    """Obtained by attaching to a ``PostgresStore``."""
+
+    inline = False
+
+    def __init__(self, store: PostgresStore, session: PostgresSession) -> None:
+        self._postgres = store
+        self._attached = session
+        self._volume = session.volume.id
+        self.volume = session.volume.name
+        self.session = session.id
+        self.root = session.volume.root
+        self.format = store.format
+        self.read_only = session.read_only
+
+    def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+        session = self._attached
+        session.arrive(batches[0].number if batches else 0)
+        try:
+            with session.lock:
+                outcome = self._postgres.applier.apply(session, batches, durable=durable)
+                listeners = session.others
+                replies = [session.reply(found) for found in outcome.answers]
+        finally:
+            session.depart()
+            self._postgres.roster.tell_pending()
+        if outcome.told:
+            for listener in listeners:
+                listener(outcome.told)
+        if outcome.refusal is not None:
+            raise outcome.refusal
+        return replies
+
+    def grant(self, count: int) -> range:
+        return self._postgres.grant(count)
+
+    def detach(self) -> None:
+        self._postgres.detach(self._attached)
+
+    # --- reads: those that are several statements elsewhere are one here -----------------------------
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        return self._postgres.ask_shared(sql, parameters)
+
+    def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
+        if not path:
+            return []
+        steps = Ints(range(1, len(path) + 1))
+        at = self.root if start is None else start
+        return [Attr._make(row) for row in self._postgres.ask(_STEPS, (steps, list(path), at, self._volume))]
+
+    def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
+        return [(name, value) for name, value in self._postgres.ask_shared(reading._XATTRS, (ino,))]
+
+    def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
+        if not inos:
+            return []
+        rows = self._postgres.ask(_XATTRS_OF, (self._volume, Ints(inos), len(prefix), prefix))
+        return [(Ino(ino), name, value) for ino, name, value in rows]
+
+    def content(self, content: ContentId) -> ContentInfo:
+        if not content:
+            return reading._NO_INFO
+        rows = self._postgres.ask(_CONTENT, (content,))
+        if not rows:
+            raise NotFound(f"content {content} does not exist any more")
+        number, kind, length, version, digest = rows[0]
+        return ContentInfo(ContentId(number), ContentKind(kind), length, version, digest)
+
+    def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
+        """The first content of the chain that has rows for a region has all of it."""
+        if not content:
+            return []
+        found: dict[int, tuple[int, list[tuple[int, bytes]]]] = {}
+        # Asked behind the rows: what is being freed has lost some, which must not look like holes.
+        rows_found, used = self._postgres.ask_all((_EXTENTS, (first, last, content)), (_USED, (content,)))
+        if not used:
+            raise Stale(f"content {content} does not exist any more")
+        for nth, region, seq, data in rows_found:
+            above, rows = found.setdefault(region, (nth, []))
+            if above == nth:
+                rows.append((seq, data))
+        resolved = ((region, regions.resolve(region, rows)) for region, (_, rows) in sorted(found.items()))
+        return [RegionMap(region, tuple(extents)) for region, extents in resolved if extents]
+
+    def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        return records.read(Reader(self._postgres).execute, self._volume, space, prefix)
+
+    def has_content(self, content: ContentId) -> bool:
+        key = (content, self._volume)
+        return bool(self._postgres.ask_shared(reading._HAS_CONTENT, (*key, *key))[0][0])
+
+    def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        return blobs.read(Reader(self._postgres).execute, self._volume, digest, length)
+
+    def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
+        return blobs.page(Reader(self._postgres).execute, self._volume, after, limit)
+
+    def usage(self) -> VolumeUsage:
+        rows: list[Any] = self._postgres.ask(_USAGE, (self._volume,))
+        return VolumeUsage(*rows[0])
+
+    def watch(self, since: int) -> Iterator[Change]:
+        return iter(self._postgres.changes.since(since, self._volume, self.session))

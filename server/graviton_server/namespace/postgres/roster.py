@@ -1,0 +1,450 @@
+"""Which sessions this process has, which of all are alive, and which database they talk to.
+
+A session is alive while its process says so in time, by the database's clock. One that is silent is ended
+by any process, with the gate closed, but not before the database and this process have themselves been
+up for as long. Guarded by a lock: the sessions of this process and the incarnation.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+
+from graviton_server.namespace import orphans
+from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
+from graviton_server.namespace.postgres.database import Connection
+from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
+from graviton_server.namespace.postgres.sessions import KEEP_HERE, PostgresSession, decode
+from graviton_server.namespace.postgres.wire import Ints
+from graviton_server.namespace.roster import GONE
+from graviton_server.namespace.sessions import Volume
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Fenced, GravitonError, NotFound
+from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener
+from gravitonfs.ports.store import SessionRow
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.postgres.store import PostgresStore
+
+log = logging.getLogger(__name__)
+
+BEATS: Final = 12
+"""Heartbeats in the time after which silence ends a session."""
+
+_VOLUMES: Final = (
+    "SELECT v.id, v.name, v.root, v.logical_bytes, v.inodes, coalesce(max(s.version), 0)"
+    " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
+)
+_ADD: Final = (
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s) RETURNING id"
+)
+_RESUME: Final = (
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    " WHERE id = %s AND volume = %s RETURNING id"
+)
+_SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
+_ALL: Final = (
+    "SELECT s.id, v.name, s.label, s.read_only, s.secret IS NOT NULL,"
+    " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0)"
+    " FROM sessions s JOIN volumes v ON v.id = s.volume ORDER BY s.id"
+)
+_VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
+_ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
+_BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
+_SILENT: Final = (
+    f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
+    f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
+)
+_STILL: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat < {CLOCK} - %s"
+_CLAIMED: Final = "SELECT ino FROM claims WHERE session = %s ORDER BY ino"
+_LOCK_INODES: Final = "SELECT 1 FROM inodes WHERE ino = ANY(%s) ORDER BY ino FOR UPDATE"
+_CONFIRM: Final = "UPDATE claims SET confirmed = true WHERE ino = %s AND session = %s"
+_FOLD: Final = (
+    "UPDATE volumes v SET logical_bytes = v.logical_bytes + a.logical_bytes, inodes = v.inodes + a.inodes"
+    " FROM (SELECT logical_bytes, inodes FROM answers WHERE session = %s ORDER BY number DESC LIMIT 1) a"
+    " WHERE v.id = %s"
+)
+_OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
+_END: Final = ("DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
+
+
+class Roster:
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._sessions: dict[int, PostgresSession] = {}
+        self._incarnation = ""
+        self._beaten = ""
+        self.current = 0
+        self._away = False
+        self._untold = False
+        self._up_since = time.monotonic()
+        self._silence = store.database.settings.silence
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._beaten = self._incarnation
+        self.begin()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    # --- which database ------------------------------------------------------------------------------
+
+    def incarnation(self, found: str) -> None:
+        """What an answer of the database tells; another one than before: nothing cached can be trusted."""
+        if self._away:
+            self._away = False
+            log.warning("the database server answers again")
+        if found == self._incarnation:
+            return
+        with self._lock:
+            first, self._incarnation = not self._incarnation, found
+            self._up_since = time.monotonic()
+            self._untold = self._untold or not first
+
+    def tell_pending(self) -> None:
+        """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
+        with self._lock:
+            pending, self._untold = self._untold, False
+        if pending:
+            log.info("the database was restarted: what its clients have cached is dropped")
+            self.begin()
+            self.tell_everything()
+
+    def begin(self) -> None:
+        """A new incarnation, as clients know it: a number that rises. Durable."""
+        rows = self._store.database.again(
+            lambda connection: transact(connection, (_OPENING, ()), durable=True)
+        )
+        self.current = int(rows[0][0][0])
+
+    def server_away(self) -> None:
+        """Silence of other sessions means nothing for a while."""
+        self._up_since = time.monotonic()
+        if not self._away:
+            self._away = True
+            log.warning("the database server does not answer: calls wait for it")
+
+    # --- volumes -------------------------------------------------------------------------------------
+
+    def volumes(self) -> list[Volume]:
+        return [
+            Volume(number, name, Ino(root), logical, inodes, snapshot)
+            for number, name, root, logical, inodes, snapshot in self._store.ask(_VOLUMES, ())
+        ]
+
+    def named(self, name: str) -> Volume:
+        for volume in self.volumes():
+            if volume.name == name and not name.startswith(GONE):
+                return volume
+        raise NotFound(f"there is no volume {name!r}")
+
+    # --- sessions ------------------------------------------------------------------------------------
+
+    def admit(
+        self,
+        volume: Volume,
+        label: str,
+        claims: Claims | None,
+        listener: Listener | None,
+        read_only: bool,
+        leased: bytes | None,
+    ) -> PostgresSession:
+        """A new session. With the gate closed: every batch after this knows of it."""
+        params = (volume.id, label, self._store.process, claims is not None, read_only, leased)
+        number = self._store.database.again(
+            lambda connection: int(transact(connection, CLOSE_GATE, (_ADD, params), durable=True)[-1][0][0])
+        )
+        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener, leased))
+
+    def readmit(
+        self,
+        number: int,
+        volume: Volume,
+        label: str,
+        claims: Claims | None,
+        listener: Listener | None,
+        read_only: bool,
+        leased: bytes | None,
+    ) -> PostgresSession:
+        """A session that another process, or this one before, has left. Raises Fenced."""
+        with self._lock:
+            if number in self._sessions:
+                raise Fenced(f"session {number} is attached here already")
+        self._must_prove(number, leased)
+        resume = (self._store.process, claims is not None, label, number, volume.id)
+        found, answers = self._store.database.again(
+            lambda connection: transact(
+                connection, CLOSE_GATE, (_RESUME, resume), (_ANSWERS, (number, KEEP_HERE)), durable=True
+            )
+        )[1:]
+        if not found:
+            raise Fenced(f"session {number} cannot be resumed: it has ended")
+        session = PostgresSession(number, volume, label, read_only, claims, listener, leased)
+        session.recorded.extend(decode(row[0]) for row in reversed(answers))
+        if session.recorded:
+            session.last = session.durable = session.recorded[-1][0]
+        return self._enter(session)
+
+    def _must_prove(self, number: int, leased: bytes | None) -> None:
+        """A session of another process is taken up by whoever knows its secret."""
+        rows = self._store.ask(_SECRET, (number,))
+        secret: bytes | None = rows[0][0] if rows else None
+        if secret is None or leased is None:
+            proven = bool(rows) and secret is None and leased is None
+        else:
+            proven = hmac.compare_digest(leased, secret)
+        if not proven:
+            raise Fenced(f"session {number} cannot be resumed")
+
+    def _enter(self, session: PostgresSession) -> PostgresSession:
+        with self._lock:
+            self._sessions[session.id] = session
+            self._introduce()
+        return session
+
+    def _introduce(self) -> None:
+        """Sessions of a volume in this process know each other's listeners. Lock held."""
+        for session in self._sessions.values():
+            session.others = tuple(
+                other.listener
+                for other in self._sessions.values()
+                if other is not session
+                and other.volume.id == session.volume.id
+                and other.listener is not None
+            )
+
+    def dismiss(self, session: PostgresSession) -> None:
+        with session.lock:
+            if not session.alive:
+                return
+            session.alive = False
+            with self._lock:
+                self._sessions.pop(session.id, None)
+                self._introduce()
+        self.end(session.id, session.volume.id)
+
+    def end(self, number: int, volume: int, *, silent: bool = False) -> None:
+        """Drop what a session held, and forget it."""
+        self._store.upkeep.again(self._end, number, volume, silent)
+
+    def _end(self, number: int, volume: int, silent: bool) -> None:
+        work = self._store.work
+        with work.lock:
+            work.close_gate()
+            exchange = work.scope_of_thread().exchange
+            if silent and not exchange.query((_STILL, (number, int(self._silence * 1e9)))):
+                return
+            self._drop_claims(number, volume)
+            exchange.queue(_FOLD, (number, volume))
+            for sql in _END:
+                exchange.queue(sql, (number,))
+
+    def _drop_claims(self, number: int, volume: int) -> None:
+        work = self._store.work
+        exchange = work.scope_of_thread().exchange
+        held = [row[0] for row in exchange.query((_CLAIMED, (number,)))]
+        if not held:
+            return
+        exchange.query((_LOCK_INODES, (Ints(held),)))
+        found = work.roster.volume(volume)
+        txn = work.applier.outside_batch(found, work.applier.moment())
+        for ino in held:
+            orphans.drop_claim(txn, Ino(ino), number)
+        found.add(txn.bytes, txn.inodes)
+
+    def leave(self) -> None:
+        """The process ends: what its sessions alone kept goes. They may be resumed for a while."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+            self._sessions.clear()
+        for session in sessions:
+            session.alive = False
+            if session.leased is not None:
+                continue  # its own process lives on, and comes back
+            try:
+                self._let_go(session.id, session.volume.id)
+            except GravitonError as error:
+                log.warning("session %d lets go when it has been silent for a while: %s", session.id, error)
+
+    def _let_go(self, number: int, volume: int) -> None:
+        with self._store.work.lock:
+            self._drop_claims(number, volume)
+
+    def attached(self, number: int) -> PostgresSession:
+        """Raises Fenced."""
+        with self._lock:
+            session = self._sessions.get(number)
+        if session is None:
+            raise Fenced(f"session {number} has ended")
+        return session
+
+    def rows(self) -> list[SessionRow]:
+        """All that are alive, whoever has them."""
+        mine = set(self.numbers())
+        return [
+            SessionRow(number, volume, label, read_only, leased, number in mine, last)
+            for number, volume, label, read_only, leased, last in self._store.ask(_ALL, ())
+        ]
+
+    def evict(self, number: int) -> None:
+        """Raises NotFound."""
+        rows = self._store.ask(_VOLUME_OF, (number,))
+        if not rows:
+            raise NotFound(f"there is no session {number}")
+        with self._lock:
+            session = self._sessions.get(number)
+        if session is not None:
+            self.dismiss(session)
+        else:
+            self.end(number, rows[0][0])
+
+    def claimed_by(self, number: int) -> list[Ino]:
+        return [Ino(row[0]) for row in self._store.ask(_CLAIMED, (number,))]
+
+    def release(self, session: PostgresSession, inos: Sequence[Ino]) -> None:
+        """A session no longer has these inodes open."""
+        if inos:
+            self._store.upkeep.again(self._release, session, sorted(set(inos)))
+
+    def _release(self, session: PostgresSession, inos: list[Ino]) -> None:
+        work = self._store.work
+        with work.lock:
+            work.scope_of_thread().exchange.query((_LOCK_INODES, (Ints(inos),)))
+            volume = work.roster.volume(session.volume.id)
+            txn = work.applier.outside_batch(volume, work.applier.moment())
+            for ino in inos:
+                orphans.drop_claim(txn, ino, session.id)
+            volume.add(txn.bytes, txn.inodes)
+
+    def flush(self) -> None:
+        """All that was applied here is durable; what a crash of the server took back is applied again."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            if session.alive and session.kept:
+                try:
+                    with session.lock:
+                        self._store.applier.apply(session, (), durable=True)
+                except Fenced as error:
+                    log.error("what session %d has applied is not sure to last: %s", session.id, error)
+
+    def answer(self, ino: int, number: int) -> None:
+        """Another process has removed the last name of an inode: does this session hold it?"""
+        with self._lock:
+            session = self._sessions.get(number)
+        if session is None:
+            return
+        held = session.claims is not None and session.claims(Ino(ino))
+        self._store.upkeep.again(self._settle, ino, session, held)
+
+    def _settle(self, ino: int, session: PostgresSession, held: bool) -> None:
+        work = self._store.work
+        with work.lock:
+            exchange = work.scope_of_thread().exchange
+            if held:
+                exchange.queue(_CONFIRM, (ino, session.id))
+        if not held:
+            self._release(session, [Ino(ino)])
+
+    def claimants(self, volume: int, ino: Ino) -> list[int]:
+        """The sessions of this process that have an inode open."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        return [
+            session.id
+            for session in sessions
+            if session.volume.id == volume and session.claims is not None and session.claims(ino)
+        ]
+
+    def numbers(self) -> list[int]:
+        with self._lock:
+            return sorted(self._sessions)
+
+    def listeners(self, volume: int | None = None) -> list[Listener]:
+        with self._lock:
+            return [
+                session.listener
+                for session in self._sessions.values()
+                if session.listener is not None and volume in (None, session.volume.id)
+            ]
+
+    def tell(self, volume: int, changes: Sequence[Change]) -> None:
+        for listener in self.listeners(volume):
+            listener(changes)
+
+    def tell_everything(self) -> None:
+        for listener in self.listeners():
+            listener([EVERYTHING])
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._silence / BEATS):
+            try:
+                self.beat()
+                self.tell_pending()
+                self.bury()
+            except (GravitonError, psycopg.Error) as error:
+                self.server_away()
+                log.debug("no heartbeat: %s", error)
+            except Exception:
+                log.exception("the heartbeat failed")
+
+    def beat(self) -> None:
+        """Say that this process's sessions live; see what has become durable, and what was lost."""
+        with self._lock:
+            sessions = dict(self._sessions)
+        if not sessions:
+            return
+        found, state = self._store.database.again(lambda connection: self._beat(connection, sorted(sessions)))
+        alive = {row[0] for row in found}
+        for number, session in sessions.items():
+            if number not in alive:
+                session.alive = False
+                log.error("session %d (%s) was ended by others: it was silent", number, session.label)
+        incarnation, flushed = state[0]
+        renewed = incarnation != self._beaten
+        self.incarnation(incarnation)
+        for session in sessions.values():
+            if session.alive and session.kept:
+                self._look_after(session, flushed, renewed)
+        self._beaten = incarnation
+
+    def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
+        state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
+        return transact(connection, (_BEAT, (Ints(numbers),)), state, durable=False)
+
+    def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
+        """A session that is idle: nobody else would notice."""
+        if renewed:
+            with session.lock:
+                self._store.applier.apply(session, (), durable=False)
+        elif session.lock.acquire(blocking=False):
+            try:
+                session.flushed(flushed)
+            finally:
+                session.lock.release()
+
+    def bury(self) -> None:
+        """End the sessions of processes that are silent."""
+        if time.monotonic() - self._up_since < self._silence:
+            return
+        silence = int(self._silence * 1e9)
+        for number, volume in self._store.ask(_SILENT, (silence, silence)):
+            log.warning("session %d has been silent for %.0f s: it is ended", number, self._silence)
+            self.end(number, volume, silent=True)

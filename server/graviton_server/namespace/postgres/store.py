@@ -1,0 +1,263 @@
+"""The namespace of one store on PostgreSQL, as one of the processes that share it has it open.
+
+No lock of its own: sessions have one each, the database has the others.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from graviton_server.namespace.historic import HistoricNamespace
+from graviton_server.namespace.postgres import exchange as exchanging
+from graviton_server.namespace.postgres import loading, schema, volumes
+from graviton_server.namespace.postgres.applying import CLOCK, Applier
+from graviton_server.namespace.postgres.changes import Changes
+from graviton_server.namespace.postgres.database import Database, Settings, translate
+from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.loose import PostgresLoose
+from graviton_server.namespace.postgres.namespace import PostgresNamespace
+from graviton_server.namespace.postgres.packs import PostgresPacks
+from graviton_server.namespace.postgres.replaying import Replayer
+from graviton_server.namespace.postgres.roster import Roster
+from graviton_server.namespace.postgres.sessions import PostgresSession
+from graviton_server.namespace.postgres.transaction import CONTENT_STEP, INO_STEP, Numbers
+from graviton_server.namespace.postgres.upkeep import PostgresUpkeep
+from graviton_server.namespace.postgres.work import Reader, Work, ask
+from graviton_server.namespace.sessions import Session, Volume
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Unavailable
+from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
+
+_IDENTITY: Final = "SELECT key, data FROM meta WHERE data IS NOT NULL"
+_SNAPSHOT: Final = (
+    f"INSERT INTO snapshots (volume, name, version, created) SELECT %s, %s, nextval('versions'), {CLOCK}"
+    " RETURNING version"
+)
+
+
+def _nothing() -> None:
+    pass
+
+
+class PostgresStore:
+    """``packs``, ``loose`` and ``upkeep`` are the other ports on the same database."""
+
+    def __init__(self, database: Database, identity: dict[str, bytes]) -> None:
+        self.database = database
+        self.store_uuid = identity["store_uuid"]
+        self.format = VolumeFormat.from_json(identity["format"])
+        self.process = secrets.randbits(62)
+        self.closed = False
+        self.barrier: Callable[[], None] = _nothing
+        self.numbers = Numbers(database, "next_ino", INO_STEP)
+        self.content_ids = Numbers(database, "next_content", CONTENT_STEP)
+        self.roster = Roster(self)
+        self.loose = PostgresLoose(self)
+        self.packs = PostgresPacks(self)
+        self.changes = Changes(self)
+        self.replayer = Replayer(self)
+        self.work = Work(self)
+        self.applier = Applier(self)
+        self.upkeep = PostgresUpkeep(self)
+
+    @classmethod
+    def create(cls, settings: Settings, format: VolumeFormat, store_uuid: bytes) -> None:
+        """A new store in an empty database; Exists where there is one already. Durable."""
+        _administer(settings, lambda connection: schema.create(connection, format, store_uuid))
+
+    @classmethod
+    def open(cls, settings: Settings) -> PostgresStore:
+        """Brought to the newest schema where it is older; NotFound where there is none."""
+        _administer(settings, schema.migrate)
+        database = Database(settings)
+        database.open()
+        try:
+            identity = dict(database.again(lambda connection: ask(connection, _IDENTITY, ())))
+            store = cls(database, identity)
+            store.changes.start()
+            store.roster.start()
+        except BaseException:
+            database.close()
+            raise
+        return store
+
+    @classmethod
+    def load(cls, settings: Settings, pieces: Iterable[bytes]) -> None:
+        """A new store from what ``upkeep.dump`` wrote, whole or not at all; Exists. Durable."""
+        _administer(settings, lambda connection: loading.load(connection, pieces))
+
+    @property
+    def incarnation(self) -> int:
+        """Another one after each start here, and each start, fail-over and load of the database."""
+        return self.roster.current
+
+    @incarnation.setter
+    def incarnation(self, value: int) -> None:
+        raise AttributeError("the incarnation is the database's to tell")
+
+    # --- questions -----------------------------------------------------------------------------------
+
+    def ask(self, text: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """A question in PostgreSQL's words, in one round trip; waits for a server that is away."""
+        if self.closed:
+            raise Unavailable("the namespace is closed")
+        return self.database.again(lambda connection: ask(connection, text, params))
+
+    def ask_all(self, *todo: tuple[str, tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+        """Several questions in one round trip, each at its own moment, in this order."""
+        queries = [exchanging.Query(text, params) for text, params in todo]
+        return self.database.again(lambda connection: exchanging.send(connection, queries))
+
+    def ask_shared(self, sql: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The same, in the words of the shared code."""
+        return self.ask(statement(sql).text, params)
+
+    # --- as a store ----------------------------------------------------------------------------------
+
+    def set_barrier(self, barrier: Callable[[], None]) -> None:
+        """Called before each transaction of batches: what they rely on becomes durable there."""
+        self.barrier = barrier
+
+    def set_presync(self, presync: Callable[[], None]) -> None:
+        """There is no group of batches that it could be called ahead of."""
+
+    def commit(self) -> None:
+        """Everything applied is durable when this returns."""
+        self.roster.flush()
+        self.database.again(
+            lambda connection: exchanging.send(
+                connection, [exchanging.Query(text, params) for text, params in exchanging.FLUSH]
+            )
+        )
+
+    def grant(self, count: int) -> range:
+        first = self.numbers.grant(count)
+        return range(first, first + count)
+
+    def attach(
+        self,
+        volume: str = "main",
+        *,
+        label: str,
+        claims: Claims | None = None,
+        listener: Listener | None = None,
+        read_only: bool = False,
+        resume: int | None = None,
+        at: int | None = None,
+        leased: bytes | None = None,
+    ) -> Namespace:
+        """A new session, or with ``resume`` one that another process has left, with its numbering and
+        its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
+
+        ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
+        when this one ends; to resume it takes the same secret."""
+        found = self.roster.named(volume)
+        if resume is None:
+            session = self.roster.admit(found, label, claims, listener, read_only, leased)
+        else:
+            session = self.roster.readmit(resume, found, label, claims, listener, read_only, leased)
+        if at is None:
+            return PostgresNamespace(self, session)
+        return HistoricNamespace(Reader(self), session, at)
+
+    def detach(self, session: Session) -> None:
+        if not self.closed:
+            assert isinstance(session, PostgresSession)
+            self.roster.dismiss(session)
+
+    def state_of(self, number: int) -> SessionState:
+        """Of an attached session. Fenced where there is none."""
+        session = self.roster.attached(number)
+        return SessionState(session.last, session.durable)
+
+    def sessions(self) -> list[SessionRow]:
+        """All that are alive, whichever process has them."""
+        return self.roster.rows()
+
+    def evict(self, number: int) -> None:
+        """End a session, whoever has it: what it sends from now on is refused. NotFound. Durable."""
+        self.roster.evict(number)
+        self.commit()
+
+    def release(self, number: int, inos: Sequence[Ino]) -> None:
+        """A session that was asked (``Claims``) has these inodes not, or no longer, open."""
+        self.roster.release(self.roster.attached(number), inos)
+
+    def claims_of(self, number: int) -> list[Ino]:
+        """The inodes without names that are kept for a session."""
+        return self.roster.claimed_by(number)
+
+    def create_volume(self, name: str) -> VolumeRow:
+        """An empty volume. Exists, Invalid. Durable."""
+        return volumes.create(self, name)
+
+    def delete_volume(self, name: str) -> None:
+        """A volume with all that is in it: gone at once, freed in the background. Busy while sessions are
+        attached. Durable."""
+        volumes.delete(self, name)
+
+    def volume_rows(self) -> list[VolumeRow]:
+        return volumes.rows(self)
+
+    def volumes(self) -> list[Volume]:
+        return self.roster.volumes()
+
+    def keep_snapshot(self, volume: str, name: str) -> int:
+        """Retain the volume as it is now, under a name; returns the version to read it at."""
+        found = self.roster.named(volume)
+        rows = self.database.again(
+            lambda connection: exchanging.transact(
+                connection, exchanging.CLOSE_GATE, (_SNAPSHOT, (found.id, name)), durable=True
+            )
+        )
+        return int(rows[-1][0][0])
+
+    def counters(self) -> dict[str, int]:
+        """Since the store was opened."""
+        applier = self.applier
+        return {
+            "batches": applier.batches,
+            "ops": applier.ops,
+            "failures": applier.failures,
+            "repeats": applier.repeats,
+            "restarts": applier.reruns,
+            "round_trips": applier.trips,
+            "replayed": self.replayer.replayed,
+            "fenced": self.replayer.fenced,
+            "sessions": len(self.roster),
+            "loose_bytes": self.loose.loose_bytes(),
+        }
+
+    def close(self) -> None:
+        """Everything applied is durable; what only sessions of this process kept goes. Idempotent."""
+        if self.closed:
+            return
+        self.roster.stop()
+        self.changes.stop()
+        try:
+            self.commit()
+            self.roster.leave()
+        finally:
+            self.closed = True
+            self.database.close()
+
+
+def _administer(settings: Settings, call: Callable[[schema.Connection], object]) -> None:
+    """On a connection of its own, which is closed."""
+    try:
+        with psycopg.connect(
+            settings.listen or settings.conninfo, autocommit=True, connect_timeout=10
+        ) as connection:
+            connection.prepare_threshold = None
+            call(connection)
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+__all__ = ["PostgresStore", "Settings"]

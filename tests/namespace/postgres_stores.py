@@ -1,0 +1,29 @@
+"""Stores on a PostgreSQL server, each in a database of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graviton_server.namespace.postgres.store import PostgresStore, Settings
+from gravitonfs.core.format import VolumeFormat
+from harness.postgres import PostgresServer
+
+
+class PostgresStores:
+    """One database; opened again and again, or several times at once."""
+
+    def __init__(self, server: PostgresServer, **settings: Any) -> None:
+        self.server = server
+        self.settings = Settings(server.database(), **{"pool_size": 8, **settings})
+        self._opened: list[PostgresStore] = []
+        PostgresStore.create(self.settings, VolumeFormat(), b"store uuid 16 by")
+
+    def open(self) -> PostgresStore:
+        opened = PostgresStore.open(self.settings)
+        self._opened.append(opened)
+        return opened
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()
+        self.server.drop(self.settings.conninfo)

@@ -1,0 +1,103 @@
+"""The conformance suite on PostgreSQL: Debian's, and a newer one from a wheel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gravitonfs.testing.namespace_suite import (
+    attributes,
+    blobs,
+    contents,
+    history,
+    leases,
+    names,
+    sessions,
+    upkeep,
+)
+from harness.postgres import BINARIES, PostgresServer
+from namespace.postgres_stores import PostgresStores
+
+
+@pytest.fixture(scope="module", params=sorted(BINARIES))
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    found = PostgresServer(BINARIES[request.param]())
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def stores(server: PostgresServer) -> Iterator[PostgresStores]:
+    result = PostgresStores(server)
+    yield result
+    result.close()
+
+
+class TestNames(names.NamesSuite): ...
+
+
+class TestRename(names.RenameSuite): ...
+
+
+class TestAttributes(attributes.AttributesSuite): ...
+
+
+class TestXattrs(attributes.XattrSuite): ...
+
+
+class TestAcls(attributes.AclSuite): ...
+
+
+class TestData(contents.DataSuite): ...
+
+
+class TestSeals(contents.SealSuite): ...
+
+
+class TestBases(contents.BaseSuite): ...
+
+
+class TestClone(contents.CloneSuite): ...
+
+
+class TestPublish(contents.PublishSuite): ...
+
+
+class TestExactlyOnce(sessions.ExactlyOnceSuite): ...
+
+
+class TestDurability(sessions.DurabilitySuite): ...
+
+
+class TestOrphans(sessions.OrphanSuite): ...
+
+
+class TestListeners(sessions.ListenerSuite): ...
+
+
+class TestRecords(sessions.RecordSuite): ...
+
+
+class TestPacks(sessions.PackSuite): ...
+
+
+class TestLoose(sessions.LooseSuite): ...
+
+
+class TestHistory(history.HistorySuite): ...
+
+
+class TestReap(upkeep.ReapSuite): ...
+
+
+class TestUpkeep(upkeep.UpkeepSuite): ...
+
+
+class TestBlobs(blobs.BlobSuite): ...
+
+
+class TestLeases(leases.LeaseSuite): ...
+
+
+class TestVolumes(leases.VolumesSuite): ...

@@ -1,0 +1,603 @@
+"""Several daemons on one database: who wins, who waits, who is told, who is missed."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from graviton_server.namespace.postgres import schema
+from graviton_server.namespace.postgres.store import PostgresStore
+from graviton_server.namespace.store import NamespaceStore
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.hashing import block_id
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import (
+    Exists,
+    Fenced,
+    FormatError,
+    Gap,
+    GravitonError,
+    Kind,
+    MissingBlocks,
+    NotFound,
+    Stale,
+)
+from gravitonfs.ports.namespace import Change, Touched
+from gravitonfs.ports.ops import (
+    Append,
+    Clone,
+    Create,
+    Disclaim,
+    Link,
+    LooseBlock,
+    Rename,
+    Rmdir,
+    SetAttr,
+    SetRecord,
+    SetXattr,
+    Truncate,
+    Unlink,
+    Write,
+)
+from gravitonfs.ports.packs import PackState
+from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
+from harness.postgres import PostgresServer, debian_binaries
+from harness.waiting import wait_until
+from namespace.postgres_stores import PostgresStores
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    found = PostgresServer(debian_binaries())
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def stores(server: PostgresServer) -> Iterator[PostgresStores]:
+    result = PostgresStores(server)
+    yield result
+    result.close()
+
+
+def both(*calls: Callable[[], None]) -> None:
+    """Run these at once; what fails in a thread fails the test."""
+    failures: list[BaseException] = []
+    together = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            together.wait(30)
+            call()
+        except BaseException as error:  # noqa: BLE001  # told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def kind_of(session: Session, *todo: object) -> Kind | None:
+    reply = session.ns.apply([session.batch(*todo)], durable=False)[0]  # type: ignore[arg-type]
+    return None if reply.failure is None else Kind(reply.failure.kind)
+
+
+# --- round trips --------------------------------------------------------------------------------------
+
+
+def test_hot_ops_take_two_round_trips(stores: PostgresStores) -> None:
+    store = stores.open()
+    session = Session(store)
+    directory, other = session.mkdir(b"d").ino, session.mkdir(b"e").ino
+    file = session.make(b"f", parent=directory).ino
+    session.make(b"f2", parent=directory)
+    extent = session.extent(0, b"bytes")
+
+    def trips(*todo: object, **fields: object) -> int:
+        before = store.applier.trips
+        session.do(*todo, **fields)  # type: ignore[arg-type]
+        return store.applier.trips - before
+
+    pack = {"packs": (session.pack,)}
+    loose = {"loose": (LooseBlock(block_id(b"loose"), 0, 5, b"loose"),)}
+    assert trips(Create(directory, b"new", session.ino(), 0o100600, 0, 0)) == 2
+    assert trips(Create(directory, b"sub", session.ino(), 0o040700, 0, 0)) == 2
+    assert trips(Write(file, (extent,), 5), **pack) == 2
+    assert trips(Write(file, (extent,), 5), **pack) == 2
+    assert trips(Write(file, (extent,), 5), durable=True, **pack) == 2
+    assert trips(Write(file, (extent._replace(hint=0),), 5), **loose) == 2
+    assert trips(Append(file, (extent,), 5), **pack) == 2
+    assert trips(SetAttr(file, mode=0o640)) == 2
+    assert trips(SetXattr(file, b"user.a", b"1")) == 2
+    assert trips(Link(file, directory, b"hard")) == 2
+    assert trips(Unlink(directory, b"hard")) == 2
+    assert trips(Truncate(file, 0)) == 2
+    assert trips(Rename(directory, b"f", directory, b"g")) == 2
+    assert trips(Rename(directory, b"g", other, b"h")) == 2
+    assert trips(Rename(directory, b"f2", other, b"h")) == 2
+    assert trips(Rmdir(directory, b"sub")) == 2
+    before = store.applier.trips
+    session.ns.apply([], durable=True)
+    assert store.applier.trips - before == 1
+    assert session.problems() == []
+
+
+def test_several_ops_and_batches_take_two_round_trips(stores: PostgresStores) -> None:
+    """What an op has changed is known to those behind it."""
+    store = stores.open()
+    session = Session(store)
+    directory = session.mkdir(b"d").ino
+    session.make(b"warm", parent=directory)
+    extents = [session.extent(offset, b"%04d" % offset) for offset in range(0, 40, 4)]
+    ino = session.ino()
+    whole = session.batch(
+        Create(directory, b"f", ino, 0o100600, 0, 0),
+        Write(ino, (extents[0],), 4),
+        Write(ino, (extents[1],), 8),
+        SetAttr(ino, mode=0o640, mtime_ns=5),
+        packs=(session.pack,),
+    )
+    more = [
+        session.batch(Create(directory, b"%d" % number, session.ino(), 0o100600, 0, 0)) for number in range(5)
+    ]
+    failing = session.batch(Create(directory, b"0", session.ino(), 0o100600, 0, 0))
+    appends = [
+        session.batch(Append(ino, (session.extent(0, b"more"),), 4), packs=(session.pack,)) for _ in "ab"
+    ]
+    before = store.applier.trips
+    replies = session.ns.apply([whole, *more, failing, *appends], durable=True)
+    assert store.applier.trips - before == 2
+    assert [reply.failure is None for reply in replies] == [True] * 6 + [False, True, True]
+    attr = session.ns.attr(ino)
+    assert replies[-1].results == (attr,)
+    assert (attr.mode, attr.size) == (0o100640, 16)
+    assert session.read(ino) == b"00000004moremore"
+    assert len(session.names(directory)) == 7
+    top = session.ino()
+    session.do(
+        Create(ROOT, b"new", top, 0o040700, 0, 0),
+        Create(top, b"x", session.ino(), 0o100600, 0, 0),
+        Unlink(top, b"x"),
+        Rmdir(ROOT, b"new"),
+    )
+    assert session.problems() == []
+
+
+# --- races --------------------------------------------------------------------------------------------
+
+
+def test_one_wins_a_name(stores: PostgresStores) -> None:
+    """As O_EXCL, mkdir, link and rename without replacing need."""
+    one, two = Session(stores.open()), Session(stores.open())
+    won: dict[int, list[bytes]] = {1: [], 2: []}
+
+    def create(who: int, session: Session) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(60):
+                mode = stat.S_IFREG if number % 2 else stat.S_IFDIR
+                name = b"n%d" % number
+                outcome = kind_of(session, Create(ROOT, name, session.ino(), mode | 0o700, 0, 0))
+                assert outcome in (None, Kind.EXISTS)
+                if outcome is None:
+                    won[who].append(name)
+
+        return run
+
+    both(create(1, one), create(2, two))
+    assert sorted(won[1] + won[2]) == one.names()
+    assert not set(won[1]) & set(won[2])
+    assert one.problems() == []
+
+
+def test_renames_back_and_forth(stores: PostgresStores) -> None:
+    """Two directories, names that both replace: no deadlock reaches a caller, nothing is counted wrong."""
+    one, two = Session(stores.open()), Session(stores.open())
+    left, right = one.mkdir(b"l").ino, one.mkdir(b"r").ino
+    for number in range(4):
+        one.make(b"%d" % number, parent=left)
+        one.make(b"%d" % number, parent=right)
+
+    def move(session: Session, here: Ino, there: Ino) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(80):
+                name = b"%d" % (number % 4)
+                outcome = kind_of(session, Rename(here, name, there, b"%d" % ((number + 1) % 4)))
+                assert outcome in (None, Kind.NOT_FOUND)
+                if outcome is Kind.NOT_FOUND:
+                    kind_of(session, Create(here, name, session.ino(), 0o100600, 0, 0))
+
+        return run
+
+    both(move(one, left, right), move(two, right, left))
+    assert one.problems() == []
+
+
+def test_a_reader_of_a_replaced_name_always_finds_a_file(stores: PostgresStores) -> None:
+    one, two = Session(stores.open()), Session(stores.open())
+    one.make(b"f")
+    done = threading.Event()
+
+    def replace() -> None:
+        try:
+            for _ in range(80):
+                one.make(b"new")
+                one.do(Rename(ROOT, b"new", ROOT, b"f"))
+        finally:
+            done.set()
+
+    def read() -> None:
+        while not done.is_set():
+            assert two.ns.lookup(ROOT, b"f") is not None
+            assert two.ns.resolve([b"f"]) != []
+
+    both(replace, read)
+
+
+def test_no_append_is_lost(stores: PostgresStores) -> None:
+    one, two = Session(stores.open()), Session(stores.open())
+    ino = one.make(b"log").ino
+
+    def append(session: Session, mark: bytes) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(100):
+                extent = session.extent(0, b"%b%03d" % (mark, number))
+                session.do(Append(ino, (extent,), 4), packs=(session.pack,))
+
+        return run
+
+    both(append(one, b"a"), append(two, b"b"))
+    data = one.read(ino)
+    lines = [data[at : at + 4] for at in range(0, len(data), 4)]
+    assert sorted(lines) == sorted(b"%b%03d" % (mark, n) for mark in (b"a", b"b") for n in range(100))
+    assert [line for line in lines if line[:1] == b"a"] == [b"a%03d" % n for n in range(100)]
+    assert one.problems() == []
+
+
+def test_a_directory_is_not_removed_under_a_new_file(stores: PostgresStores) -> None:
+    one, two = Session(stores.open()), Session(stores.open())
+    for _ in range(40):
+        directory = one.mkdir(b"d").ino
+        outcomes: list[Kind | None] = [None, None]
+
+        def remove(outcomes: list[Kind | None] = outcomes) -> None:
+            outcomes[0] = kind_of(one, Rmdir(ROOT, b"d"))
+
+        def fill(directory: Ino = directory, outcomes: list[Kind | None] = outcomes) -> None:
+            outcomes[1] = kind_of(two, Create(directory, b"x", two.ino(), 0o100600, 0, 0))
+
+        both(remove, fill)
+        assert outcomes in ([None, Kind.NOT_FOUND], [Kind.NOT_EMPTY, None])
+        if outcomes[1] is None:
+            one.do(Unlink(directory, b"x"))
+            one.do(Rmdir(ROOT, b"d"))
+    assert one.problems() == []
+
+
+def test_moves_make_no_circle(stores: PostgresStores) -> None:
+    one, two = Session(stores.open()), Session(stores.open())
+    for number in range(20):
+        a, b = one.mkdir(b"a%d" % number).ino, one.mkdir(b"b%d" % number).ino
+        outcomes: list[Kind | None] = [None, None]
+
+        def move(
+            index: int,
+            session: Session,
+            name: bytes,
+            into: Ino,
+            outcomes: list[Kind | None] = outcomes,
+        ) -> Callable[[], None]:
+            def run() -> None:
+                outcomes[index] = kind_of(session, Rename(ROOT, name, into, b"moved"))
+
+            return run
+
+        both(move(0, one, b"a%d" % number, b), move(1, two, b"b%d" % number, a))
+        assert sorted(map(str, outcomes)) == sorted(map(str, (None, Kind.INVALID)))
+    assert one.problems() == []
+
+
+def test_copies_of_a_tree_that_changes(stores: PostgresStores) -> None:
+    one, two = Session(stores.open()), Session(stores.open())
+    top = one.mkdir(b"top").ino
+    files = [one.make(b"%d" % number, parent=top).ino for number in range(5)]
+    for ino in files:
+        one.write(ino, 0, b"start")
+
+    def change() -> None:
+        for number in range(60):
+            two.write(files[number % 5], number % 7, b"%02d" % number)
+            two.make(b"x%d" % number, parent=top)
+            two.do(Unlink(top, b"x%d" % number))
+
+    def copy() -> None:
+        for number in range(8):
+            one.do(Clone(top, ROOT, b"copy%d" % number, one.ino(), 0, 0))
+
+    both(change, copy)
+    assert one.problems() == []
+    for number in range(8):
+        copied = one.find(b"copy%d" % number).ino
+        for entry in one.ns.entries(copied, None, 100):
+            assert len(one.read(entry.attr.ino)) == entry.attr.size
+
+
+def test_records_have_one_winner(stores: PostgresStores) -> None:
+    one, two = Session(stores.open()), Session(stores.open())
+    for number in range(20):
+        outcomes: list[Kind | None] = [Kind.INTERNAL, Kind.INTERNAL]
+
+        def take(
+            index: int, session: Session, number: int = number, outcomes: list[Kind | None] = outcomes
+        ) -> Callable[[], None]:
+            def run() -> None:
+                outcomes[index] = kind_of(session, SetRecord("locks", b"%d" % number, b"%d" % index, b""))
+
+            return run
+
+        both(take(0, one), take(1, two))
+        assert sorted(map(str, outcomes)) == sorted(map(str, [None, Kind.CONFLICT]))
+
+
+def test_batches_in_flight_overtake_each_other(stores: PostgresStores) -> None:
+    """A client sends many in order, each on a thread: whichever comes first waits for its turn."""
+    session = Session(stores.open())
+    batches = [
+        session.batch(Create(ROOT, b"%d" % number, session.ino(), 0o100600, 0, 0)) for number in range(40)
+    ]
+    turn = iter(batches)
+    hand_out = threading.Lock()
+
+    def send() -> None:
+        while True:
+            with hand_out:
+                batch = next(turn, None)
+            if batch is None:
+                return
+            while True:
+                try:
+                    assert session.ns.apply([batch], durable=False)[0].failure is None
+                    break
+                except Gap:  # it came before any of its predecessors had
+                    continue
+
+    both(send, send, send, send)
+    assert len(session.names()) == 40
+    assert session.problems() == []
+
+
+# --- packs and loose blocks ---------------------------------------------------------------------------
+
+
+def test_a_pack_that_another_condemns(stores: PostgresStores) -> None:
+    one, two = stores.open(), stores.open()
+    session = Session(one)
+    ino = session.make(b"f").ino
+    session.write(ino, 0, b"abc")
+    assert two.packs.condemn([session.pack], two.packs.clock_ns()) == [session.pack]
+    with pytest.raises(MissingBlocks):
+        session.write(ino, 0, b"abc")
+
+
+def test_condemning_and_relying_exclude_each_other(stores: PostgresStores) -> None:
+    """Whatever was applied relies on a pack that was live when it committed."""
+    one, two = stores.open(), stores.open()
+    session = Session(one)
+    ino = session.make(b"f").ino
+    for _ in range(20):
+        pack = one.packs.begin(two.packs.clock_ns().to_bytes(16, "big"), "suite", PackState.LIVE)
+        extent = session.extent(0, b"abc")._replace(hint=pack)
+        applied: list[bool] = []
+        condemned: list[bool] = []
+
+        def rely() -> None:
+            try:
+                session.do(Write(ino, (extent,), 3), packs=(pack,))  # noqa: B023
+                applied.append(True)  # noqa: B023
+            except MissingBlocks:
+                session.number -= 1
+
+        def condemn() -> None:
+            condemned.append(bool(two.packs.condemn([pack], 1)))  # noqa: B023
+
+        both(rely, condemn)
+        assert condemned == [False]
+        assert applied == [True]
+
+
+def test_loose_blocks_are_everyones(stores: PostgresStores) -> None:
+    one, two = stores.open(), stores.open()
+    block = LooseBlock(block_id(b"shared"), 0, 6, b"shared")
+    both(lambda: Session(one).do(loose=(block,)), lambda: Session(two).do(loose=(block,)))
+    for store in (one, two):
+        assert store.loose.loose_get([block.id])[block.id].payload == b"shared"
+        wait_until(lambda store=store: store.loose.loose_bytes() == 6, "both know of one")  # type: ignore[misc]
+
+
+# --- telling, asking ----------------------------------------------------------------------------------
+
+
+def test_sessions_elsewhere_are_told(stores: PostgresStores) -> None:
+    told: list[Change] = []
+    one, two = stores.open(), stores.open()
+    Session(two, "listens", listener=told.extend)
+    session = Session(one)
+    file = session.make(b"f")
+    wait_until(lambda: Change(Touched.ENTRY, file.ino, ROOT, b"f") in told, "the creation is told")
+    session.write(file.ino, 0, b"x")
+    data = Change(Touched.ATTR | Touched.DATA, file.ino, Ino(0), b"")
+    wait_until(lambda: data in told, "the write is told")
+
+
+def test_watching_from_a_position(stores: PostgresStores) -> None:
+    one, two = stores.open(), stores.open()
+    watching = Session(two)
+    session = Session(one)
+    position = two.changes.position()
+    file = session.make(b"f")
+    assert Change(Touched.ENTRY, file.ino, ROOT, b"f") in list(watching.ns.watch(position))
+    assert list(session.ns.watch(position)) == []
+
+
+def test_files_open_elsewhere_outlive_their_names(stores: PostgresStores) -> None:
+    opened: set[int] = set()
+    one, two = stores.open(), stores.open()
+    other = Session(two, "other", claims=lambda ino: ino in opened)
+    session = Session(one)
+    kept, gone = session.make(b"kept").ino, session.make(b"gone").ino
+    session.write(kept, 0, b"data")
+    opened.add(kept)
+    assert session.do(Unlink(ROOT, b"kept")).kept
+    session.do(Unlink(ROOT, b"gone"))
+
+    def is_gone(ino: Ino) -> bool:
+        try:
+            session.ns.attr(ino)
+        except Stale:
+            return True
+        return False
+
+    wait_until(lambda: is_gone(gone), "what nobody holds goes")
+    assert other.read(kept) == b"data"
+    other.do(Disclaim((kept,)))
+    assert is_gone(kept)
+    assert session.problems() == []
+
+
+def test_a_silent_session_is_ended(server: PostgresServer) -> None:
+    stores = PostgresStores(server, silence=2.0)
+    one, two = stores.open(), stores.open()
+    session = Session(two, claims=lambda ino: True)
+    kept = session.make(b"f").ino
+    session.do(Unlink(ROOT, b"f", claim=True))
+    staged = session.staged().ino
+    two.roster.stop()  # as a process that hangs
+    check = Session(one)
+
+    def is_over() -> bool:
+        return one.database.again(lambda c: c.execute("SELECT 1 FROM claims").fetchall()) == []
+
+    wait_until(is_over, "the silent session is ended")
+    for ino in (kept, staged):
+        with refused(Kind.STALE):
+            check.ns.attr(ino)
+    with pytest.raises(Fenced):
+        session.make(b"late")
+    assert check.problems() == []
+    stores.close()
+
+
+def test_a_session_moves_to_another_daemon(stores: PostgresStores) -> None:
+    one, two = stores.open(), stores.open()
+    session = Session(one)
+    batch = session.batch(Create(ROOT, b"f", session.ino(), 0o100600, 0, 0))
+    [first] = session.ns.apply([batch], durable=False)
+    moved = two.attach(label="moved", resume=session.ns.session)
+    [again] = moved.apply([batch], durable=False)
+    assert again.results == first.results
+    later = session.batch(Unlink(ROOT, b"f"))
+    assert moved.apply([later], durable=False)[0].failure is None
+    [repeated] = session.ns.apply([later], durable=False)
+    assert repeated.failure is None
+    assert session.names() == []
+
+
+# --- schema, dumps ------------------------------------------------------------------------------------
+
+
+def test_daemons_that_start_together_migrate_once(server: PostgresServer) -> None:
+    stores = PostgresStores(server)
+    ran: list[int] = []
+
+    def slow(connection: schema.Connection) -> None:
+        ran.append(1)
+        connection.execute("SELECT pg_sleep(0.3)")
+        connection.execute("CREATE TABLE of_version_2 (n bigint)")
+
+    def migrate() -> None:
+        import psycopg
+
+        with psycopg.connect(stores.settings.conninfo, autocommit=True) as connection:
+            schema.migrate(connection, (*schema.STEPS, slow))
+
+    both(migrate, migrate, migrate)
+    assert ran == [1]
+    with pytest.raises(FormatError, match="schema 2"):
+        stores.open()
+    stores.close()
+
+
+def test_a_step_that_fails_leaves_the_schema_as_it_was(server: PostgresServer) -> None:
+    import psycopg
+
+    stores = PostgresStores(server)
+
+    def broken(connection: schema.Connection) -> None:
+        connection.execute("CREATE TABLE half (n bigint)")
+        connection.execute("SELECT 1 / 0")
+
+    with psycopg.connect(stores.settings.conninfo, autocommit=True) as connection:
+        with pytest.raises(psycopg.Error):
+            schema.migrate(connection, (*schema.STEPS, broken))
+        assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+    stores.open().close()
+    stores.close()
+
+
+def test_what_stands_in_the_way_is_told(server: PostgresServer) -> None:
+    stores = PostgresStores(server)
+    with pytest.raises(Exists):
+        PostgresStore.create(stores.settings, VolumeFormat(), bytes(16))
+    empty = stores.settings._replace(conninfo=server.database())
+    with pytest.raises(NotFound):
+        PostgresStore.open(empty)
+    with pytest.raises(GravitonError, match="does not answer"):
+        PostgresStore.open(stores.settings._replace(conninfo="host=/nowhere dbname=x"))
+    stores.close()
+
+
+def test_a_dump_goes_from_engine_to_engine(server: PostgresServer, tmp_path: Path) -> None:
+    """SQLite to PostgreSQL and back: the same lines, but for times and what is reserved."""
+    path = tmp_path / "namespace.db"
+    NamespaceStore.create(path, VolumeFormat(), b"store uuid 16 by")
+    embedded = NamespaceStore.open(path)
+    session = Session(embedded)
+    ino = session.make(b"f").ino
+    session.write(ino, 0, b"bytes")
+    session.do(SetXattr(ino, b"user.\xff", b"\x00value"), loose=(LooseBlock(block_id(b"l"), 0, 1, b"l"),))
+    session.do(Clone(ino, ROOT, b"copy", session.ino(), 0, 0))
+    first = b"".join(embedded.upkeep.dump())
+    embedded.close()
+
+    stores = PostgresStores(server)
+    settings = stores.settings._replace(conninfo=server.database())
+    PostgresStore.load(settings, [first])
+    with pytest.raises(Exists):
+        PostgresStore.load(settings, [first])
+    store = PostgresStore.open(settings)
+    loaded = Session(store)
+    assert loaded.names() == [b"copy", b"f"]
+    assert loaded.read(loaded.find(b"copy").ino) == b"bytes"
+    assert loaded.ns.xattr(loaded.find(b"f").ino, b"user.\xff") == b"\x00value"
+    assert store.loose.loose_bytes() == 1
+    assert loaded.problems() == []
+    loaded.write(loaded.make(b"new").ino, 0, b"more")
+    second = b"".join(store.upkeep.dump())
+    usage = loaded.ns.usage()
+    store.close()
+
+    back = tmp_path / "back.db"
+    NamespaceStore.load(back, [second])
+    again = NamespaceStore.open(back)
+    session = Session(again)
+    assert session.names() == [b"copy", b"f", b"new"]
+    assert session.ns.usage() == usage
+    assert session.problems() == []
+    again.close()
+    stores.close()
