@@ -179,6 +179,9 @@ def cut(txn: Txn, draft: Content, size: int) -> None:
             top = _copy_up(txn, draft, region)
         if top is not None:
             _lay_region(txn, draft, region, [hole(size, (region + 1) * REGION - size)])
+        elif draft.base and region < draft.base_limit:
+            # A hole of the base may be rewritten as bytes; they must not show behind the end here.
+            txn.execute(_INSERT, (draft.id, region, 0, txn.version, b""))
 
 
 def replace(txn: Txn, content: ContentId, extents: Iterable[Extent]) -> None:

@@ -292,6 +292,19 @@ class BaseSuite:
         session.write(three, 0, b"x")
         assert sorted(session.store.upkeep.users(content)) == sorted([one, two, three])
 
+    def test_a_hole_of_the_base_that_gets_bytes_does_not_show_behind_the_end(self, session: Session) -> None:
+        one = session.make(b"1").ino
+        session.do(Truncate(one, 100))
+        session.do(Write(one, (hole(0, 100),), 100))
+        two = clone(session, one, b"2")
+        session.do(Truncate(two, 10))
+        attr = session.ns.attr(one)
+        zeroes = (session.extent(0, bytes(100)),)
+        session.do(Rewrite(attr.content, attr.version, zeroes), packs=(session.pack,))
+        assert session.read(two) == bytes(10)
+        session.do(Truncate(two, 100))
+        assert session.read(two) == bytes(100)
+
 
 class CloneSuite:
     def test_a_file_with_all_that_belongs_to_it(self, session: Session) -> None:
