@@ -58,17 +58,21 @@ def test_stopping_lets_a_request_finish(volume: Volume) -> None:
     begun = threading.Event()
     go_on = threading.Event()
 
+    first = b"first" * 40_000  # so much that the server begins to store it
+
     def body() -> Iterator[bytes]:
-        yield b"first "
+        yield first
         begun.set()
         assert go_on.wait(30)
         yield b"second"
 
+    before = volume.namespace.usage().inodes
     client = Client(server.address)
     statuses: list[int] = []
     writer = threading.Thread(target=lambda: statuses.append(client("PUT", "/drained", body()).status))
     writer.start()
     assert begun.wait(30)
+    wait_until(lambda: volume.namespace.usage().inodes > before, "a worker has the request")
     stopper = threading.Thread(target=server.stop)
     stopper.start()
     wait_until(lambda: not _accepts(server), "no more connections are taken")
@@ -77,7 +81,7 @@ def test_stopping_lets_a_request_finish(volume: Volume) -> None:
     stopper.join(30)
     assert statuses == [201]
     found = volume.namespace.resolve([b"drained"])
-    assert found[0].size == len(b"first second")
+    assert found[0].size == len(first) + len(b"second")
     client.close()
 
 

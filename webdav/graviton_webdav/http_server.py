@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import queue
 import socket
 import threading
 from collections.abc import Callable
@@ -42,12 +43,22 @@ class Workers(ThreadPool):
     """
 
     _threads: list[threading.Thread]
+    _queue: queue.Queue[object]
     _spawn_worker: Callable[[], threading.Thread]
 
     def put(self, obj: object) -> None:
         super().put(obj)
         if self.qsize > self.idle and len(self._threads) < self.max:
             self._threads.append(self._spawn_worker())
+
+    def stop(self, timeout: int = 5) -> None:
+        """As cheroot's, and connections that no worker came to are closed, too."""
+        super().stop(timeout)
+        with suppress(queue.Empty):
+            while True:
+                left = self._queue.get_nowait()
+                if isinstance(left, DavHTTPConnection):
+                    left.close()
 
     @staticmethod
     def _force_close(conn: DavHTTPConnection | None) -> None:
