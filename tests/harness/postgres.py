@@ -122,12 +122,14 @@ class PostgresServer:
         assert self._process is not None
         pid = self._process.pid
         os.kill(pid, signal.SIGSTOP)  # so that it starts no more
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in (*map(int, children), pid):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for child in (*children, pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.wait(60)
         self._process = None
+        # While one of them is not quite gone the next server finds its shared memory in use.
+        wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "all have ended")
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
         import psycopg

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from graviton_server.namespace.postgres.store import PostgresStore, Settings
@@ -27,3 +29,23 @@ class PostgresStores:
         for opened in self._opened:
             opened.close()
         self.server.drop(self.settings.conninfo)
+
+
+def both(*calls: Callable[[], None]) -> None:
+    """Run these at once; what fails in a thread fails the test."""
+    failures: list[BaseException] = []
+    together = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            together.wait(30)
+            call()
+        except BaseException as error:  # noqa: BLE001  # told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

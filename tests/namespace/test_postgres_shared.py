@@ -5,25 +5,16 @@ from __future__ import annotations
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from graviton_server.namespace.postgres import schema
-from graviton_server.namespace.postgres.store import PostgresStore
-from graviton_server.namespace.store import NamespaceStore
-from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import (
-    Exists,
     Fenced,
-    FormatError,
     Gap,
-    GravitonError,
     Kind,
     MissingBlocks,
-    NotFound,
     Stale,
 )
 from gravitonfs.ports.namespace import Change, Touched
@@ -47,7 +38,7 @@ from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
 from harness.postgres import PostgresServer, debian_binaries
 from harness.waiting import wait_until
-from namespace.postgres_stores import PostgresStores
+from namespace.postgres_stores import PostgresStores, both
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +53,6 @@ def stores(server: PostgresServer) -> Iterator[PostgresStores]:
     result = PostgresStores(server)
     yield result
     result.close()
-
-
-def both(*calls: Callable[[], None]) -> None:
-    """Run these at once; what fails in a thread fails the test."""
-    failures: list[BaseException] = []
-    together = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], None]) -> None:
-        try:
-            together.wait(30)
-            call()
-        except BaseException as error:  # noqa: BLE001  # told below
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
 
 
 def kind_of(session: Session, *todo: object) -> Kind | None:
@@ -506,98 +477,3 @@ def test_a_session_moves_to_another_daemon(stores: PostgresStores) -> None:
     [repeated] = session.ns.apply([later], durable=False)
     assert repeated.failure is None
     assert session.names() == []
-
-
-# --- schema, dumps ------------------------------------------------------------------------------------
-
-
-def test_daemons_that_start_together_migrate_once(server: PostgresServer) -> None:
-    stores = PostgresStores(server)
-    ran: list[int] = []
-
-    def slow(connection: schema.Connection) -> None:
-        ran.append(1)
-        connection.execute("SELECT pg_sleep(0.3)")
-        connection.execute("CREATE TABLE of_version_2 (n bigint)")
-
-    def migrate() -> None:
-        import psycopg
-
-        with psycopg.connect(stores.settings.conninfo, autocommit=True) as connection:
-            schema.migrate(connection, (*schema.STEPS, slow))
-
-    both(migrate, migrate, migrate)
-    assert ran == [1]
-    with pytest.raises(FormatError, match="schema 2"):
-        stores.open()
-    stores.close()
-
-
-def test_a_step_that_fails_leaves_the_schema_as_it_was(server: PostgresServer) -> None:
-    import psycopg
-
-    stores = PostgresStores(server)
-
-    def broken(connection: schema.Connection) -> None:
-        connection.execute("CREATE TABLE half (n bigint)")
-        connection.execute("SELECT 1 / 0")
-
-    with psycopg.connect(stores.settings.conninfo, autocommit=True) as connection:
-        with pytest.raises(psycopg.Error):
-            schema.migrate(connection, (*schema.STEPS, broken))
-        assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
-    stores.open().close()
-    stores.close()
-
-
-def test_what_stands_in_the_way_is_told(server: PostgresServer) -> None:
-    stores = PostgresStores(server)
-    with pytest.raises(Exists):
-        PostgresStore.create(stores.settings, VolumeFormat(), bytes(16))
-    empty = stores.settings._replace(conninfo=server.database())
-    with pytest.raises(NotFound):
-        PostgresStore.open(empty)
-    with pytest.raises(GravitonError, match="does not answer"):
-        PostgresStore.open(stores.settings._replace(conninfo="host=/nowhere dbname=x"))
-    stores.close()
-
-
-def test_a_dump_goes_from_engine_to_engine(server: PostgresServer, tmp_path: Path) -> None:
-    """SQLite to PostgreSQL and back: the same lines, but for times and what is reserved."""
-    path = tmp_path / "namespace.db"
-    NamespaceStore.create(path, VolumeFormat(), b"store uuid 16 by")
-    embedded = NamespaceStore.open(path)
-    session = Session(embedded)
-    ino = session.make(b"f").ino
-    session.write(ino, 0, b"bytes")
-    session.do(SetXattr(ino, b"user.\xff", b"\x00value"), loose=(LooseBlock(block_id(b"l"), 0, 1, b"l"),))
-    session.do(Clone(ino, ROOT, b"copy", session.ino(), 0, 0))
-    first = b"".join(embedded.upkeep.dump())
-    embedded.close()
-
-    stores = PostgresStores(server)
-    settings = stores.settings._replace(conninfo=server.database())
-    PostgresStore.load(settings, [first])
-    with pytest.raises(Exists):
-        PostgresStore.load(settings, [first])
-    store = PostgresStore.open(settings)
-    loaded = Session(store)
-    assert loaded.names() == [b"copy", b"f"]
-    assert loaded.read(loaded.find(b"copy").ino) == b"bytes"
-    assert loaded.ns.xattr(loaded.find(b"f").ino, b"user.\xff") == b"\x00value"
-    assert store.loose.loose_bytes() == 1
-    assert loaded.problems() == []
-    loaded.write(loaded.make(b"new").ino, 0, b"more")
-    second = b"".join(store.upkeep.dump())
-    usage = loaded.ns.usage()
-    store.close()
-
-    back = tmp_path / "back.db"
-    NamespaceStore.load(back, [second])
-    again = NamespaceStore.open(back)
-    session = Session(again)
-    assert session.names() == [b"copy", b"f", b"new"]
-    assert session.ns.usage() == usage
-    assert session.problems() == []
-    again.close()
-    stores.close()
