@@ -77,7 +77,7 @@ def http_server(
         return engine.volume("http", name=name)
 
     api = Api(
-        settings, VolumePool(attach), transfers, lambda: [v.name for v in engine.namespace_store.volumes()]
+        settings, VolumePool(attach), transfers, lambda: [row.name for row in engine.namespace_store.volume_rows()]
     )
     backstage = Backstage(
         ask=lambda request: HANDLERS[type(request)](service, request, JobChannel()),
@@ -150,8 +150,8 @@ class _Volumes:
 
     def list(self) -> list[dict[str, Any]]:
         return [
-            {"name": volume.name, "logical_bytes": volume.logical_bytes, "inodes": volume.inodes}
-            for volume in self._store.volumes()
+            {"name": row.name, "logical_bytes": row.logical_bytes, "inodes": row.inodes}
+            for row in self._store.volume_rows()
         ]
 
 
@@ -166,7 +166,7 @@ class _Checks:
 
     def _database(self) -> str | None:
         try:
-            self._service.volume.namespace.lookup(self._service.volume.namespace.root, b"")
+            self._service.engine.namespace_store.check()
         except GravitonError as error:
             return str(error)
         return None

@@ -1,0 +1,147 @@
+"""``graviton serve`` with names and packs where the configuration says: buckets, PostgreSQL, both."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from gravitonfs.client import Client
+from harness.buckets import client, new_bucket
+from harness.postgres import PostgresServer, debian_binaries
+from harness.programs import Graviton, Running
+from harness.s3server import S3Server
+from harness.waiting import wait_until
+
+SIZES = (0, 100, 300_000, 9_000_000)
+
+
+def address(ready: str, what: str) -> str:
+    match = re.search(rf"\b{what}=(\S+)", ready)
+    assert match is not None, ready
+    return match[1]
+
+
+class Daemon:
+    """``graviton serve`` with a configuration file."""
+
+    def __init__(self, graviton: Graviton, file: Path, data: Path) -> None:
+        self._start = lambda: graviton.start(
+            "serve", "--config", file, "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"
+        )
+        self.data = data
+        self.running: Running = self._start()
+
+    def restart(self) -> None:
+        self.running = self._start()
+        self.__dict__.pop("_ready", None)
+
+    @property
+    def ready(self) -> str:
+        return self.running.ready_line()
+
+    def put(self, name: str, body: bytes) -> None:
+        url = f"{address(self.ready, 'http')}/api/v1/files/{name}"
+        urllib.request.urlopen(urllib.request.Request(url, body, method="PUT"), timeout=60).close()
+
+    def get(self, name: str) -> bytes:
+        url = f"{address(self.ready, 'http')}/api/v1/files/{name}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return bytes(answer.read())
+
+    def client(self) -> Client:
+        return Client(f"graviton://{address(self.ready, 'grpc')}", timeout=30)
+
+    def health(self) -> int:
+        url = f"{address(self.ready, 'http')}/health/ready"
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+
+def bucket_lines(server: S3Server, bucket: str) -> str:
+    return f"storage {{ backend = s3, s3 {{ bucket = {bucket}, endpoint = \"{server.endpoint}\" }} }}"
+
+
+def keys(server: S3Server, bucket: str) -> list[str]:
+    listed = client(server.endpoint).list_objects_v2(Bucket=bucket)
+    return [item["Key"] for item in listed.get("Contents", ())]
+
+
+def configuration(scratch: Path, *lines: str) -> Path:
+    file = scratch / "graviton.conf"
+    file.write_text("graviton {\n" + "\n".join(lines) + "\n}\n")
+    return file
+
+
+def bodies() -> dict[str, bytes]:
+    return {f"f{size}": os.urandom(size) for size in SIZES}
+
+
+# --- names in SQLite, packs in a bucket --------------------------------------------------------------
+
+
+def test_packs_in_a_bucket_survive_kill(graviton: Graviton, scratch: Path, s3_server: S3Server) -> None:
+    bucket = new_bucket(s3_server)
+    daemon = Daemon(graviton, configuration(scratch, bucket_lines(s3_server, bucket)), scratch / "data")
+    files = bodies()
+    for name, body in files.items():
+        daemon.put(name, body)
+    with daemon.client() as rpc:
+        rpc.write_bytes("by-grpc", b"grpc" * 100_000)
+        assert rpc.read_bytes("f300000") == files["f300000"]
+    daemon.running.kill()
+    assert "store" in keys(s3_server, bucket)
+    assert any(key.startswith("packs/") for key in keys(s3_server, bucket))
+    assert not (daemon.data / "packs").exists()
+    daemon.restart()
+    assert {name: daemon.get(name) for name in files} == files
+    assert daemon.get("by-grpc") == b"grpc" * 100_000
+    assert daemon.health() == 200
+    assert daemon.running.stop() == 0
+    daemon.restart()
+    assert {name: daemon.get(name) for name in files} == files
+    assert daemon.running.stop() == 0
+
+
+def test_another_bucket_is_refused(graviton: Graviton, scratch: Path, s3_server: S3Server) -> None:
+    """An empty one too: the files' packs are not there."""
+    bucket, other = new_bucket(s3_server), new_bucket(s3_server)
+    daemon = Daemon(graviton, configuration(scratch, bucket_lines(s3_server, bucket)), scratch / "data")
+    daemon.put("f", os.urandom(3_000_000))
+    assert daemon.running.stop() == 0
+    file = configuration(scratch, bucket_lines(s3_server, other))
+    refused = graviton.run("serve", "--config", file, "--data", daemon.data, status=1)
+    assert b"no object 'store'" in refused.stderr
+    assert not keys(s3_server, other)
+    file = configuration(scratch, bucket_lines(s3_server, bucket))
+    refused = graviton.run("serve", "--config", file, "--data", scratch / "fresh", status=1)
+    assert b"belongs to the store" in refused.stderr
+
+
+def test_backends_are_not_mixed_up(graviton: Graviton, scratch: Path, s3_server: S3Server) -> None:
+    bucket = new_bucket(s3_server)
+    file = configuration(scratch, bucket_lines(s3_server, bucket))
+    graviton.run("init", scratch / "local")
+    refused = graviton.run("serve", "--config", file, "--data", scratch / "local", status=1)
+    assert b"another data-dir" in refused.stderr
+    assert not keys(s3_server, bucket)
+    daemon = Daemon(graviton, file, scratch / "data")
+    daemon.put("f", b"x")
+    second = graviton.run("serve", "--config", file, "--data", daemon.data, status=1)
+    assert b"graviton serve" in second.stderr  # who has it
+    assert daemon.running.stop() == 0
+    graviton.run("serve", "--data", daemon.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", status=1)
+    refused = graviton.run("up", "--config", file, "--data", scratch / "up", status=1)
+    assert b"graviton serve" in refused.stderr
