@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import shutil
-import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -145,3 +142,102 @@ def test_backends_are_not_mixed_up(graviton: Graviton, scratch: Path, s3_server:
     graviton.run("serve", "--data", daemon.data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", status=1)
     refused = graviton.run("up", "--config", file, "--data", scratch / "up", status=1)
     assert b"graviton serve" in refused.stderr
+
+
+# --- names in PostgreSQL -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    made = PostgresServer(debian_binaries())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> Iterator[str]:
+    """The lines that lead to an empty database."""
+    if not server.runs:
+        server.start()
+    conninfo = server.database()
+    name = conninfo.rpartition("dbname=")[2]
+    url = f"jdbc:postgresql://{quote(str(server.home), safe='')}/{name}"
+    yield f'database {{ jdbc-url = "{url}", username = graviton }}'
+    server.drop(conninfo)
+
+
+@pytest.fixture(params=["directory", "s3"])
+def packs(request: pytest.FixtureRequest) -> str:
+    """Where they are kept; daemons with a directory share it."""
+    if request.param == "directory":
+        return "storage { backend = directory }"
+    s3_server: S3Server = request.getfixturevalue("s3_server")
+    return bucket_lines(s3_server, new_bucket(s3_server))
+
+
+def two(graviton: Graviton, scratch: Path, database: str, packs: str) -> tuple[Daemon, Daemon]:
+    """Started at once on nothing."""
+    file = configuration(scratch, database, packs)
+    shared = "directory" in packs
+    return tuple(  # type: ignore[return-value]
+        Daemon(graviton, file, scratch / ("data" if shared else f"data-{n}")) for n in range(2)
+    )
+
+
+def test_two_daemons_are_one_store(graviton: Graviton, scratch: Path, database: str, packs: str) -> None:
+    one, other = two(graviton, scratch, database, packs)
+    files = bodies()
+    for name, body in files.items():
+        one.put(name, body)
+        assert other.get(name) == body
+        other.put(name, body[::-1])
+        assert one.get(name) == body[::-1]
+    with one.client() as rpc, other.client() as second:
+        rpc.write_bytes("g", b"grpc" * 100_000)
+        assert second.read_bytes("g") == b"grpc" * 100_000
+        second.rename("g", "h")
+        assert not rpc.exists("g")
+        assert rpc.read_bytes("h") == b"grpc" * 100_000
+    one.running.kill()
+    assert {name: other.get(name) for name in files} == {name: body[::-1] for name, body in files.items()}
+    one.restart()
+    assert {name: one.get(name) for name in files} == {name: body[::-1] for name, body in files.items()}
+    one.put("last", b"x" * 2_000_000)
+    assert one.running.stop() == 0
+    assert other.get("last") == b"x" * 2_000_000
+    assert other.running.stop() == 0
+    assert (scratch / "data" / "packs").exists() == ("directory" in packs)
+    one.restart()
+    assert one.get("last") == b"x" * 2_000_000
+    assert one.running.stop() == 0
+
+
+def test_readiness_follows_the_database(
+    graviton: Graviton, scratch: Path, server: PostgresServer, database: str
+) -> None:
+    graviton.allow_log("database|PostgreSQL|namespace|connection|server")
+    daemon = Daemon(graviton, configuration(scratch, database), scratch / "data")
+    daemon.put("f", b"before" * 100_000)
+    assert daemon.health() == 200
+    server.kill()
+    wait_until(lambda: daemon.health() == 503, "the daemon is not ready", 30)
+    server.start()
+    wait_until(lambda: daemon.health() == 200, "the daemon is ready again", 60)
+    assert daemon.get("f") == b"before" * 100_000
+    daemon.put("g", b"after")
+    assert daemon.get("g") == b"after"
+    assert daemon.running.stop() == 0
+
+
+def test_daemons_with_a_directory_must_share_it(graviton: Graviton, scratch: Path, database: str) -> None:
+    file = configuration(scratch, database)
+    daemon = Daemon(graviton, file, scratch / "data")
+    daemon.put("f", b"x")
+    refused = graviton.run("serve", "--config", file, "--data", scratch / "elsewhere", status=1)
+    assert b"share" in refused.stderr
+    assert daemon.running.stop() == 0
+    graviton.run("init", scratch / "local")
+    refused = graviton.run("serve", "--config", file, "--data", scratch / "local", status=1)
+    assert b"another data-dir" in refused.stderr
+    refused = graviton.run("init", daemon.data, status=1)
+    assert b"not empty" in refused.stderr
