@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import urllib.error
@@ -68,7 +69,7 @@ class Daemon:
 
 
 def bucket_lines(server: S3Server, bucket: str) -> str:
-    return f"storage {{ backend = s3, s3 {{ bucket = {bucket}, endpoint = \"{server.endpoint}\" }} }}"
+    return f'storage {{ backend = s3, s3 {{ bucket = {bucket}, endpoint = "{server.endpoint}" }} }}'
 
 
 def keys(server: S3Server, bucket: str) -> list[str]:
@@ -156,7 +157,8 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database(server: PostgresServer) -> Iterator[str]:
-    """The lines that lead to an empty database."""
+    """The line that leads to an empty database. Before ``graviton`` in a test's arguments: its processes
+    end first."""
     if not server.runs:
         server.start()
     conninfo = server.database()
@@ -184,7 +186,7 @@ def two(graviton: Graviton, scratch: Path, database: str, packs: str) -> tuple[D
     )
 
 
-def test_two_daemons_are_one_store(graviton: Graviton, scratch: Path, database: str, packs: str) -> None:
+def test_two_daemons_are_one_store(database: str, packs: str, graviton: Graviton, scratch: Path) -> None:
     one, other = two(graviton, scratch, database, packs)
     files = bodies()
     for name, body in files.items():
@@ -213,9 +215,9 @@ def test_two_daemons_are_one_store(graviton: Graviton, scratch: Path, database: 
 
 
 def test_readiness_follows_the_database(
-    graviton: Graviton, scratch: Path, server: PostgresServer, database: str
+    server: PostgresServer, database: str, graviton: Graviton, scratch: Path
 ) -> None:
-    graviton.allow_log("database|PostgreSQL|namespace|connection|server")
+    graviton.allow_log("database server does not answer|database does not answer")
     daemon = Daemon(graviton, configuration(scratch, database), scratch / "data")
     daemon.put("f", b"before" * 100_000)
     assert daemon.health() == 200
@@ -229,7 +231,7 @@ def test_readiness_follows_the_database(
     assert daemon.running.stop() == 0
 
 
-def test_daemons_with_a_directory_must_share_it(graviton: Graviton, scratch: Path, database: str) -> None:
+def test_daemons_with_a_directory_must_share_it(database: str, graviton: Graviton, scratch: Path) -> None:
     file = configuration(scratch, database)
     daemon = Daemon(graviton, file, scratch / "data")
     daemon.put("f", b"x")
@@ -241,3 +243,40 @@ def test_daemons_with_a_directory_must_share_it(graviton: Graviton, scratch: Pat
     assert b"another data-dir" in refused.stderr
     refused = graviton.run("init", daemon.data, status=1)
     assert b"not empty" in refused.stderr
+
+
+def test_commands_go_through_the_daemon(database: str, graviton: Graviton, scratch: Path) -> None:
+    daemon = Daemon(graviton, configuration(scratch, database), scratch / "data")
+    daemon.put("f", os.urandom(3_000_000))
+    told = json.loads(graviton.run("info", daemon.data, "--json").stdout)
+    assert told["logical_bytes"] == 3_000_000
+    assert json.loads(graviton.run("token", "create", "--name", "t", "--json", daemon.data).stdout)["token"]
+    graviton.run("gc", daemon.data)
+    assert not json.loads(graviton.run("fsck", daemon.data, "--json").stdout)["findings"]
+    graviton.run("get", f"{daemon.data}:/f", scratch / "copy")
+    assert (scratch / "copy").read_bytes() == daemon.get("f")
+    assert daemon.running.stop() == 0
+
+
+@pytest.mark.mount
+def test_a_mount_without_a_daemon_sees_what_daemons_do(
+    database: str, packs: str, graviton: Graviton, scratch: Path
+) -> None:
+    file = configuration(scratch, f'data-dir = "{scratch}/data"', database, packs)
+    daemon = Daemon(graviton, file, scratch / "data")
+    assert daemon.ready
+    point = scratch / "mnt"
+    mounted = graviton.mount(file, point)
+    for turn in range(10):
+        body = os.urandom(300_000 * turn)
+        daemon.put("f", body)
+        assert (point / "f").read_bytes() == body
+        (point / "g").write_bytes(body[::-1])
+        assert daemon.get("g") == body[::-1]
+        (point / "g").rename(point / f"h{turn}")
+        assert daemon.get(f"h{turn}") == body[::-1]
+    assert sorted(os.listdir(point)) == ["f", *(f"h{turn}" for turn in range(10))]
+    (point / "large").write_bytes(b"x" * 20_000_000)
+    graviton.unmount(mounted, point)
+    assert daemon.get("large") == b"x" * 20_000_000
+    assert daemon.running.stop() == 0

@@ -1,4 +1,4 @@
-"""What daemons and engines ask of the store of namespaces itself: who is attached, which volumes there are."""
+"""What daemons and engines ask of the store of namespaces itself: sessions, volumes, rows of packs."""
 
 from __future__ import annotations
 

@@ -76,9 +76,10 @@ def http_server(
     def attach(name: str) -> Volume:
         return engine.volume("http", name=name)
 
-    api = Api(
-        settings, VolumePool(attach), transfers, lambda: [row.name for row in engine.namespace_store.volume_rows()]
-    )
+    def names() -> list[str]:
+        return [row.name for row in engine.namespace_store.volume_rows()]
+
+    api = Api(settings, VolumePool(attach), transfers, names)
     backstage = Backstage(
         ask=lambda request: HANDLERS[type(request)](service, request, JobChannel()),
         sessions=_Sessions(service),

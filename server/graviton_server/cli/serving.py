@@ -156,7 +156,7 @@ class Serving:
         """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
         from gravitonfs.fuse.mount import Mount, MountOptions
 
-        check_apart(self.service.data, mountpoint)
+        check_apart(self.service.engine.path, mountpoint)
         choices = self._choices
         where = MountPoint(str(mountpoint), "/" + choices.subdir.strip("/"), choices.ro)
         mount = Mount(
@@ -170,6 +170,7 @@ class Serving:
                 gid=choices.gid,
                 umask=choices.umask,
                 timeout=choices.timeout,
+                cache_seconds=0.0 if self.service.engine.shared else MountOptions.cache_seconds,
             ),
             space=self.service.engine.space,
             describe=lambda: self._describe(where),

@@ -187,6 +187,11 @@ class Engine:
 
     def _open_stores(self) -> None:
         self._closers.append(DataLock(self.path / "lock").release)
+        if not (self.path / STORE).exists():
+            raise NotFound(
+                f"{self.path} has no packs: when its configuration keeps them in a bucket, commands need a"
+                f" running 'graviton serve'; otherwise the file {STORE!r} is missing"
+            )
         self.namespace_store = NamespaceStore.open(self.path / NAMESPACE)
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format

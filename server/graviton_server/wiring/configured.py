@@ -19,7 +19,15 @@ from graviton_server.config.jdbc import conninfo
 from graviton_server.lock import DataLock
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.targets.directory import DirectoryTarget
-from graviton_server.wiring import NAMESPACE, STORE, Engine, EngineOptions, is_volume, open_embedded, open_engine
+from graviton_server.wiring import (
+    NAMESPACE,
+    STORE,
+    Engine,
+    EngineOptions,
+    is_volume,
+    open_embedded,
+    open_engine,
+)
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Invalid, NotFound, Unavailable
 
