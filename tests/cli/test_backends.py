@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -55,6 +56,13 @@ class Daemon:
         url = f"{address(self.ready, 'http')}/api/v1/files/{name}"
         with urllib.request.urlopen(url, timeout=60) as answer:
             return bytes(answer.read())
+
+    def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
+        url = f"{address(self.ready, 'http')}{path}"
+        request = urllib.request.Request(url, body, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            told = answer.read()
+        return json.loads(told) if told else None
 
     def client(self) -> Client:
         return Client(f"graviton://{address(self.ready, 'grpc')}", timeout=30)
@@ -212,6 +220,20 @@ def test_two_daemons_are_one_store(database: str, packs: str, graviton: Graviton
     one.restart()
     assert one.get("last") == b"x" * 2_000_000
     assert one.running.stop() == 0
+
+
+def test_an_upload_goes_on_through_another_daemon(database: str, graviton: Graviton, scratch: Path) -> None:
+    one, other = two(graviton, scratch, database, "storage { backend = directory }")
+    parts = [os.urandom(3_000_000) for _ in range(3)]
+    begun = one.send("POST", "/api/v1/uploads", b"{}", {"Content-Type": "application/json"})
+    place = f"/api/v1/uploads/{begun['id']}"
+    for n, (daemon, part) in enumerate(zip((one, other, one), parts, strict=True)):
+        daemon.send("PATCH", place, part, {"Upload-Offset": str(3_000_000 * n)})
+    made = one.send("POST", place, b"{}", {"Content-Type": "application/json"})
+    url = f"{address(other.ready, 'http')}/api/v1/blobs/{made['id']}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert answer.read() == b"".join(parts)
+    assert one.running.stop() == other.running.stop() == 0
 
 
 def test_readiness_follows_the_database(

@@ -37,7 +37,7 @@ WRITE_FLOOR = 64 << 20
 """Bytes that must be free for a daemon to be ready to take writes."""
 
 
-def http_settings(config: Config, surroundings: Surroundings) -> HttpSettings:
+def http_settings(config: Config, surroundings: Surroundings, *, shared: bool = False) -> HttpSettings:
     http, constraints = config.server.http, config.constraints
     tls = http.tls
     return HttpSettings(
@@ -53,6 +53,7 @@ def http_settings(config: Config, surroundings: Surroundings) -> HttpSettings:
         correlation_header=config.logging.correlation_id_header,
         metrics=config.metrics.enabled,
         production=surroundings.production,
+        shared=shared,
     )
 
 
@@ -68,7 +69,7 @@ def http_server(
     )
     if warning is not None:
         log.warning("%s", warning)
-    settings = http_settings(config, surroundings)
+    settings = http_settings(config, surroundings, shared=service.engine.shared)
     service.tallies = Tallies()
     transfers = Transfers(settings, limits.slots, service.tallies, limits.rate_in, limits.rate_out)
     engine = service.engine
