@@ -1,12 +1,15 @@
-"""What daemons ask of the store of namespaces itself: who is attached, which volumes there are."""
+"""What daemons and engines ask of the store of namespaces itself: sessions, volumes, rows of packs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.upkeep import Upkeep
 
 
 class SessionState(NamedTuple):
@@ -77,3 +80,34 @@ class SessionStore(Protocol):
     def delete_volume(self, name: str) -> None: ...
 
     def volume_rows(self) -> list[VolumeRow]: ...
+
+
+class EngineNames(SessionStore, Protocol):
+    """What an engine puts its packs beside: names, and the rows of packs and loose blocks with them."""
+
+    @property
+    def store_uuid(self) -> bytes: ...
+
+    @property
+    def format(self) -> VolumeFormat: ...
+
+    @property
+    def packs(self) -> PackRegistry: ...
+
+    @property
+    def loose(self) -> LooseBlocks: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    def set_barrier(self, barrier: Callable[[], None]) -> None:
+        """Called before batches become durable: what they rely on must be so first."""
+
+    def set_presync(self, presync: Callable[[], None]) -> None:
+        """Called ahead of that where it can be, so that little is left to the barrier."""
+
+    def check(self) -> None:
+        """Returns soon: Unavailable while the database does not answer."""
+
+    def close(self) -> None:
+        """Everything applied is durable. Idempotent."""

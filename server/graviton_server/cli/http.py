@@ -37,7 +37,7 @@ WRITE_FLOOR = 64 << 20
 """Bytes that must be free for a daemon to be ready to take writes."""
 
 
-def http_settings(config: Config, surroundings: Surroundings) -> HttpSettings:
+def http_settings(config: Config, surroundings: Surroundings, *, shared: bool = False) -> HttpSettings:
     http, constraints = config.server.http, config.constraints
     tls = http.tls
     return HttpSettings(
@@ -53,6 +53,7 @@ def http_settings(config: Config, surroundings: Surroundings) -> HttpSettings:
         correlation_header=config.logging.correlation_id_header,
         metrics=config.metrics.enabled,
         production=surroundings.production,
+        shared=shared,
     )
 
 
@@ -68,7 +69,7 @@ def http_server(
     )
     if warning is not None:
         log.warning("%s", warning)
-    settings = http_settings(config, surroundings)
+    settings = http_settings(config, surroundings, shared=service.engine.shared)
     service.tallies = Tallies()
     transfers = Transfers(settings, limits.slots, service.tallies, limits.rate_in, limits.rate_out)
     engine = service.engine
@@ -76,9 +77,10 @@ def http_server(
     def attach(name: str) -> Volume:
         return engine.volume("http", name=name)
 
-    api = Api(
-        settings, VolumePool(attach), transfers, lambda: [v.name for v in engine.namespace_store.volumes()]
-    )
+    def names() -> list[str]:
+        return [row.name for row in engine.namespace_store.volume_rows()]
+
+    api = Api(settings, VolumePool(attach), transfers, names)
     backstage = Backstage(
         ask=lambda request: HANDLERS[type(request)](service, request, JobChannel()),
         sessions=_Sessions(service),
@@ -150,8 +152,8 @@ class _Volumes:
 
     def list(self) -> list[dict[str, Any]]:
         return [
-            {"name": volume.name, "logical_bytes": volume.logical_bytes, "inodes": volume.inodes}
-            for volume in self._store.volumes()
+            {"name": row.name, "logical_bytes": row.logical_bytes, "inodes": row.inodes}
+            for row in self._store.volume_rows()
         ]
 
 
@@ -166,7 +168,7 @@ class _Checks:
 
     def _database(self) -> str | None:
         try:
-            self._service.volume.namespace.lookup(self._service.volume.namespace.root, b"")
+            self._service.engine.namespace_store.check()
         except GravitonError as error:
             return str(error)
         return None

@@ -41,9 +41,22 @@ the JWKS, which is fetched again when an unknown key shows up. Its `scope` has `
 `graviton:write` or `graviton:admin`; `graviton:read:photos` is for one volume, and a claim
 `graviton_volumes` bounds them all. Admin includes the others.
 
-**In this version** a daemon keeps names in SQLite and packs in `data-dir`: `database.jdbc-url`,
-`storage.backend` other than `directory`, `storage.targets` and `server.grpc` are refused. `replication`,
-`trash`, `snapshots`, `backup`, `dedupe-scope`, `gc.grace` and `gc.keep` are checked and have no effect yet.
+**Where things are.** Names: in SQLite in `data-dir`, for one daemon; with `database.jdbc-url` in
+PostgreSQL, for any number of them, and of mounts without a daemon (`graviton mount FILE DIR`). Packs: in
+`data-dir`, or in a bucket (`storage.backend = s3`, see [packs in a bucket](s3.md)). What is missing is made
+at the first start, by one of those that start together. Daemons on one PostgreSQL need one bucket, or, with
+`storage.backend = directory`, one `data-dir` that they all reach; another directory is refused. Each daemon
+has an `engine-<n>` of its own in `data-dir`, which is all that it has on its disk with a bucket and
+PostgreSQL. A `data-dir` is never read as one of another kind: moving a volume from one kind to another is
+refused. `/health/ready` answers 503 while the database is away; requests wait for it up to a minute.
+Commands (`graviton info DATA` and the like) go through a daemon of that `data-dir`; on PostgreSQL, or with
+a bucket, one must run. PgBouncer is not supported in its transaction mode: notices of changes need a direct
+connection.
+
+**In this version** `storage.targets` and `storage.backend = sharded` are refused; `graviton up` has all in
+one directory and refuses PostgreSQL and buckets. `replication`, `trash`, `snapshots`, `backup`,
+`dedupe-scope`, `gc.grace` and `gc.keep` are checked and have no effect yet. Dumps that are kept in `dumps`
+below `data-dir` hold back collection by daemons of that `data-dir` alone.
 
 | key | default | |
 | --- | --- | --- |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,8 +11,12 @@ from graviton_server.cli import output, places
 from graviton_server.cli.daemon import LOG_NAME, Ready, in_background
 from graviton_server.cli.options import NAMES, Choices, parse
 from graviton_server.cli.params import DATA, DIRECTORY
+from graviton_server.cli.serve import choices_of, configured, refuse_what_is_not_served
 from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
 from gravitonfs.errors import NotFound
+
+if TYPE_CHECKING:
+    from graviton_server.config.load import Loaded
 
 
 @click.command(
@@ -22,12 +27,16 @@ from gravitonfs.errors import NotFound
 @click.argument("directory", type=DIRECTORY)
 @click.option("-o", "options", metavar="OPTIONS", multiple=True, help="Mount options, separated by commas.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground.")
-def mount(source: str, directory: str, options: tuple[str, ...], foreground: bool) -> None:
+@click.pass_context
+def mount(
+    ctx: click.Context, source: str, directory: str, options: tuple[str, ...], foreground: bool
+) -> None:
     """Mount the volume of SOURCE on DIRECTORY.
 
-    SOURCE is a data directory, or graviton://HOST:PORT/VOLUME of a daemon (gravitons:// with TLS; several
+    SOURCE is a data directory, a configuration file (names and packs are used where it says, without a
+    daemon), or graviton://HOST:PORT/VOLUME of a daemon (gravitons:// with TLS; several
     HOST:PORT separated by commas). Returns when the mount answers; the process behind it logs to
-    DATA/mount.log, that of a daemon's volume below ~/.local/state/graviton. A mount point whose process died
+    DATA/mount.log, without a data directory below ~/.local/state/graviton. A mount point whose process died
     is cleaned up first. 'graviton umount DIRECTORY' ends it.
     """
     choices = parse(options)
@@ -38,6 +47,9 @@ def mount(source: str, directory: str, options: tuple[str, ...], foreground: boo
     data = places.source(source)
     if choices.of_daemons():
         raise click.UsageError(f"{', '.join(choices.of_daemons())}: for a SOURCE of graviton:// alone")
+    if data.is_file():
+        _direct(configured(ctx, str(data), {}, insecure=False), mountpoint, choices, foreground)
+        return
     if foreground:
         terminate_like_interrupt()
         with Serving(data, "mount", choices) as serving:
@@ -50,6 +62,34 @@ def mount(source: str, directory: str, options: tuple[str, ...], foreground: boo
         raise NotFound(f"{data} is no volume: make one with 'graviton init {data}'")
     pid = in_background(data / LOG_NAME, lambda ready: _serve(data, mountpoint, choices, ready))
     output.say(f"{directory} is mounted by process {pid}; it logs to {data / LOG_NAME}")
+
+
+def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool) -> None:
+    """The mount is an engine of the store that the configuration describes."""
+    from graviton_server.cli.remote import log_of
+
+    refuse_what_is_not_served(loaded)
+    config = loaded.config
+    data = places.source(config.data_dir)
+    wanted = choices_of(loaded)
+    choices = choices._replace(
+        memory=choices.memory or wanted.memory,
+        collect_rest=wanted.collect_rest,
+        upkeep_rate=wanted.upkeep_rate,
+    )
+
+    def serve(ready: Ready) -> None:
+        terminate_like_interrupt()
+        with Serving(data, "mount", choices, create=True, config=config) as serving:
+            serving.run_mount(mountpoint, ready)
+            output.say("unmounting: storing everything")
+
+    if foreground:
+        serve(lambda: announce(f"mount={mountpoint}"))
+        return
+    log = log_of(mountpoint)
+    pid = in_background(log, serve)
+    output.say(f"{mountpoint} is mounted by process {pid}; it logs to {log}")
 
 
 def _remote(source: str, mountpoint: Path, choices: Choices, foreground: bool) -> None:

@@ -34,9 +34,9 @@ def _reach(data: Path, role: str) -> Caller:
     """Neither side is asked to wait: between two owners it is tried again for a while."""
     give_up = time.monotonic() + _OWNER_ANSWERS_WITHIN
     while True:
-        if (data / SOCKET_NAME).exists():
+        for home in _homes(data):
             try:
-                return RemoteCaller(data)
+                return RemoteCaller(home)
             except NobodyThere:
                 pass
         try:
@@ -45,6 +45,11 @@ def _reach(data: Path, role: str) -> Caller:
             if time.monotonic() > give_up:
                 raise Locked(f"{locked}; it does not answer commands: wait until it has ended") from None
             time.sleep(_AGAIN_AFTER)
+
+
+def _homes(data: Path) -> list[Path]:
+    """Where a process may listen: one that shares its store does so in its engine's own directory."""
+    return [home for home in (data, *sorted(data.glob("engine-*"))) if (home / SOCKET_NAME).exists()]
 
 
 def _open_here(data: Path, role: str) -> Caller:
@@ -65,7 +70,9 @@ def _waiting(count: int) -> None:
 
 def owner(data: Path) -> RemoteCaller | None:
     """The process that has the volume open, if there is one."""
-    try:
-        return RemoteCaller(data)
-    except NobodyThere:
-        return None
+    for home in _homes(data):
+        try:
+            return RemoteCaller(home)
+        except NobodyThere:
+            pass
+    return None

@@ -55,7 +55,8 @@ def serve(
     terminate_like_interrupt()
     from graviton_server.cli.limits import SharedLimits
 
-    with Serving(places.source(config.data_dir), "serve", choices_of(loaded), create=True) as serving:
+    data_dir = places.source(config.data_dir)
+    with Serving(data_dir, "serve", choices_of(loaded), create=True, config=config) as serving:
         limits = SharedLimits(config)
         served = (config, loaded.surroundings, limits)
         parts = [
@@ -106,7 +107,9 @@ def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, i
 
 def choices_of(loaded: Loaded) -> Choices:
     config = loaded.config
-    interval = config.gc.interval if "graviton.gc.interval" in loaded.sources else None
+    embedded = config.database.jdbc_url is None and config.storage.backend == "directory"
+    given = "graviton.gc.interval" in loaded.sources
+    interval = config.gc.interval if given or not embedded else None
     return Choices(
         memory=loaded.surroundings.memory, collect_rest=interval, upkeep_rate=config.scrub.bytes_per_second
     )
@@ -116,11 +119,23 @@ def refuse_what_is_not_served(loaded: Loaded) -> None:
     """Keys that ask for what this version does not have are refused, never passed over."""
     from gravitonfs.errors import Unsupported
 
-    config = loaded.config
+    storage = loaded.config.storage
+    if storage.backend == "sharded":
+        raise Unsupported("graviton.storage.backend = sharded: this version keeps packs in a directory or S3")
+    if storage.targets:
+        raise Unsupported("graviton.storage.targets: this version keeps packs in one place")
 
+
+def refuse_what_up_lacks(loaded: Loaded) -> None:
+    """``up`` has names and packs in one directory; ``serve`` knows other places too."""
+    from gravitonfs.errors import Unsupported
+
+    refuse_what_is_not_served(loaded)
+    config = loaded.config
     if config.database.jdbc_url is not None:
-        raise Unsupported("graviton.database.jdbc-url: this version keeps names in SQLite only")
-    if config.storage.backend != "directory" or config.storage.targets:
+        raise Unsupported("graviton.database.jdbc-url: 'up' keeps names in SQLite; use 'graviton serve'")
+    if config.storage.backend != "directory":
         raise Unsupported(
-            f"graviton.storage.backend = {config.storage.backend}: this version keeps packs in a directory"
+            f"graviton.storage.backend = {config.storage.backend}: 'up' keeps packs in DATA;"
+            " use 'graviton serve'"
         )

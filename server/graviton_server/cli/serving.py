@@ -48,9 +48,19 @@ SERVERS = ("up", "serve", "mount", "webdav")
 class Serving:
     """One open volume and what serves it. A context manager: leaving it stores everything."""
 
-    def __init__(self, data: Path, role: str, choices: Choices, *, create: bool = False) -> None:
+    def __init__(
+        self,
+        data: Path,
+        role: str,
+        choices: Choices,
+        *,
+        create: bool = False,
+        config: Config | None = None,
+    ) -> None:
+        """``config``: says where names and packs are, in place of all in ``data``."""
         share_heaps()
-        self.service = Service(_open(data, _engine_options(choices), create=create), role)
+        options = _engine_options(choices)
+        self.service = Service(_open(data, options, create=create, config=config), role)
         self._choices = choices
         self._ends = ExitStack()
         self._ends.callback(self.service.close, wait=_COMMANDS_FINISH_WITHIN)
@@ -146,7 +156,7 @@ class Serving:
         """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
         from gravitonfs.fuse.mount import Mount, MountOptions
 
-        check_apart(self.service.data, mountpoint)
+        check_apart(self.service.engine.path, mountpoint)
         choices = self._choices
         where = MountPoint(str(mountpoint), "/" + choices.subdir.strip("/"), choices.ro)
         mount = Mount(
@@ -160,6 +170,7 @@ class Serving:
                 gid=choices.gid,
                 umask=choices.umask,
                 timeout=choices.timeout,
+                cache_seconds=0.0 if self.service.engine.shared else MountOptions.cache_seconds,
             ),
             space=self.service.engine.space,
             describe=lambda: self._describe(where),
@@ -268,13 +279,16 @@ def _engine_options(choices: Choices) -> EngineOptions:
     )
 
 
-def _open(data: Path, options: EngineOptions, *, create: bool) -> Engine:
+def _open(data: Path, options: EngineOptions, *, create: bool, config: Config | None) -> Engine:
     """Waits a moment for a command that has the volume open; for another server it would be in vain."""
     from graviton_server.wiring import open_embedded
+    from graviton_server.wiring.configured import open_configured
 
     give_up = time.monotonic() + _COMMANDS_WAITED_FOR
     while True:
         try:
+            if config is not None:
+                return open_configured(config, options)
             return open_embedded(data, create=create, options=options)
         except Locked as locked:
             role, sentence = _who_has(data, locked)

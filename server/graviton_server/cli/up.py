@@ -104,10 +104,10 @@ def up(
 
 
 def _configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, insecure: bool) -> Loaded:
-    from graviton_server.cli.serve import configured, refuse_what_is_not_served
+    from graviton_server.cli.serve import configured, refuse_what_up_lacks
 
     loaded = configured(ctx, file, flags, insecure=insecure)
-    refuse_what_is_not_served(loaded)
+    refuse_what_up_lacks(loaded)
     return loaded
 
 

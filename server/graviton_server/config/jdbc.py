@@ -96,3 +96,17 @@ def _parameter(found: dict[str, str], ignored: list[str], name: str, value: str)
 def without_secrets(url: str) -> str:
     """The URL as it may be shown."""
     return re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", url)
+
+
+def conninfo(url: str, *, user: str | None = None, password: str | None = None) -> str:
+    """libpq's connection string. What the URL says of user and password goes before the keys."""
+    values = parse_jdbc(url).conninfo
+    if user is not None:
+        values.setdefault("user", user)
+    if password is not None:
+        values.setdefault("password", password)
+    return " ".join(f"{name}={_quoted(value)}" for name, value in values.items())
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -44,7 +44,7 @@ class Service:
 
     @property
     def data(self) -> Path:
-        return self.engine.path
+        return self.engine.home
 
     @property
     def volume(self) -> Volume:

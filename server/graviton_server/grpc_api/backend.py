@@ -60,4 +60,5 @@ def backend_of(engine: Engine) -> Backend:
         format=store.format,
         space=engine.space,
         upkeep=engine.maintenance,
+        sole=not engine.shared,
     )

@@ -23,3 +23,5 @@ class HttpSettings:
     metrics: bool = True
     production: bool = False
     default_volume: str = "main"
+    shared: bool = False
+    """Other daemons serve the same volumes: parts of one upload may come through any of them."""

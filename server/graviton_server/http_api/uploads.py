@@ -281,7 +281,7 @@ class Upload:
         known = shelf.volume.namespace.content(attr.content)
         if known.digest is not None:
             return known.digest
-        if active.hashed == attr.size:
+        if active.hashed == attr.size and not self._api.settings.shared:
             return active.hasher.digest()
         return _hash_all(shelf, attr)
 

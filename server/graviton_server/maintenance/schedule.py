@@ -145,13 +145,24 @@ class Supervisor:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            self._round()
+            away = self._try_round()
             with self._lock:
                 self._in_round = False
                 self._lock.notify_all()
-                if not self._stop.is_set() and not any(task.forced for task in self._tasks):
+                if away:
+                    self._lock.wait_for(self._stop.is_set, _RETRY)
+                elif not self._stop.is_set() and not any(task.forced for task in self._tasks):
                     self._lock.wait(_POLL)
                 self._in_round = True
+
+    def _try_round(self) -> bool:
+        """Whether what there is to do could not even be asked for: the database may be away."""
+        try:
+            self._round()
+        except GravitonError as failure:
+            log.warning("background work rests: %s", failure)
+            return True
+        return False
 
     def _round(self) -> None:
         self._quiet()

@@ -131,6 +131,11 @@ class NamespaceStore:
 
     # --- the group -----------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Whether the database answers: Unavailable."""
+        with self.reading() as execute:
+            execute("SELECT 1").fetchone()
+
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         """Called with the gate closed before each commit: what batches rely on becomes durable there."""
         self.commits.barrier = barrier

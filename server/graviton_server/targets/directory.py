@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ _COPY = 1 << 20
 _STALE = 86400.0
 _DESCRIPTORS = 128
 _serial = itertools.count()
+_PROCESS = secrets.token_hex(6)
+"""Processes in other containers and machines may have the same pid, and share the directory."""
 
 
 class DirectoryTarget:
@@ -54,7 +57,7 @@ class DirectoryTarget:
             _fsync_directory(root.parent)
             if not (root / STORE_KEY).exists():
                 body = encode_store(store_uuid)
-                staged = root / "store.new"
+                staged = root / f"store.{_PROCESS}.new"
                 staged.unlink(missing_ok=True)
                 _copy_exactly(BytesIO(body), staged, len(body))
                 staged.rename(root / STORE_KEY)
@@ -74,7 +77,7 @@ class DirectoryTarget:
 
     def put(self, key: str, body: BinaryIO, length: int) -> None:
         path = self._path(key)
-        staged = self._root / _STAGING / f"{os.getpid()}-{next(_serial)}"
+        staged = self._root / _STAGING / f"{_PROCESS}-{os.getpid()}-{next(_serial)}"
         try:
             self._make_directories(staged)
             self._make_directories(path)

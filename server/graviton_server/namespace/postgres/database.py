@@ -35,6 +35,7 @@ _CONNECT: Final[dict[str, Any]] = {
 }  # fmt: skip
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
+CHECKED_WITHIN: Final = 2.0
 
 
 class Settings(NamedTuple):
@@ -192,6 +193,19 @@ class Database:
         except psycopg.Error as error:
             self.learn(error)
             raise
+
+    def check(self) -> None:
+        """One question, for which nobody waits long. Unavailable."""
+        for last in (False, True):  # a pooled connection may have been lost unnoticed
+            try:
+                with self._pool.connection(CHECKED_WITHIN) as connection:
+                    connection.execute("SELECT 1")
+                return
+            except (psycopg.Error, PoolClosed) as error:
+                if isinstance(error, psycopg.Error):
+                    self.learn(error)
+                if last or not is_lost(error):
+                    raise translate(error) from error
 
     def learn(self, error: psycopg.Error) -> None:
         """From an error: other pooled connections may be as useless."""

@@ -126,6 +126,9 @@ CREATE TABLE records (
     PRIMARY KEY (volume, space, key));
 """
 
+FOUNDING_LOCK: Final = 0x4752_4644
+"""Advisory, held while a new store's target is made."""
+
 Step = Callable[[Connection], None]
 
 
@@ -213,3 +216,16 @@ def create(connection: Connection, fmt: VolumeFormat, store_uuid: bytes) -> None
     with connection.transaction():
         lay_out(connection)
         first_rows(connection, fmt, store_uuid)
+
+
+def make_once(connection: Connection, make: Callable[[bytes], None]) -> None:
+    """Call ``make`` with the store's UUID unless that has succeeded before, here or elsewhere. Durable."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (FOUNDING_LOCK,))
+        if connection.execute("SELECT 1 FROM meta WHERE key = 'target'").fetchone() is not None:
+            return
+        row = connection.execute("SELECT data FROM meta WHERE key = 'store_uuid'").fetchone()
+        if row is None:
+            raise NotFound("the namespace database lacks store_uuid: restore it from a dump")
+        make(bytes(row[0]))
+        connection.execute("INSERT INTO meta (key, value) VALUES ('target', 1)")

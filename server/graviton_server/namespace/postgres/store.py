@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
@@ -30,7 +31,7 @@ from graviton_server.namespace.postgres.work import Reader, Work, ask
 from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Unavailable
+from gravitonfs.errors import Exists, Unavailable
 from gravitonfs.ports.namespace import Claims, Listener, Namespace
 from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
 
@@ -70,6 +71,16 @@ class PostgresStore:
     def create(cls, settings: Settings, format: VolumeFormat, store_uuid: bytes) -> None:
         """A new store in an empty database; Exists where there is one already. Durable."""
         _administer(settings, lambda connection: schema.create(connection, format, store_uuid))
+
+    @classmethod
+    def found(
+        cls, settings: Settings, format: VolumeFormat, store_uuid: bytes, make: Callable[[bytes], None]
+    ) -> None:
+        """As ``create`` in an empty database; then ``make`` the store's target, with the UUID that the
+        database has, until that has succeeded once. Processes that start together take turns."""
+        with suppress(Exists):
+            cls.create(settings, format, store_uuid)
+        _administer(settings, lambda connection: schema.make_once(connection, make))
 
     @classmethod
     def open(cls, settings: Settings) -> PostgresStore:
@@ -119,6 +130,12 @@ class PostgresStore:
         return self.ask(statement(sql).text, params)
 
     # --- as a store ----------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Whether the database answers, soon: Unavailable."""
+        if self.closed:
+            raise Unavailable("the namespace is closed")
+        self.database.check()
 
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         """Called before each transaction of batches: what they rely on becomes durable there."""

@@ -36,6 +36,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.store import EngineNames
 from gravitonfs.ports.target import RemoteTarget, Space, Target
 
 log = logging.getLogger("graviton.engine")
@@ -167,8 +168,11 @@ def open_embedded(path: Path, *, create: bool = False, options: EngineOptions | 
 class Engine:
     """An open store: namespace, packs, caches, background work. A context manager."""
 
+    namespace_store: EngineNames
     target: DirectoryTarget | StagedTarget
     store: PackStore
+    shared = False
+    """Other engines may be at work on the same store."""
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.path = path
@@ -183,6 +187,11 @@ class Engine:
 
     def _open_stores(self) -> None:
         self._closers.append(DataLock(self.path / "lock").release)
+        if not (self.path / STORE).exists():
+            raise NotFound(
+                f"{self.path} has no packs: when its configuration keeps them in a bucket, commands need a"
+                f" running 'graviton serve'; otherwise the file {STORE!r} is missing"
+            )
         self.namespace_store = NamespaceStore.open(self.path / NAMESPACE)
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
@@ -290,6 +299,11 @@ class Engine:
     owner = OWNER
     _caution = EMBEDDED
 
+    @property
+    def home(self) -> Path:
+        """A directory that no other process uses: commands find the process by it."""
+        return self.path
+
     def _waiting(self) -> Waiting | None:
         """See ``Ingest``: not where packs are relied on while they are open."""
         return None
@@ -327,19 +341,22 @@ class Engine:
 
 
 def open_engine(
-    namespace_store: NamespaceStore,
+    namespace_store: EngineNames,
     target: Target,
     data: Path,
     options: EngineOptions | None = None,
     *,
     shared: bool = False,
+    release: Callable[[], None] | None = None,
 ) -> TargetEngine:
     """An engine whose packs go up whole to ``target``, with its own files in ``data``/engine-<n>.
 
     ``shared``: other engines may be at work on the same store. The engine closes both that it is given,
-    also when it cannot be opened.
+    also when it cannot be opened, and calls ``release`` after that.
     """
-    return TargetEngine(namespace_store, target, data, options or EngineOptions(), shared=shared)
+    return TargetEngine(
+        namespace_store, target, data, options or EngineOptions(), shared=shared, release=release
+    )
 
 
 class TargetEngine(Engine):
@@ -347,24 +364,33 @@ class TargetEngine(Engine):
 
     def __init__(
         self,
-        namespace_store: NamespaceStore,
+        namespace_store: EngineNames,
         target: Target,
         data: Path,
         options: EngineOptions,
         *,
         shared: bool,
+        release: Callable[[], None] | None,
     ) -> None:
         self.namespace_store = namespace_store
+        self.shared = shared
+        self._release = release
         self._remote = target
         self._caution = SHARED if shared else EMBEDDED
         super().__init__(data, options)
 
+    @property
+    def home(self) -> Path:
+        return self._directory.path if self.shared else self.path
+
     def _open_stores(self) -> None:
+        if self._release is not None:
+            self._closers.append(self._release)
         self._closers.append(self.namespace_store.close)
         close = getattr(self._remote, "close", None)
         if close is not None:
             self._closers.append(close)
-        directory = EngineDirectory(self.path)
+        self._directory = directory = EngineDirectory(self.path)
         self._closers.append(directory.release)
         self.owner = directory.owner
         self.target = StagedTarget(self._remote, directory.path / "staging")

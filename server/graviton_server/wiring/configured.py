@@ -1,0 +1,184 @@
+"""The engine that a configuration asks for: which database has the names, and which target the packs.
+
+Order of durable steps where nothing is yet: the database, whole, with the store's UUID; the target's
+``store`` object, which names it; on PostgreSQL the mark that the target is made. From then on (on SQLite:
+from the first pack on) a target without its object is refused, never made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from graviton_server.config.jdbc import conninfo
+from graviton_server.lock import DataLock
+from graviton_server.namespace.store import NamespaceStore
+from graviton_server.targets.directory import DirectoryTarget
+from graviton_server.wiring import (
+    NAMESPACE,
+    STORE,
+    Engine,
+    EngineOptions,
+    is_volume,
+    open_embedded,
+    open_engine,
+)
+from gravitonfs.core.format import VolumeFormat
+from gravitonfs.errors import Invalid, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from graviton_server.config.sections import Config
+    from graviton_server.namespace.postgres.store import Settings
+    from gravitonfs.ports.target import Target
+
+log = logging.getLogger("graviton.engine")
+
+_DATABASE_WAITED_FOR: Final = 60.0
+_AGAIN_AFTER: Final = 0.5
+
+
+def open_configured(config: Config, options: EngineOptions) -> Engine:
+    """Made where there is nothing yet. Raises Locked, Invalid, NotFound, FormatError, Unavailable."""
+    data = Path(config.data_dir)
+    if config.database.jdbc_url is not None:
+        return _open_shared(config, data, options)
+    if config.storage.backend == "directory":
+        return open_embedded(data, create=True, options=options)
+    return _open_on_bucket(config, data, options)
+
+
+# --- names in SQLite, packs in a bucket --------------------------------------------------------------
+
+
+def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engine:
+    """One process at a time: it holds the lock of the data directory."""
+    if (data / STORE).exists():
+        raise Invalid(f"{data} is a volume with its packs in it: packs in a bucket need another data-dir")
+    data.mkdir(parents=True, exist_ok=True)
+    lock = DataLock(data / "lock")
+    try:
+        names = data / NAMESPACE
+        if not names.exists():
+            _create_names(names)
+        store = NamespaceStore.open(names)
+        try:
+            target = _target(config, data, store.store_uuid, create=not store.packs.rows(limit=1))
+        except BaseException:
+            store.close()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+    return open_engine(store, target, data, options, release=lock.release)
+
+
+def _create_names(path: Path) -> None:
+    """Whole or not at all, and durable."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    NamespaceStore.create(fresh, VolumeFormat(), uuid.uuid4().bytes)
+    os.rename(fresh, path)
+    for directory in (path.parent, path.parent.parent):
+        _sync(directory)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# --- names in PostgreSQL -----------------------------------------------------------------------------
+
+
+def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
+    from graviton_server.namespace.postgres.store import PostgresStore
+
+    if is_volume(data):
+        raise Invalid(f"{data} is a volume with its names in it: names in PostgreSQL need another data-dir")
+    data.mkdir(parents=True, exist_ok=True)
+    settings = _database(config)
+
+    def make(store_uuid: bytes) -> None:
+        _close(_target(config, data, store_uuid, create=True))
+
+    _when_it_answers(lambda: PostgresStore.found(settings, VolumeFormat(), uuid.uuid4().bytes, make))
+    store = PostgresStore.open(settings)
+    try:
+        target = _target(config, data, store.store_uuid, create=False)
+    except BaseException:
+        store.close()
+        raise
+    return open_engine(store, target, data, options, shared=True)
+
+
+def _database(config: Config) -> Settings:
+    from graviton_server.namespace.postgres.store import Settings
+
+    database = config.database
+    assert database.jdbc_url is not None
+    found = conninfo(database.jdbc_url, user=database.username, password=database.password)
+    return Settings(found, pool_size=database.pool_size)
+
+
+def _when_it_answers(call: Callable[[], None]) -> None:
+    """Daemons are often started together with their database."""
+    give_up = time.monotonic() + _DATABASE_WAITED_FOR
+    told = False
+    while True:
+        try:
+            return call()
+        except Unavailable as error:
+            if time.monotonic() > give_up:
+                raise
+            if not told:
+                log.warning("%s; trying again for %.0f s", error, _DATABASE_WAITED_FOR)
+                told = True
+        time.sleep(_AGAIN_AFTER)
+
+
+# --- packs -------------------------------------------------------------------------------------------
+
+
+def _target(config: Config, data: Path, store_uuid: bytes, *, create: bool) -> Target:
+    if config.storage.backend == "directory":
+        if create:
+            return DirectoryTarget.make(data, store_uuid)
+        try:
+            return DirectoryTarget(data, "local", store_uuid)
+        except NotFound as error:
+            raise NotFound(
+                f"{error}: the packs of this database lie in another directory; daemons that share a database"
+                " must share graviton.data-dir too, or keep packs in a bucket"
+            ) from error
+    from graviton_server.targets.s3 import S3Settings, S3Target
+
+    s3 = config.storage.s3
+    settings = S3Settings(
+        s3.bucket or "",
+        region=s3.region,
+        endpoint=s3.endpoint,
+        path_style=s3.path_style,
+        sse=s3.sse,
+        storage_class=s3.storage_class,
+        ca_file=s3.ca_file,
+        part_size=s3.multipart.part_size,
+        max_parts=s3.multipart.max_parts,
+    )
+    return S3Target(settings, "s3", store_uuid, create=create)
+
+
+def _close(target: Target) -> None:
+    close = getattr(target, "close", None)
+    if close is not None:
+        close()
+
+
+__all__ = ["open_configured"]
