@@ -227,7 +227,7 @@ class Engine:
             waiting=self._waiting(),
             dirty_limit=self.options.dirty_limit,
             cache_limit=self.options.cache_limit,
-            near=True,
+            near=not isinstance(self.target, StagedTarget),
             processors=self.options.processors,
         )
         self._closers.append(self.content.close)
