@@ -153,8 +153,8 @@ def test_administration(daemon: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("graviton.storage { backend = s3, s3.bucket = b }", "graviton.storage.backend"),
-        ('graviton.database.jdbc-url = "jdbc:postgresql://db/g"', "graviton.database.jdbc-url"),
+        ("graviton.storage { backend = sharded, sharded.shards = [{name = a, address = b}] }", "sharded"),
+        ("graviton.storage.targets = [{name = a, kind = directory, zone = z}]", "graviton.storage.targets"),
         ("graviton.server.http.prot = 1", "did you mean port?"),
     ],
 )

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,14 +13,13 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from graviton_server.cli import output
-from graviton_server.cli.memory import memory_budget, share_heaps
+from graviton_server.cli.engines import engine_options, open_store
+from graviton_server.cli.memory import share_heaps
 from graviton_server.cli.options import Choices
-from graviton_server.cli.processors import processors
 from graviton_server.control.answers import MountPoint
-from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
-from gravitonfs.errors import GravitonError, Invalid, Locked
+from gravitonfs.errors import GravitonError, Invalid
 
 if TYPE_CHECKING:
     from graviton_server.cli.limits import SharedLimits
@@ -29,20 +27,15 @@ if TYPE_CHECKING:
     from graviton_server.config.sections import Config
     from graviton_server.grpc_api.server import GrpcServer
     from graviton_server.http_api.server import HttpServer
-    from graviton_server.wiring import Engine, EngineOptions
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
     from gravitonfs.fuse.mount import Mount
     from gravitonfs.ports.namespace import Claims, Listener
 
 _COMMANDS_FINISH_WITHIN = 10.0
-_COMMANDS_WAITED_FOR = 5.0
-_AGAIN_AFTER = 0.05
 _TELL_EVERY = 1.0
 _LOOK_FOR_SIGNALS = 0.5
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-SERVERS = ("up", "serve", "mount", "webdav")
-"""Roles that keep a volume open until they are told to end."""
 
 
 class Serving:
@@ -59,8 +52,8 @@ class Serving:
     ) -> None:
         """``config``: says where names and packs are, in place of all in ``data``."""
         share_heaps()
-        options = _engine_options(choices)
-        self.service = Service(_open(data, options, create=create, config=config), role)
+        options = engine_options(choices)
+        self.service = Service(open_store(data, options, create=create, config=config), role)
         self._choices = choices
         self._ends = ExitStack()
         self._ends.callback(self.service.close, wait=_COMMANDS_FINISH_WITHIN)
@@ -259,52 +252,3 @@ def announce(text: str) -> None:
     """The line that scripts wait for."""
     sys.stdout.write(f"ready {text}\n")
     sys.stdout.flush()
-
-
-def _engine_options(choices: Choices) -> EngineOptions:
-    from graviton_server.wiring import EngineOptions, UpkeepSettings
-
-    upkeep = UpkeepSettings()
-    if choices.collect_rest is not None:
-        upkeep = upkeep._replace(collect_rest=choices.collect_rest)
-    if choices.upkeep_rate is not None:
-        upkeep = upkeep._replace(bytes_per_second=choices.upkeep_rate)
-    return EngineOptions(
-        maintenance=upkeep,
-        memory=choices.memory or memory_budget(EngineOptions.memory),
-        processors=processors(),
-        cache=choices.cache_size,
-        upload_limit=choices.upload_limit,
-        download_limit=choices.download_limit,
-    )
-
-
-def _open(data: Path, options: EngineOptions, *, create: bool, config: Config | None) -> Engine:
-    """Waits a moment for a command that has the volume open; for another server it would be in vain."""
-    from graviton_server.wiring import open_embedded
-    from graviton_server.wiring.configured import open_configured
-
-    give_up = time.monotonic() + _COMMANDS_WAITED_FOR
-    while True:
-        try:
-            if config is not None:
-                return open_configured(config, options)
-            return open_embedded(data, create=create, options=options)
-        except Locked as locked:
-            role, sentence = _who_has(data, locked)
-            if role in SERVERS or time.monotonic() > give_up:
-                raise Locked(sentence) from None
-        time.sleep(_AGAIN_AFTER)
-
-
-def _who_has(data: Path, locked: Locked) -> tuple[str, str]:
-    """What the process that has the volume was started as, and the sentence that names it."""
-    try:
-        caller = RemoteCaller(data)
-    except NobodyThere:
-        return "", f"{locked}: wait until it has ended, or stop it"
-    role, pid = caller.owner.role, caller.owner.pid
-    caller.close()
-    advice = "stop that one first, or use what it serves" if role in SERVERS else "wait until it has ended"
-    who = f"process {pid} ('graviton {role}')"
-    return role, f"{data} is open in {who}, and one process at a time can serve it: {advice}"
