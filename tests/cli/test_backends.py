@@ -302,3 +302,51 @@ def test_a_mount_without_a_daemon_sees_what_daemons_do(
     graviton.unmount(mounted, point)
     assert daemon.get("large") == b"x" * 20_000_000
     assert daemon.running.stop() == 0
+
+
+@pytest.mark.mount
+def test_a_mount_in_the_background(database: str, graviton: Graviton, scratch: Path) -> None:
+    file = configuration(scratch, f'data-dir = "{scratch}/data"', database)
+    point = scratch / "mnt"
+    point.mkdir()
+    graviton.run("mount", file, point, XDG_STATE_HOME=str(scratch))
+    second = scratch / "second"
+    second.mkdir()
+    graviton.run("mount", file, second, XDG_STATE_HOME=str(scratch))
+    (point / "f").write_bytes(b"x" * 3_000_000)
+    assert (second / "f").read_bytes() == b"x" * 3_000_000
+    assert json.loads(graviton.run("info", point, "--json").stdout)["logical_bytes"] == 3_000_000
+    graviton.run("cp", point / "f", point / "g")
+    assert (second / "g").read_bytes() == b"x" * 3_000_000
+    graviton.run("umount", point)
+    (second / "f").unlink()
+    assert os.listdir(second) == ["g"]
+    graviton.run("umount", second)
+    for log in (scratch / "graviton").glob("*.log"):
+        assert "ERROR" not in log.read_text()
+        assert "Traceback" not in log.read_text()
+
+
+def test_collection_by_one_daemon_keeps_what_another_writes(
+    database: str, packs: str, graviton: Graviton, scratch: Path
+) -> None:
+    one, other = two(graviton, scratch, database, packs)
+    assert one.ready
+    assert other.ready
+    homes = [one.data, other.data] if one.data != other.data else sorted(one.data.glob("engine-*"))
+    kept = {}
+    for turn in range(4):
+        body = os.urandom(3_000_000)
+        one.put(f"gone{turn}", body)
+        if turn % 2:
+            one.send("DELETE", f"/api/v1/files/gone{turn}", b"", {})
+        graviton.run("gc", one.data)
+        other.put(f"kept{turn}", body + body[:1_000_000])
+        kept[f"kept{turn}"] = body + body[:1_000_000]
+        graviton.run("gc", homes[-1])
+        for name, expected in kept.items():
+            assert one.get(name) == expected
+            assert other.get(name) == expected
+    told = json.loads(graviton.run("fsck", "--read-data", one.data, "--json").stdout)
+    assert not told["findings"]
+    assert one.running.stop() == other.running.stop() == 0
