@@ -99,6 +99,28 @@ def test_loose_blocks_contents_and_numbers_come_back(store: NamespaceStore) -> N
     found.close()
 
 
+def test_numbers_that_a_batch_granted_itself_are_not_given_again(
+    store: NamespaceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copied tree takes more than was reserved: the reservation is in the log, as the copy is."""
+    monkeypatch.setattr("graviton_server.namespace.numbers.STEP", 8)
+    session = Session(store)
+    top = session.mkdir(b"top")
+    for number in range(60):
+        session.make(b"f%d" % number, parent=top.ino)
+    store.numbers.rolled_back()
+    store.commit()
+    session.do(Clone(top.ino, ROOT, b"copy", session.ino(), 1, 2), durable=True)
+    for number in range(3):
+        session.do(Clone(top.ino, ROOT, b"copy%d" % number, session.ino(), 1, 2), durable=True)
+    found = NamespaceStore.open(crashed(store))
+    after = Session(found)
+    taken = {row[0] for row in found.execute("SELECT ino FROM inodes")}
+    assert not taken & set(after.ns.grant(200))
+    assert after.problems() == []
+    found.close()
+
+
 def test_who_had_an_inode_open_is_not_asked_again(store: NamespaceStore) -> None:
     """The inode stays until its session ends, as it was decided when the batch was applied."""
     opened: set[int] = set()

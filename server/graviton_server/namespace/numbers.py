@@ -52,3 +52,8 @@ class InodeNumbers:
 
     def committed(self) -> None:
         self._durable = self._reserved
+
+    def recovered(self) -> None:
+        """Batches of a dead process were applied again, and with them what they had reserved and used."""
+        self.committed()
+        self.next = self._store.applier.txn.ino_limit = max(self.next, self._reserved)

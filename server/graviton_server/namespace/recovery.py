@@ -110,6 +110,7 @@ def recover(store: NamespaceStore) -> int:
         store.engine.rollback()
         raise translate(error) if isinstance(error, DatabaseError) else error from error
     store.roster.committed()
+    store.numbers.recovered()
     txn = store.applier.txn
     txn.content = max(txn.content, store.execute(_NEXT_CONTENT).fetchone()[0])
     return count
