@@ -53,6 +53,24 @@ def test_blocks_that_another_live_pack_serves_are_not_copied(rig: Rig) -> None:
     assert rig.store.relocate(packs[0], {one.id for one in blocks}).blocks == 6
 
 
+def test_copies_of_an_earlier_try_are_named_to_be_synced(rig: Rig) -> None:
+    """Found by the stress test: they were not durable yet when the old pack was given up."""
+    blocks = random_blocks(6, 40_000)
+    packs = rig.store.put(blocks)
+    rig.reopen()
+    keep = {one.id for one in blocks}
+    rig.store.relocate(packs[0], keep)  # and its sync fails, or never comes
+    again = rig.store.relocate(packs[0], keep)
+    rig.store.sync(again.packs)
+    assert rig.registry.condemn(packs[:1], rig.registry.clock_ns() + 1) == packs[:1]
+    assert rig.registry.deleting(packs[0])
+    rig.store.delete_pack(packs[0])
+    killed = rig.after_kill(rig.root / "killed")
+    for one in blocks:
+        assert killed.read(one, packs[0]) == one.payload
+    killed.close()
+
+
 def test_damaged_records_are_told_and_left(rig: Rig) -> None:
     blocks = random_blocks(6, 40_000)
     packs = rig.store.put(blocks)

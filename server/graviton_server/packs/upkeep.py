@@ -44,7 +44,7 @@ class PackProblem(NamedTuple):
 
 
 class Relocation(NamedTuple):
-    """The packs that the blocks are in now, to be synced; and those that could not be read."""
+    """The packs that the blocks are in now, copies or not, to be synced; and those that could not be read."""
 
     packs: tuple[PackNumber, ...]
     blocks: int
@@ -196,7 +196,8 @@ class PackUpkeep:
         served = self._served_elsewhere(number, [block for block, _ in wanted])
         key = self._catalog.key(number)
         page: list[Block] = []
-        packs: set[PackNumber] = set()
+        # They may be open packs: an earlier try's copies, whose sync failed or has not come yet.
+        packs: set[PackNumber] = set(served.values())
         damaged: list[BlockId] = []
         size = total = moved = 0
         copied = [entry for entry in wanted if entry[0] not in served]
@@ -218,9 +219,9 @@ class PackUpkeep:
             packs.update(place.pack for place in self._writing.append(page, moved=True))
         return Relocation(tuple(sorted(packs)), moved + len(page), total + size, tuple(damaged))
 
-    def _served_elsewhere(self, number: PackNumber, ids: list[BlockId]) -> set[BlockId]:
+    def _served_elsewhere(self, number: PackNumber, ids: list[BlockId]) -> dict[BlockId, PackNumber]:
         live: dict[PackNumber, bool] = {number: False}
-        result = set()
+        result: dict[BlockId, PackNumber] = {}
         for block, place in zip(ids, self._catalog.locate(ids), strict=True):
             if place is None:
                 continue
@@ -228,7 +229,7 @@ class PackUpkeep:
                 row = self._registry.get(place.pack)
                 live[place.pack] = row is not None and row.state is PackState.LIVE
             if live[place.pack]:
-                result.add(block)
+                result[block] = place.pack
         return result
 
 
