@@ -67,6 +67,11 @@ class Pauses:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
 
+def wait_while(busy: Throttled) -> None:
+    """As long as a busy server asked for, within reason."""
+    time.sleep(min(max(busy.retry_after, 0.05), 5.0))
+
+
 def until_answered(attempt: Callable[[float], T], timeout: float) -> T:
     """Call ``attempt(seconds left)`` until it succeeds or fails for good; ``Unavailable`` after ``timeout``.
 
@@ -80,7 +85,7 @@ def until_answered(attempt: Callable[[float], T], timeout: float) -> T:
             return attempt(max(left, 0.1))
         except Throttled as busy:
             deadline = max(deadline, time.monotonic() + timeout)
-            time.sleep(min(max(busy.retry_after, 0.05), 5.0))
+            wait_while(busy)
         except Unavailable:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from gravitonfs.client.attachment import CALL, SERVICE, Attachment
 from gravitonfs.client.batch_numbers import BatchNumbers
 from gravitonfs.client.connection import Connection
-from gravitonfs.client.failures import Pauses, until_answered
+from gravitonfs.client.failures import Pauses, until_answered, wait_while
 from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
@@ -133,7 +133,7 @@ class RemoteNamespace:
                 except Gap as gap:
                     self._fill(gap, batches)
                 except Throttled as busy:
-                    time.sleep(min(max(busy.retry_after, 0.05), 5.0))
+                    wait_while(busy)
                 except Unavailable:
                     left = deadline - time.monotonic()
                     if left <= 0:
