@@ -14,7 +14,7 @@ from gravitonfs.client.connection import Connection
 from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.remote_namespace import RemoteNamespace
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.ops import Batch, Reply
 from gravitonfs.ports.target import Space
 from harness.waiting import wait_until
@@ -76,6 +76,7 @@ class ServedStore:
         read_only: bool = False,
         resume: int | None = None,
         at: int | None = None,
+        recall: Recall | None = None,
     ) -> Namespace:
         if resume is not None or at is not None:
             return self.local.attach(volume, label=label, resume=resume, at=at)
@@ -86,6 +87,7 @@ class ServedStore:
             claims=claims,
             listener=listener,
             read_only=read_only,
+            recall=recall,
             timeout=10,
         )
         made.settle = self.settle

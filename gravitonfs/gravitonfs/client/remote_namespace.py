@@ -47,6 +47,7 @@ from gravitonfs.ports.namespace import (
     ContentKind,
     Entry,
     Listener,
+    Recall,
     RegionMap,
     VolumeUsage,
 )
@@ -74,6 +75,7 @@ class RemoteNamespace:
         claims: Claims | None = None,
         listener: Listener | None = None,
         read_only: bool = False,
+        recall: Recall | None = None,
         timeout: float = 60.0,
     ) -> None:
         self.timeout = timeout
@@ -200,6 +202,9 @@ class RemoteNamespace:
     def grant(self, count: int) -> range:
         reply = self._read("Grant", pb.GrantRequest(count=count), pb.GrantReply)
         return range(reply.first, reply.first + reply.count)
+
+    def trusted_until(self) -> float:
+        return 0.0
 
     def detach(self) -> None:
         """Best effort where the daemon is away: the lease ends the session then."""

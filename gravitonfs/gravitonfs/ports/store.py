@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.upkeep import Upkeep
 
@@ -55,6 +55,7 @@ class SessionStore(Protocol):
         read_only: bool = False,
         resume: int | None = None,
         leased: bytes | None = None,
+        recall: Recall | None = None,
     ) -> Namespace:
         """See ``NamespaceStore.attach``."""
 

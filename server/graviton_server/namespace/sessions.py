@@ -16,7 +16,7 @@ import msgspec
 from graviton_server.namespace.engine import Execute
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.ops import Attr, Failure, Removed, Reply, Result
 
 KEEP: Final = 8
@@ -75,6 +75,8 @@ class Session:
     listener: Listener | None
     leased: bytes | None = None
     """The secret of a session of another process, which lives on when this process ends."""
+    recall: Recall | None = None
+    """It wants the volume's lease."""
     alive: bool = True
     last: int = 0
     durable: int = 0

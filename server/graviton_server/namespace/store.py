@@ -29,7 +29,7 @@ from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound, Unavailable
-from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace, Recall
 from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
 
 GROUP_ENTRIES: Final = 20_000
@@ -232,6 +232,7 @@ class NamespaceStore:
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
+        recall: Recall | None = None,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -243,7 +244,7 @@ class NamespaceStore:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, claims, listener, leased)
+            session = Session(number, found, label, read_only, claims, listener, leased, recall)
             if resume is None:
                 self.roster.admit(session)
             else:

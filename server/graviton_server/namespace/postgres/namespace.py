@@ -87,6 +87,9 @@ class PostgresNamespace(SqlNamespace):
     def detach(self) -> None:
         self._postgres.detach(self._attached)
 
+    def trusted_until(self) -> float:
+        return 0.0
+
     # --- reads: those that are several statements elsewhere are one here -----------------------------
 
     def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:

@@ -32,7 +32,7 @@ from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Exists, Unavailable
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
 
 _IDENTITY: Final = "SELECT key, data FROM meta WHERE data IS NOT NULL"
@@ -168,6 +168,7 @@ class PostgresStore:
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
+        recall: Recall | None = None,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
