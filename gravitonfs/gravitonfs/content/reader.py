@@ -11,6 +11,7 @@ from typing_extensions import Buffer
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.runs import RUN, plan, read_runs
 from gravitonfs.core.extents import REGION, Extent, covering, inside, laid_out
 from gravitonfs.core.ids import NO_CONTENT, BlockId, PackNumber
@@ -145,12 +146,19 @@ class ContentReader:
     read anew, once.
     """
 
-    def __init__(self, namespace: Namespace, fetcher: Fetcher, attr: Attr) -> None:
+    def __init__(
+        self, namespace: Namespace, fetcher: Fetcher, attr: Attr, known: SmallMaps | None = None
+    ) -> None:
+        """``known``: maps that were read ahead."""
         self.size = attr.size
         self.key = (attr.content, attr.version)
         self._namespace = namespace
         self._fetcher = fetcher
+        self._known = known
         self._maps: OrderedDict[int, tuple[Extent, ...]] = OrderedDict()
+        extents = None if known is None else known.get(attr.content)
+        if extents is not None:
+            self._maps[0] = extents
 
     def read(self, offset: int, length: int) -> Buffer:
         """Up to ``length`` bytes at ``offset``, fewer only at the end. Holes read as zeroes."""
@@ -161,6 +169,8 @@ class ContentReader:
             return self._assemble(offset, end)
         except Damaged:
             self._maps.clear()
+            if self._known is not None:
+                self._known.drop(self.key[0])
             return self._assemble(offset, end)
 
     def mapped(self, offset: int, length: int) -> bool:

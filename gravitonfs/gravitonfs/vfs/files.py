@@ -16,6 +16,7 @@ from gravitonfs.content.whole import fetch_rest
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Stale, Unavailable
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
+from gravitonfs.vfs.ahead import FilesAhead
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
 
 P = ParamSpec("P")
@@ -83,6 +84,7 @@ class Files:
     ) -> None:
         self.volume = volume
         self.open_inodes = OpenInodes()
+        self.ahead = FilesAhead(volume)
         self._timeout = timeout
         self._inline = volume.namespace.inline
         # Where each request waits for an answer from elsewhere, none waits for another one's thread, too.
@@ -96,6 +98,8 @@ class Files:
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if writes and self.volume.namespace.read_only:
             raise ReadOnly("the mount is read-only")
+        if not writes:
+            self.ahead.opened(attr)
         inode = self.open_inodes.open(attr, writes=writes)
         keep = inode.writer is not None or self.open_inodes.pages_are_current(attr)
         self.open_inodes.remember_pages(attr)
