@@ -117,21 +117,43 @@ class Fetcher:
         if group:
             self._start(group)
 
+    def lacks(self, block: BlockId) -> bool:
+        """It is neither in the cache nor on its way."""
+        return block not in self.cache and block not in self._flying
+
+    def fetch(self, group: list[tuple[BlockId, PackNumber]]) -> bool:
+        """As ``ahead``, on this thread; returns when they are there. False where one cannot be read."""
+        group, landed = self._claim(group)
+        return not group or self._fetch(group, landed)
+
+    def fill(self, group: Sequence[tuple[BlockId, PackNumber]]) -> bool:
+        """As ``fetch``, but nobody who needs one of them meanwhile waits for this."""
+        try:
+            for (block, _), data in zip(group, self.store.get(group), strict=True):
+                self.cache.put(block, data)
+        except GravitonError:
+            return False  # whoever needs the block asks the store itself and is told what is wrong with it
+        return True
+
     def _start(self, group: list[tuple[BlockId, PackNumber]]) -> None:
+        group, landed = self._claim(group)
+        if group:
+            self._workers.submit(self._fetch, group, landed)
+
+    def _claim(
+        self, group: list[tuple[BlockId, PackNumber]]
+    ) -> tuple[list[tuple[BlockId, PackNumber]], Future[None]]:
+        """Those that nobody is fetching; from now on somebody is."""
         landed: Future[None] = Future()
         with self._lock:
             group = [pair for pair in group if pair[0] not in self._flying]
             for block, _ in group:
                 self._flying[block] = landed
-        if group:
-            self._workers.submit(self._fetch, group, landed)
+        return group, landed
 
-    def _fetch(self, group: list[tuple[BlockId, PackNumber]], landed: Future[None]) -> None:
+    def _fetch(self, group: list[tuple[BlockId, PackNumber]], landed: Future[None]) -> bool:
         try:
-            for (block, _), data in zip(group, self.store.get(group), strict=True):
-                self.cache.put(block, data)
-        except GravitonError:
-            pass  # whoever needs the block asks the store itself and is told what is wrong with it
+            return self.fill(group)
         finally:
             with self._lock:
                 for block, _ in group:

@@ -179,7 +179,9 @@ class PackReading:
         if place is None:
             return self._plain(block, self._loose.loose_get([block]).get(block))
         try:
-            key = self._catalog.key(place.pack)
+            key = self._catalog.known_key(place.pack) if self._remote else self._catalog.key(place.pack)
+            if key is None:
+                return None
             payload = self._target.read_cached(key, place.offset + RECORD_HEADER, place.stored)
         except (NotFound, Damaged):
             return None
