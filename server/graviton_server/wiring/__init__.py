@@ -259,7 +259,7 @@ class Engine:
                 self.owner,
                 self._waiting() is not None,
             ),
-            lambda: Volume(namespace.attach(label="maintenance"), content),
+            lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
             self.path / DUMPS,
             self.options.maintenance or self._settings(),

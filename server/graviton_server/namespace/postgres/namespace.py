@@ -88,7 +88,8 @@ class PostgresNamespace(SqlNamespace):
         self._postgres.detach(self._attached)
 
     def trusted_until(self) -> float:
-        return 0.0
+        trust = self._attached.trust
+        return 0.0 if trust is None or not self._attached.alive else trust.until()
 
     # --- reads: those that are several statements elsewhere are one here -----------------------------
 
