@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from gravitonfs.content.fresh import Fresh, Ticket
 from gravitonfs.content.known_names import UNKNOWN, KnownNames, Names, Unknown
@@ -99,7 +99,10 @@ class NamesCache:
 
 
 class CachingNamespace:
-    """Thread-safe. A read that is not answered from memory asks the store; ``apply`` always does."""
+    """Thread-safe. A read that is not answered from memory asks the store; ``apply`` always does.
+
+    Entries from memory may lack the digest of a content that has been sealed in the background since.
+    """
 
     inline = False
 
@@ -421,3 +424,17 @@ class CachingNamespace:
 
     def watch(self, since: int) -> Iterator[Change]:
         return self._namespace.watch(since)
+
+
+class Attaching(Protocol):
+    def __call__(self, *, listener: Listener | None, recall: Recall | None) -> Namespace: ...
+
+
+def attach_caching(
+    attach: Attaching, budget: int, listener: Listener | None, recall: Recall | None
+) -> Namespace:
+    """Attach with so many bytes for what is known; with none every answer is the store's."""
+    if not budget:
+        return attach(listener=listener, recall=recall)
+    cache = NamesCache(budget)
+    return cache.over(attach(listener=cache.listening(listener), recall=cache.recalling(recall)))

@@ -65,7 +65,8 @@ class Fresh:
         """They were followed."""
         self._applying -= 1
         self._moment += 1
-        for key in (*touched.inos, *touched.names):
+        keys: list[Key] = [*touched.inos, *touched.names]
+        for key in keys:
             self._changing[key] -= 1
             if not self._changing[key]:
                 del self._changing[key]
