@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.remote_blocks import RemoteBlockStore
 from gravitonfs.client.remote_namespace import RemoteNamespace
+from gravitonfs.content.caching_namespace import attach_caching
 from gravitonfs.content.ingest import Pacer
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.ids import BlockId
 from gravitonfs.ports.blocks import Block, BlockStore
-from gravitonfs.ports.namespace import Claims, Listener, Recall
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.target import Space
 
 MIB = 1 << 20
@@ -32,9 +33,10 @@ class _Elsewhere:
 class RemoteVolume(Volume):
     """A ``Volume`` with a pipeline of its own; closing it closes that too, and the session."""
 
-    def __init__(self, namespace: RemoteNamespace, content: Content) -> None:
-        super().__init__(namespace, content)
-        self._remote = namespace
+    def __init__(self, remote: RemoteNamespace, names: Namespace, content: Content) -> None:
+        """``names``: ``remote``, or what answers for it from memory."""
+        super().__init__(names, content)
+        self._remote = remote
 
     def space(self) -> Space:
         """Of the daemon's targets."""
@@ -61,17 +63,27 @@ def open_volume(
     pace: Pacer | None = None,
 ) -> RemoteVolume:
     """Attach. ``memory``: 9/16 of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
-    their way. ``wrap``: what stands around the block store; ``pace`` holds back what travels in batches."""
-    namespace = RemoteNamespace(
-        connection,
-        volume,
-        label=label,
-        claims=claims,
-        listener=listener,
-        read_only=read_only,
-        recall=recall,
-        timeout=timeout,
-    )
+    their way; a sixteenth for names, of a session that can be recalled. ``wrap``: what stands around the
+    block store; ``pace`` holds back what travels in batches."""
+    opened: list[RemoteNamespace] = []
+
+    def attach(*, listener: Listener | None, recall: Recall | None) -> RemoteNamespace:
+        opened.append(
+            RemoteNamespace(
+                connection,
+                volume,
+                label=label,
+                claims=claims,
+                listener=listener,
+                read_only=read_only,
+                recall=recall,
+                timeout=timeout,
+            )
+        )
+        return opened[0]
+
+    names = attach_caching(attach, memory // 16 if recall is not None else 0, listener, recall)
+    namespace = opened[0]
     blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
     cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
@@ -82,4 +94,4 @@ def open_volume(
         dirty_limit=memory // 4,
         cache_limit=cache_limit,
     )
-    return RemoteVolume(namespace, content)
+    return RemoteVolume(namespace, names, content)

@@ -11,12 +11,13 @@ from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, Requ
 
 from gravitonfs.core.ids import NAME_MAX, Ino
 from gravitonfs.errors import NotFound
-from gravitonfs.fuse.attributes import Ownership, Times, entry_attributes, no_entry
+from gravitonfs.fuse.attributes import Ownership, entry_attributes, no_entry
 from gravitonfs.fuse.counted import TRANSFERS, counted
+from gravitonfs.fuse.handed import Times
 from gravitonfs.ports.ops import Attr, RenameMode, SetAttr
 from gravitonfs.vfs.directories import DirectoryHandle
 from gravitonfs.vfs.files import FileHandle
-from gravitonfs.vfs.vfs import Vfs
+from gravitonfs.vfs.vfs import VIRTUAL, Vfs
 
 _FRAGMENT = 4096
 
@@ -32,6 +33,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._vfs = vfs
         self._call = vfs.files.call
+        self._ask = vfs.files.ask
         self._times = times
         self._root = root
         self._shown = shown
@@ -43,7 +45,11 @@ class Operations(pyfuse3.Operations):
         return self._root if inode == pyfuse3.ROOT_INODE else Ino(inode)
 
     def _entry(self, attr: Attr) -> pyfuse3.EntryAttributes:
-        return entry_attributes(attr, self._times, self._shown)
+        """An answer is made when all that is waited for has come: from here on it may be kept for a time."""
+        return entry_attributes(attr, self._times.of_inode(attr.ino), self._shown)
+
+    def _named(self, parent: InodeT, name: bytes, attr: Attr) -> pyfuse3.EntryAttributes:
+        return entry_attributes(attr, self._times.of_name(parent, name, attr.ino), self._shown)
 
     def _handle(self, handle: FileHandle | DirectoryHandle) -> FileHandleT:
         number = self._next_handle
@@ -60,8 +66,10 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        attr = await self._call(self._vfs.lookup, self._ino(parent_inode), name)
-        return no_entry(self._times) if attr is None else self._entry(attr)
+        attr = await self._ask(self._vfs.lookup, self._ino(parent_inode), name)
+        if attr is None:
+            return no_entry(self._times.of_name(parent_inode, name, 0))
+        return self._named(parent_inode, name, attr)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """Nothing is kept for inodes that are merely known to the kernel."""
@@ -70,18 +78,18 @@ class Operations(pyfuse3.Operations):
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        return self._entry(
-            await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev)
+        attr = await self._call(
+            self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev
         )
+        return self._named(parent_inode, name, attr)
 
     @counted
     async def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = ModeT(stat.S_IFDIR | stat.S_IMODE(mode))
-        return self._entry(
-            await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
-        )
+        attr = await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
+        return self._named(parent_inode, name, attr)
 
     @counted
     async def symlink(
@@ -91,15 +99,14 @@ class Operations(pyfuse3.Operations):
         attr = await self._call(
             self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, target=target
         )
-        return self._entry(attr)
+        return self._named(parent_inode, name, attr)
 
     @counted
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        return self._entry(
-            await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
-        )
+        attr = await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
+        return self._named(new_parent_inode, new_name, attr)
 
     @counted
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
@@ -135,13 +142,13 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        return FileNameT(await self._call(self._vfs.readlink, self._ino(inode)))
+        return FileNameT(await self._ask(self._vfs.readlink, self._ino(inode)))
 
     # Attributes.
 
     @counted
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
-        return self._entry(await self._call(self._vfs.attr, self._ino(inode)))
+        return self._entry(await self._ask(self._vfs.attr, self._ino(inode)))
 
     @counted
     async def setattr(
@@ -181,11 +188,12 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
-        return await self._call(self._vfs.xattr, self._ino(inode), name)
+        how = self._call if name in VIRTUAL else self._ask
+        return await how(self._vfs.xattr, self._ino(inode), name)
 
     @counted
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
-        return [XAttrNameT(name) for name in await self._call(self._vfs.xattrs, self._ino(inode))]
+        return [XAttrNameT(name) for name in await self._ask(self._vfs.xattrs, self._ino(inode))]
 
     @counted
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
@@ -204,25 +212,31 @@ class Operations(pyfuse3.Operations):
     @counted
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         handle = cast(DirectoryHandle, self._handles[fh])
-        if start_id < 2:
-            for position, name in ((1, b"."), (2, b"..")):
-                if position > start_id and not await self._dot(handle, name, position, token):
-                    return
-        for position, (name, attr, _) in await self._vfs.fetch_directory(handle, max(start_id - 2, 0)):
-            if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(attr), position + 2):
+        dots = await self._dots(handle, start_id) if start_id < 2 else []
+        entries = await self._vfs.fetch_directory(handle, max(start_id - 2, 0))
+        parent = pyfuse3.ROOT_INODE if handle.ino == self._root else InodeT(handle.ino)
+        for position, name, dot in dots:
+            if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot), position):
+                return
+        for position, (name, attr, _) in entries:
+            if not pyfuse3.readdir_reply(
+                token, FileNameT(name), self._named(parent, name, attr), position + 2
+            ):
                 return
 
-    async def _dot(
-        self, handle: DirectoryHandle, name: bytes, position: int, token: pyfuse3.ReaddirToken
-    ) -> bool:
-        ino = handle.ino
-        if name == b".." and ino != self._root:
-            ino = await self._call(self._vfs.parent_of, ino)
-        try:
-            attr = await self._call(self._vfs.attr, ino)
-        except NotFound:
-            return True
-        return pyfuse3.readdir_reply(token, FileNameT(name), self._entry(attr), position)
+    async def _dots(self, handle: DirectoryHandle, start_id: int) -> list[tuple[int, bytes, Attr]]:
+        """The entries of the directory itself and the one above it."""
+        found: list[tuple[int, bytes, Attr]] = []
+        for position, name in ((1, b"."), (2, b"..")):
+            if position > start_id:
+                ino = handle.ino
+                if position == 2 and ino != self._root:
+                    ino = await self._ask(self._vfs.parent_of, ino)
+                try:
+                    found.append((position, name, await self._ask(self._vfs.attr, ino)))
+                except NotFound:
+                    pass  # it is removed, and listed by who has it open still
+        return found
 
     @counted
     async def releasedir(self, fh: FileHandleT) -> None:
@@ -239,7 +253,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, pyfuse3.EntryAttributes]:
         handle, attr = await self._vfs.create(self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, flags)
-        return FileInfo(fh=self._handle(handle), keep_cache=True), self._entry(attr)
+        return FileInfo(fh=self._handle(handle), keep_cache=True), self._named(parent_inode, name, attr)
 
     @counted
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import trio
 from typing_extensions import Buffer
 
+from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.volume import Volume
 from gravitonfs.content.whole import around, fetch_rest
 from gravitonfs.core.ids import Ino
@@ -87,6 +88,7 @@ class Files:
         self.ahead = FilesAhead(volume)
         self._timeout = timeout
         self._inline = volume.namespace.inline
+        self._memory = volume.namespace if isinstance(volume.namespace, CachingNamespace) else None
         # Where each request waits for an answer from elsewhere, none waits for another one's thread, too.
         self._threads = trio.CapacityLimiter(threads if self._inline else _REQUESTS)
         self._alone = alone
@@ -238,6 +240,18 @@ class Files:
             return method(*args, **kwargs)
         return await self._thread(partial(method, *args, **kwargs))
 
+    async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``call``, for what changes nothing: what is known is answered here, without a thread."""
+        if self._inline:
+            return method(*args, **kwargs)
+        if self._memory is not None:
+            try:
+                with self._memory.only_known():
+                    return method(*args, **kwargs)
+            except NotAtHand:
+                pass
+        return await self._thread(partial(method, *args, **kwargs))
+
     async def close(self, inode: OpenInode) -> None:
         """close(2) of one descriptor: what was written is visible to others when this returns."""
         if inode.writer is None:
@@ -301,7 +315,7 @@ class Files:
     async def _refresh(self, inode: OpenInode) -> None:
         inode.stale = False
         try:
-            attr = await self.call(self.volume.namespace.attr, inode.attr.ino)
+            attr = await self.ask(self.volume.namespace.attr, inode.attr.ino)
         except Unavailable:
             inode.stale = True
             raise

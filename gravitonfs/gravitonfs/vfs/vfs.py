@@ -35,7 +35,8 @@ XATTR_STAT = b"user.graviton.stat"
 XATTR_MOUNT = b"user.graviton.mount"
 _CAPABILITY = b"security.capability"
 
-_VIRTUAL = (XATTR_DIGEST, XATTR_STAT, XATTR_MOUNT)
+VIRTUAL = (XATTR_DIGEST, XATTR_STAT, XATTR_MOUNT)
+"""Attributes that are computed, some of them by asking the store of blocks."""
 
 
 class VolumeSpace:
@@ -171,7 +172,7 @@ class Vfs:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
         if self.namespace.inline:
             return self.read_directory(handle, position)
-        page = await self.files.call(handle.page, position, self._tick)
+        page = await self.files.ask(handle.page, position, self._tick)
         return iter([Numbered(at, Entry(e.name, self._seen(e.attr), e.digest)) for at, e in page])
 
     def read_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
@@ -194,7 +195,7 @@ class Vfs:
         return handle, attr
 
     async def open(self, ino: Ino, flags: int) -> tuple[FileHandle, bool]:
-        attr = await self.files.call(self.namespace.attr, ino)
+        attr = await self.files.ask(self.namespace.attr, ino)
         if flags & os.O_TRUNC and flags & os.O_ACCMODE != os.O_RDONLY:
             self._writable()
             attr = await self.files.truncate(ino, 0)
@@ -221,7 +222,7 @@ class Vfs:
     # Extended attributes.
 
     def xattr(self, ino: Ino, name: bytes) -> bytes:
-        if name in _VIRTUAL:
+        if name in VIRTUAL:
             return self._virtual(ino, name)
         if name == _CAPABILITY:
             return self._capability(ino)
@@ -243,13 +244,13 @@ class Vfs:
         return [name for name, _ in self.namespace.xattrs(ino)]
 
     def set_xattr(self, ino: Ino, name: bytes, value: bytes, flags: int = 0) -> None:
-        if name in _VIRTUAL:
+        if name in VIRTUAL:
             raise NotPermitted(f"{name.decode()} is computed and cannot be set")
         self._forget_capability(ino)
         self._attr_of(SetXattr(ino, name, value, flags))
 
     def remove_xattr(self, ino: Ino, name: bytes) -> None:
-        if name in _VIRTUAL:
+        if name in VIRTUAL:
             raise NotPermitted(f"{name.decode()} is computed and cannot be removed")
         self._attr_of(RemoveXattr(ino, name))
 

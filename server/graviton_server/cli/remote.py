@@ -37,7 +37,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
     from gravitonfs.client.endpoint import Endpoint
     from gravitonfs.client.volumes import open_volume
     from gravitonfs.fuse.mount import Mount, MountOptions
-    from gravitonfs.ports.namespace import Claims, Listener
+    from gravitonfs.ports.namespace import Claims, Listener, Recall
 
     if choices.metrics is not None:
         raise click.UsageError("metrics: a mount of a daemon has none of its own; the daemon exports them")
@@ -55,13 +55,14 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
     opened: list[RemoteVolume] = []
     upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
 
-    def attach(claims: Claims, listener: Listener) -> RemoteVolume:
+    def attach(claims: Claims, listener: Listener, recall: Recall) -> RemoteVolume:
         made = open_volume(
             connection,
             volume,
             label=f"mount {mountpoint}",
             claims=claims,
             listener=listener,
+            recall=recall,
             read_only=choices.ro,
             timeout=choices.timeout,
             memory=choices.memory or memory_budget(_MEMORY),
@@ -87,7 +88,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         gid=choices.gid,
         umask=choices.umask,
         timeout=choices.timeout,
-        cache_seconds=0.0,  # others change the volume too
+        cache_seconds=None,  # others may change the volume too
     )
     try:
         mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)

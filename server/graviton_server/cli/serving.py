@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
     from gravitonfs.fuse.mount import Mount
-    from gravitonfs.ports.namespace import Claims, Listener
+    from gravitonfs.ports.namespace import Claims, Listener, Recall
 
 _COMMANDS_FINISH_WITHIN = 10.0
 _TELL_EVERY = 1.0
@@ -163,7 +163,7 @@ class Serving:
                 gid=choices.gid,
                 umask=choices.umask,
                 timeout=choices.timeout,
-                cache_seconds=0.0 if self.service.engine.shared else MountOptions.cache_seconds,
+                cache_seconds=None if self.service.engine.shared else MountOptions.cache_seconds,
             ),
             space=self.service.engine.space,
             describe=lambda: self._describe(where),
@@ -198,8 +198,12 @@ class Serving:
         while not stop.wait(_LOOK_FOR_SIGNALS):
             pass
 
-    def _attach(self, claims: Claims, listener: Listener) -> Volume:
-        return self.service.engine.volume("mount", claims, listener, read_only=self._choices.ro)
+    def _attach(self, claims: Claims, listener: Listener, recall: Recall) -> Volume:
+        engine, read_only = self.service.engine, self._choices.ro
+        if not engine.shared:
+            return engine.volume("mount", claims, listener, read_only=read_only)
+        names = engine.options.names_limit
+        return engine.volume("mount", claims, listener, read_only=read_only, recall=recall, names=names)
 
     def _describe(self, where: MountPoint) -> dict[str, object]:
         """What ``graviton`` needs to find from a path in the mount to the volume behind it."""

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,7 @@ from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.packs.store import PACK_SIZE, PackStore
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
+from gravitonfs.content.caching_namespace import attach_caching
 from gravitonfs.content.ingest import Waiting
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
@@ -72,6 +74,11 @@ class EngineOptions:
     @property
     def dirty_limit(self) -> int:
         return self.memory // 4
+
+    @property
+    def names_limit(self) -> int:
+        """Of a mount that may be alone."""
+        return self.memory // 16
 
 
 def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:
@@ -277,11 +284,16 @@ class Engine:
         *,
         read_only: bool = False,
         recall: Recall | None = None,
+        names: int = 0,
         name: str = "main",
     ) -> Volume:
-        """Attach a front end to a volume; it closes the volume itself. NotFound."""
-        namespace = self.namespace_store.attach(
-            name, label=label, claims=claims, listener=listener, read_only=read_only, recall=recall
+        """Attach a front end to a volume; it closes the volume itself. NotFound. ``names``: so many bytes of
+        names and attributes are kept in memory while it is alone."""
+        namespace = attach_caching(
+            partial(self.namespace_store.attach, name, label=label, claims=claims, read_only=read_only),
+            names,
+            listener,
+            recall,
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
