@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.upkeep import Upkeep
+
+HELD_SECONDS: Final = 30.0 * 24 * 3600
+"""Silence for so long ends a session whose client keeps a journal of what is not stored yet (``held``).
+Before that only ``evict`` does."""
 
 
 class SessionState(NamedTuple):
@@ -20,7 +24,8 @@ class SessionState(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """``leased``: it belongs to another process. ``attached``: this process has it."""
+    """``leased``: it belongs to another process, which with ``held`` keeps a journal. ``attached``: this
+    process has it."""
 
     number: int
     volume: str
@@ -29,6 +34,7 @@ class SessionRow(NamedTuple):
     leased: bool
     attached: bool
     last: int
+    held: bool = False
 
 
 class VolumeRow(NamedTuple):
@@ -55,6 +61,7 @@ class SessionStore(Protocol):
         read_only: bool = False,
         resume: int | None = None,
         leased: bytes | None = None,
+        held: bool = False,
     ) -> Namespace:
         """See ``NamespaceStore.attach``."""
 

@@ -13,7 +13,7 @@ from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.remote_session import Handle, RemoteSession, fresh_secret
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError
-from gravitonfs.ports.store import SessionRow
+from gravitonfs.ports.store import HELD_SECONDS, SessionRow
 
 log = logging.getLogger("graviton.grpc")
 
@@ -42,6 +42,7 @@ class SessionTable:
         claims: bool,
         listens: bool,
         resume: bytes,
+        hold: bool = False,
     ) -> tuple[RemoteSession, bool]:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
@@ -53,7 +54,7 @@ class SessionTable:
                 known = self._sessions.get(handle.number)
                 if known is not None:
                     return self._again(known, handle, name), True
-            session = RemoteSession(name, claims=claims, listens=listens)
+            session = RemoteSession(name, claims=claims, listens=listens, held=hold)
             secret = handle.secret if resume else fresh_secret()
             session.namespace = self._backend.sessions.attach(
                 volume,
@@ -63,6 +64,7 @@ class SessionTable:
                 read_only=read_only,
                 resume=handle.number if resume else None,
                 leased=Handle(0, secret).digest,
+                held=hold,
             )
             session.handle = Handle(session.namespace.session, secret)
             if resume and claims:
@@ -150,15 +152,19 @@ class SessionTable:
                 for session in self._sessions.values():
                     session.heard()
             self._looked = now
-            late = [session for session in self._sessions.values() if now - session.last_heard > self.lease]
+            late = [one for one in self._sessions.values() if now - one.last_heard > self._patience(one.held)]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
             self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
             for row in self.rows():
-                if row.leased and not row.attached:
+                if row.leased and not row.attached and now - self._started > self._patience(row.held):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
+
+    def _patience(self, held: bool) -> float:
+        """Seconds of silence that end a session."""
+        return max(self.lease, HELD_SECONDS) if held else self.lease
 
     @staticmethod
     def _quietly(action: Callable[[], None]) -> None:

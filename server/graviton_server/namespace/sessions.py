@@ -29,7 +29,8 @@ _ADD: Final = (
 )
 SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
 _GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
-_LEFT: Final = "SELECT id, volume, label, last FROM sessions WHERE leased <> 0"
+_HELD: Final = 2
+_LEFT: Final = f"SELECT id, volume, label, last, leased = {_HELD} FROM sessions WHERE leased <> 0"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
@@ -75,6 +76,8 @@ class Session:
     listener: Listener | None
     leased: bytes | None = None
     """The secret of a session of another process, which lives on when this process ends."""
+    held: bool = False
+    """That process keeps a journal of what is not stored yet, and may be away for long."""
     alive: bool = True
     last: int = 0
     durable: int = 0
@@ -123,11 +126,16 @@ class Session:
 
 
 def add(execute: Execute, session: Session, incarnation: int, version: int) -> None:
-    leased, secret = session.leased is not None, session.leased
+    leased, secret = _mark(session), session.leased
     execute(
         _ADD,
         (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([]), leased, secret),
     )
+
+
+def _mark(session: Session) -> int:
+    """Column ``leased``: 0 of this process, 1 of another, 2 of one that keeps a journal."""
+    return 0 if session.leased is None else _HELD if session.held else 1
 
 
 class Left(NamedTuple):
@@ -137,6 +145,7 @@ class Left(NamedTuple):
     volume: int
     label: str
     last: int
+    held: bool
 
 
 def leased(execute: Execute) -> list[Left]:

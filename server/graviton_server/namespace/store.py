@@ -232,18 +232,20 @@ class NamespaceStore:
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
+        held: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
 
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
         when this one ends; to resume it takes the same secret. Whoever attaches it commits, so that it
-        can be resumed, and ends it when its process is gone."""
+        can be resumed, and ends it when its process is gone. ``held``: that process keeps a journal, and
+        may be away for days."""
         with self.lock:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, claims, listener, leased)
+            session = Session(number, found, label, read_only, claims, listener, leased, held)
             if resume is None:
                 self.roster.admit(session)
             else:
@@ -267,12 +269,21 @@ class NamespaceStore:
         with self.lock:
             self.check_readable()
             here = [
-                SessionRow(s.id, s.volume.name, s.label, s.read_only, s.leased is not None, True, s.last)
+                SessionRow(
+                    s.id, s.volume.name, s.label, s.read_only, s.leased is not None, True, s.last, s.held
+                )
                 for s in self.roster.all()
             ]
             left = [
                 SessionRow(
-                    row.id, self.roster.volume(row.volume).name, row.label, False, True, False, row.last
+                    row.id,
+                    self.roster.volume(row.volume).name,
+                    row.label,
+                    False,
+                    True,
+                    False,
+                    row.last,
+                    row.held,
                 )
                 for row in self.roster.left()
             ]

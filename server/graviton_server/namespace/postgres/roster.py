@@ -27,7 +27,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
 from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener
-from gravitonfs.ports.store import SessionRow
+from gravitonfs.ports.store import HELD_SECONDS, SessionRow
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -43,21 +43,27 @@ _VOLUMES: Final = (
 )
 _ADD: Final = (
     "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s) RETURNING id"
+    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
-    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK} + %s"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
 _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
 _ALL: Final = (
     "SELECT s.id, v.name, s.label, s.read_only, s.secret IS NOT NULL,"
-    " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0)"
+    " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0),"
+    f" s.heartbeat > {CLOCK} + 60000000000"
     " FROM sessions s JOIN volumes v ON v.id = s.volume ORDER BY s.id"
 )
 _VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
-_BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
+_BEAT: Final = (
+    f"UPDATE sessions SET heartbeat = {CLOCK}"
+    f" + CASE WHEN id = ANY(%s) THEN {int(HELD_SECONDS * 1e9)} ELSE 0 END"
+    " WHERE id = ANY(%s) RETURNING id"
+)
+"""The first are of clients that keep a journal: their last word holds for much longer."""
 _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
@@ -73,6 +79,11 @@ _FOLD: Final = (
 )
 _OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 _END: Final = ("DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
+
+
+def _patience(held: bool) -> int:
+    """Nanoseconds: a client that keeps a journal was heard of in the future, so to say."""
+    return int(HELD_SECONDS * 1e9) if held else 0
 
 
 class Roster:
@@ -160,13 +171,15 @@ class Roster:
         listener: Listener | None,
         read_only: bool,
         leased: bytes | None,
+        held: bool,
     ) -> PostgresSession:
         """A new session. With the gate closed: every batch after this knows of it."""
-        params = (volume.id, label, self._store.process, claims is not None, read_only, leased)
+        asks, patience = claims is not None, _patience(held)
+        params = (volume.id, label, self._store.process, asks, patience, read_only, leased)
         number = self._store.database.again(
             lambda connection: int(transact(connection, CLOSE_GATE, (_ADD, params), durable=True)[-1][0][0])
         )
-        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener, leased))
+        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener, leased, held))
 
     def readmit(
         self,
@@ -177,13 +190,14 @@ class Roster:
         listener: Listener | None,
         read_only: bool,
         leased: bytes | None,
+        held: bool,
     ) -> PostgresSession:
         """A session that another process, or this one before, has left. Raises Fenced."""
         with self._lock:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, leased)
-        resume = (self._store.process, claims is not None, label, number, volume.id)
+        resume = (self._store.process, claims is not None, label, _patience(held), number, volume.id)
         found, answers = self._store.database.again(
             lambda connection: transact(
                 connection, CLOSE_GATE, (_RESUME, resume), (_ANSWERS, (number, KEEP_HERE)), durable=True
@@ -191,7 +205,7 @@ class Roster:
         )[1:]
         if not found:
             raise Fenced(f"session {number} cannot be resumed: it has ended")
-        session = PostgresSession(number, volume, label, read_only, claims, listener, leased)
+        session = PostgresSession(number, volume, label, read_only, claims, listener, leased, held)
         session.recorded.extend(decode(row[0]) for row in reversed(answers))
         if session.recorded:
             session.last = session.durable = session.recorded[-1][0]
@@ -294,8 +308,8 @@ class Roster:
         """All that are alive, whoever has them."""
         mine = set(self.numbers())
         return [
-            SessionRow(number, volume, label, read_only, leased, number in mine, last)
-            for number, volume, label, read_only, leased, last in self._store.ask(_ALL, ())
+            SessionRow(number, volume, label, read_only, leased, number in mine, last, held)
+            for number, volume, label, read_only, leased, last, held in self._store.ask(_ALL, ())
         ]
 
     def evict(self, number: int) -> None:
@@ -411,7 +425,10 @@ class Roster:
             sessions = dict(self._sessions)
         if not sessions:
             return
-        found, state = self._store.database.again(lambda connection: self._beat(connection, sorted(sessions)))
+        held = [number for number, session in sessions.items() if session.held]
+        found, state = self._store.database.again(
+            lambda connection: self._beat(connection, sorted(sessions), held)
+        )
         alive = {row[0] for row in found}
         for number, session in sessions.items():
             if number not in alive:
@@ -425,9 +442,9 @@ class Roster:
                 self._look_after(session, flushed, renewed)
         self._beaten = incarnation
 
-    def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
+    def _beat(self, connection: Connection, numbers: list[int], held: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
-        return transact(connection, (_BEAT, (Ints(numbers),)), state, durable=False)
+        return transact(connection, (_BEAT, (Ints(held), Ints(numbers))), state, durable=False)
 
     def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
         """A session that is idle: nobody else would notice."""

@@ -168,17 +168,19 @@ class PostgresStore:
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
+        held: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
 
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
-        when this one ends; to resume it takes the same secret."""
+        when this one ends; to resume it takes the same secret. ``held``: that process keeps a journal,
+        and may be away for days."""
         found = self.roster.named(volume)
         if resume is None:
-            session = self.roster.admit(found, label, claims, listener, read_only, leased)
+            session = self.roster.admit(found, label, claims, listener, read_only, leased, held)
         else:
-            session = self.roster.readmit(resume, found, label, claims, listener, read_only, leased)
+            session = self.roster.readmit(resume, found, label, claims, listener, read_only, leased, held)
         if at is None:
             return PostgresNamespace(self, session)
         return HistoricNamespace(Reader(self), session, at)

@@ -7,23 +7,25 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume")
+    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "hold")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
     LISTENS_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
     volume: str
     label: str
     read_only: bool
     claims: bool
     listens: bool
     resume: bytes
-    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ...) -> None: ...
+    hold: bool
+    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., hold: _Optional[bool] = ...) -> None: ...
 
 class AttachReply(_message.Message):
-    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh")
+    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +37,7 @@ class AttachReply(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     number: int
     root: int
@@ -46,7 +49,8 @@ class AttachReply(_message.Message):
     lease: float
     max_message: int
     fresh: bool
-    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ...) -> None: ...
+    store: bytes
+    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ..., store: _Optional[bytes] = ...) -> None: ...
 
 class DetachRequest(_message.Message):
     __slots__ = ("session",)
