@@ -16,6 +16,7 @@ from gravitonfs.client.unacknowledged import Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, Unavailable
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Batch, Reply
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
@@ -27,8 +28,8 @@ CALL: Final = 30.0
 """Seconds for one try of a call."""
 _REPLAY: Final = 256
 
-Lost = Callable[[Batch, Reply, Reply | GravitonError], None]
-"""A batch that was answered with the first reply had, sent again, another outcome."""
+Lost = Callable[[int, Batch, Reply, Reply | GravitonError], None]
+"""A batch of a session that was answered with the first reply had, sent again, another outcome."""
 
 
 class Attachment:
@@ -47,8 +48,10 @@ class Attachment:
         recalls: bool,
         lost: Lost,
         renewed: Callable[[], None],
+        journal: Journal | None = None,
     ) -> None:
-        """``renewed``: what was cached may be out of date; called with the lock held, must not call back."""
+        """``renewed``: what was cached may be out of date; called with the lock held, must not call back.
+        ``journal``: gets every batch before it is sent, and the daemon is asked to be patient with us."""
         self.connection = connection
         self.volume = volume
         self.label = label
@@ -68,8 +71,12 @@ class Attachment:
         self._recalls = recalls
         self._lost = lost
         self._renewed = renewed
+        self.journal = journal
+        self.store = b""
+        """Which store the daemon serves."""
         self._incarnation = 0
-        self._last = 0
+        self.last = 0
+        """The last batch that was answered, as the daemon counts."""
         self._lost_it = False
 
     def attach(self, timeout: float) -> None:
@@ -94,7 +101,8 @@ class Attachment:
             if handle == self.handle:
                 self._lost_it = True
 
-    def _attach(self, resume: bytes, timeout: float) -> None:
+    def _attach(self, resume: bytes, timeout: float) -> int:
+        """The last batch that the daemon had."""
         request = pb.AttachRequest(
             volume=self.volume,
             label=self.label,
@@ -103,12 +111,14 @@ class Attachment:
             listens=self._listens,
             resume=resume,
             recalls=self._recalls,
+            hold=self.journal is not None,
         )
         reply = self.connection.call(SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL))
         self.handle, self.number = reply.session, reply.number
         self.root, self.read_only = Ino(reply.root), reply.read_only
         self.format = VolumeFormat.from_json(reply.format)
         self.lease = reply.lease
+        self.store = reply.store
         if reply.fresh:
             self.sequence = 0
             if resume:
@@ -116,15 +126,41 @@ class Attachment:
         if resume:
             log.info("session %d is attached again; the daemon has seen batch %d", reply.number, reply.last)
             self._send_again(reply.last, timeout)
+        if self.journal is not None:
+            last = max(reply.last, self.last)
+            self.journal.attached(reply.store, self.volume, reply.session, reply.number, last)
         self._incarnation = reply.incarnation
         self._lost_it = False
+        return int(reply.last)
+
+    def resume(
+        self,
+        handle: bytes,
+        answered: Sequence[tuple[Batch, Reply]],
+        unanswered: Sequence[Batch],
+        timeout: float,
+    ) -> int:
+        """In place of the first ``attach``: a session that a dead process had, with the batches that it has
+        sent, of which some were answered. The last batch that the daemon has now. Fenced where the session
+        has ended."""
+        with self.lock:
+            self.kept.clear()
+            for batch, reply in answered:
+                self.kept.add(batch, reply)
+                self.last = batch.number
+            last = self._attach(handle, timeout)
+            for batch in unanswered:
+                if batch.number <= last:
+                    self.kept.add(batch, Reply(batch.number, (), None, 0))
+            self.last = max(self.last, last)
+            return self.last
 
     def _start_over(self, timeout: float) -> None:
         """The session has expired or was evicted: a new one takes over. What was answered before was applied
         while the old one lived; whether a crash took some of it cannot be told any more."""
         if count := self.kept.clear():
             log.warning("session %d has ended with %d batches not known to be durable", self.number, count)
-        self._last = 0
+        self.last = 0
         self._renewed()
         self._attach(b"", timeout)
         log.warning("session %d takes over", self.number)
@@ -146,7 +182,7 @@ class Attachment:
                 continue
             for (batch, before), after in zip(part, replies, strict=True):
                 if differs(before, after):
-                    self._lost(batch, before, after)
+                    self._lost(self.number, batch, before, after)
 
     def _send_singly(self, part: Sequence[tuple[Batch, Reply]], error: GravitonError, timeout: float) -> None:
         """One of them is refused: an empty batch takes its number, so that those behind it can follow."""
@@ -157,10 +193,10 @@ class Attachment:
                 raise
             except GravitonError as refusal:
                 self._apply([Batch(batch.number, batch.time_ns, ())], durable=False, timeout=timeout)
-                self._lost(batch, before, refusal)
+                self._lost(self.number, batch, before, refusal)
             else:
                 if differs(before, after):
-                    self._lost(batch, before, after)
+                    self._lost(self.number, batch, before, after)
 
     def _apply(self, batches: Sequence[Batch], *, durable: bool, timeout: float) -> list[Reply]:
         request = pb.ApplyRequest(session=self.handle, batches=wire.encode_batches(batches), durable=durable)
@@ -177,19 +213,26 @@ class Attachment:
     def applied(self, batches: Sequence[Batch], replies: Sequence[Reply], incarnation: int) -> None:
         """Lock held. Keep what may be lost."""
         for batch, reply in zip(batches, replies, strict=True):
-            if batch.number > self._last:
-                self._last = batch.number
+            if batch.number > self.last:
+                self.last = batch.number
                 self.kept.add(batch, reply)
+        if self.journal is not None:
+            self.journal.answered(replies)
         if replies:
-            self.kept.durable_through(replies[-1].durable_through)
+            self._durable(replies[-1].durable_through)
         self.told_incarnation(incarnation)
 
     def durable_through(self, number: int, incarnation: int) -> None:
         """From a heartbeat."""
         with self.lock:
             if incarnation == self._incarnation:
-                self.kept.durable_through(number)
+                self._durable(number)
             self.told_incarnation(incarnation)
+
+    def _durable(self, number: int) -> None:
+        self.kept.durable_through(number)
+        if self.journal is not None:
+            self.journal.durable_through(number)
 
     def told_incarnation(self, incarnation: int) -> None:
         if incarnation != self._incarnation:

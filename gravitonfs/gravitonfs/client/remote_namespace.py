@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -39,6 +39,7 @@ from gravitonfs.errors import (
     Throttled,
     Unavailable,
 )
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports import wire
 from gravitonfs.ports.namespace import (
     EVERYTHING,
@@ -63,6 +64,14 @@ _DETACH: Final = 5.0
 _CONTENT_KINDS: Final = {int(kind): kind for kind in ContentKind}
 
 
+class Resumed(NamedTuple):
+    """A session that a dead process had: its batches that were answered, and those that were sent."""
+
+    handle: bytes
+    answered: Sequence[tuple[Batch, Reply]]
+    unanswered: Sequence[Batch]
+
+
 class RemoteNamespace:
     """A volume as one session of a daemon sees it. Thread-safe; ``attachment.lock`` orders the batches."""
 
@@ -79,7 +88,10 @@ class RemoteNamespace:
         read_only: bool = False,
         recall: Recall | None = None,
         timeout: float = 60.0,
+        journal: Journal | None = None,
+        resume: Resumed | None = None,
     ) -> None:
+        """``resume``: go on with the session of a dead mount; Fenced where it has ended."""
         self.timeout = timeout
         self._listener = listener
         self._questions = Questions(claims)
@@ -98,14 +110,28 @@ class RemoteNamespace:
             recalls=self._holding is not None,
             lost=self.lost.keep,
             renewed=self._renewed,
+            journal=journal,
         )
-        until_answered(self.attachment.attach, timeout)
+        if resume is None:
+            until_answered(self.attachment.attach, timeout)
+        else:
+            self._resume(resume)
         self.volume = volume
         self.root = self.attachment.root
         self.format = self.attachment.format
         self.read_only = self.attachment.read_only
         self._lifeline = Lifeline(self.attachment, self._questions, listener, self._holding)
         self._lifeline.start()
+
+    def _resume(self, resume: Resumed) -> None:
+        last = until_answered(
+            lambda left: self.attachment.resume(resume.handle, resume.answered, resume.unanswered, left),
+            self.timeout,
+        )
+        self._numbers.resumed(self.attachment.number, last)
+        # Sent, and no answer had come: they are settled before anything else is sent.
+        follow = [batch for batch in resume.unanswered if batch.number > last]
+        self._numbers.unsettled = [batch for at, batch in enumerate(follow) if batch.number == last + 1 + at]
 
     @property
     def session(self) -> int:
@@ -157,6 +183,8 @@ class RemoteNamespace:
         request = attachment.request_of(outbound, durable=durable)
         if answers is not None:
             request.answers.CopyFrom(answers)
+        if attachment.journal is not None:
+            attachment.journal.sending(outbound)
         numbers.unsettled = outbound
         try:
             reply = attachment.connection.call(
@@ -187,7 +215,10 @@ class RemoteNamespace:
             try:
                 reply = self._apply_one(request, left)
             except (MissingBlocks, Gap, NoSpace, Invalid):
-                empty = self.attachment.request_of([Batch(batch.number, batch.time_ns, ())], durable=False)
+                nothing = Batch(batch.number, batch.time_ns, ())
+                if self.attachment.journal is not None:
+                    self.attachment.journal.sending([nothing])
+                empty = self.attachment.request_of([nothing], durable=False)
                 reply = self._apply_one(empty, left)
             self.attachment.applied([batch], wire.decode_replies(reply.replies), reply.incarnation)
             numbers.settled(batch)
@@ -213,6 +244,11 @@ class RemoteNamespace:
 
     def trusted_until(self) -> float:
         return 0.0 if self._holding is None else self._holding.until()
+
+    def leave(self) -> None:
+        """Stop without ending the session: whoever finds the journal goes on with it."""
+        self._lifeline.stop()
+        self.attachment.close()
 
     def detach(self) -> None:
         """Best effort where the daemon is away: the lease ends the session then."""

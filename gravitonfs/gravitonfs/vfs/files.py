@@ -14,11 +14,14 @@ from typing_extensions import Buffer
 from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.volume import Volume
 from gravitonfs.content.whole import around, fetch_rest
+from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Stale, Unavailable
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
 from gravitonfs.vfs.ahead import FilesAhead
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
+from gravitonfs.vfs.uploads import Uploads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,6 +96,8 @@ class Files:
         self._threads = trio.CapacityLimiter(threads if self._inline else _REQUESTS)
         self._alone = alone
         self._pace = Pace()
+        self.journal = volume.journal
+        self.uploads = Uploads()
         self._max_size = volume.namespace.format.max_file_size
 
     def open(self, attr: Attr, flags: int) -> tuple[FileHandle, bool]:
@@ -122,7 +127,7 @@ class Files:
         if inode.stale:
             await self._refresh(inode)
         writer = inode.writer
-        if writer is not None and writer.overlaps(offset, offset + size):
+        if inode.later or (writer is not None and writer.overlaps(offset, offset + size)):
             await self.flush(inode)
         reader = inode.current_reader(self.volume)
         if offset == handle.next and size:
@@ -168,11 +173,16 @@ class Files:
         if offset + size > self._max_size:
             raise FileTooLarge(f"files of this volume have at most {self._max_size} bytes")
         inode = handle.inode
-        await inode.take()
-        try:
-            await self._write(inode, offset, data)
-        finally:
-            inode.lock.release()
+        if self.journal is not None and self.journal.full:
+            await self._make_room_in_journal(self.journal)
+        if self.journal is not None and inode.behind:
+            self._write_later(inode, offset, data, self.journal)
+        else:
+            await inode.take()
+            try:
+                await self._write(inode, offset, data)
+            finally:
+                inode.lock.release()
         if self.volume.ingest.budget.exceeded():
             await self._make_room(inode)
         return size
@@ -183,12 +193,52 @@ class Files:
         writer = inode.writer
         if writer is None:
             writer = inode.writer = self.volume.writer(inode.attr)
+        if self.journal is not None:
+            if inode.behind:  # since this request came
+                self._write_later(inode, offset, data, self.journal)
+                return
+            self.journal.write(inode.attr, offset, data, time.time_ns())
+        await self._hand_over(inode, writer, offset, data)
+
+    async def _hand_over(self, inode: OpenInode, writer: FileWriter, offset: int, data: bytes) -> None:
         if writer.error is None and writer.write_is_quick(offset, len(data)):
             writer.write(offset, data)
         else:
             await self._thread(partial(writer.write, offset, data))
         if writer.attr is not inode.attr:
             self._adopt(inode, writer.attr)
+
+    def _write_later(self, inode: OpenInode, offset: int, data: bytes, journal: Journal) -> None:
+        """The writer is busy with the store: that must not hold up who writes."""
+        now = time.time_ns()
+        journal.write(inode.attr, offset, data, now)
+        inode.later.append((offset, data, now))
+        self.volume.ingest.budget.add(len(data))
+
+    async def _catch_up(self, inode: OpenInode) -> None:
+        """Lock held: the writer gets what came while it was busy. What it refuses stays for the next try."""
+        while inode.later:
+            offset, data, _ = inode.later[0]
+            writer = inode.writer
+            if writer is None:
+                writer = inode.writer = self.volume.writer(inode.attr)
+            await self._hand_over(inode, writer, offset, data)
+            inode.later.popleft()
+            self.volume.ingest.budget.release(len(data))
+        inode.behind = False
+
+    async def _make_room_in_journal(self, journal: Journal) -> None:
+        """Until the store has more of what is in the journal."""
+        deadline = time.monotonic() + self._timeout
+        while journal.full:
+            self.uploads.hurry()
+            with trio.move_on_after(max(deadline - time.monotonic(), 0.0)):
+                await self.uploads.progress()
+            if journal.full and time.monotonic() > deadline:
+                raise Unavailable(
+                    f"the journal in {journal.directory} is full ({journal.held_bytes} bytes), and the store"
+                    " does not take them"
+                )
 
     async def _make_room(self, inode: OpenInode) -> None:
         """The budget of unstored bytes is used up: this writer waits, and everybody's bytes get going."""
@@ -204,7 +254,7 @@ class Files:
             for other in self.open_inodes:
                 if not budget.exceeded():
                     return
-                if other.writer is not None and other.writer.dirty:
+                if other.dirty:
                     await self.flush(other)
             if time.monotonic() > deadline:
                 raise Unavailable("the store takes no more data; the bytes written so far are kept")
@@ -213,18 +263,75 @@ class Files:
         """Everything written so far into the namespace; ``durable`` waits until it survives power loss."""
         await inode.take()
         try:
-            writer = inode.writer
-            if writer is None:
-                if durable:
-                    await self.commit()
-                return
-            if writer.quick and self._inline and not self.volume.ingest.paced:
-                writer.flush(seal=seal, durable=durable)
-            else:
-                await self._thread(partial(writer.flush, seal=seal, durable=durable))
-            self._adopt(inode, writer.attr)
+            await self._flush(inode, seal=seal, durable=durable)
         finally:
             inode.lock.release()
+
+    async def _flush(self, inode: OpenInode, *, seal: bool = False, durable: bool = False) -> None:
+        if inode.behind:
+            await self._catch_up(inode)
+        writer = inode.writer
+        if writer is None:
+            if durable:
+                await self.commit()
+            return
+        recorded = self.journal.last_of(inode.attr.ino) if self.journal is not None else 0
+        if writer.quick and self._inline and not self.volume.ingest.paced:
+            writer.flush(seal=seal, durable=durable)
+        else:
+            await self._thread(partial(writer.flush, seal=seal, durable=durable))
+        self._adopt(inode, writer.attr)
+        if self.journal is not None:
+            self.journal.applied(inode.attr.ino, recorded)
+
+    async def upload(self, inode: OpenInode) -> None:
+        """As ``flush``, in the background: who writes meanwhile does not wait for it."""
+        await inode.take()
+        try:
+            if self.open_inodes.get(inode.attr.ino) is not inode:
+                return  # closed, and so stored, meanwhile
+            inode.behind = True
+            writer = inode.writer
+            if writer is not None and writer.error is not None:
+                await self._thread(writer.flush)  # once more, before it takes anything else
+            await self._catch_up(inode)
+            inode.behind = True
+            await self._flush_behind(inode)
+            await self._catch_up(inode)
+        finally:
+            inode.lock.release()
+
+    async def _flush_behind(self, inode: OpenInode) -> None:
+        writer = inode.writer
+        if writer is None or self.journal is None:
+            return
+        recorded = self.journal.last_of(inode.attr.ino)
+        await self._thread(writer.flush)
+        self._adopt(inode, writer.attr)
+        self.journal.applied(inode.attr.ino, recorded)
+
+    async def sync(self, inode: OpenInode) -> None:
+        """fsync(2): what was written survives power loss, in the journal where there is one."""
+        if not await self._synced_here():
+            await self.flush(inode, durable=True)
+        elif inode.dirty:
+            self.uploads.wanted(inode)
+
+    async def _synced_here(self) -> bool:
+        """The journal has everything on disk. No longer when that disk has failed: the store answers then."""
+        if self.journal is None or self.journal.failure is not None:
+            return False
+        try:
+            await self._thread(self.journal.sync)
+        except Unavailable:
+            return False
+        self.uploads.commit_soon()
+        return True
+
+    async def sync_names(self) -> None:
+        """fsync(2) of a directory."""
+        if not await self._synced_here():
+            await self.commit()
 
     def _adopt(self, inode: OpenInode, attr: Attr) -> None:
         if attr.version >= inode.attr.version:
@@ -257,7 +364,7 @@ class Files:
         if inode.writer is None:
             return
         if inode.sealed:
-            if inode.writer.dirty:
+            if inode.dirty:
                 await self.flush(inode)
             return
         inode.sealed = True
@@ -267,15 +374,25 @@ class Files:
         """The last descriptor of an open(2) is gone."""
         inode = handle.inode
         try:
-            if handle.writes and inode.writer is not None and inode.writer.dirty:
+            if handle.writes and inode.dirty:
                 await self.flush(inode)
         except GravitonError:
-            if inode.handles == 1 and inode.writer is not None:
+            if inode.handles == 1 and self.journal is not None:
+                inode.handles += 1  # the journal has promised these bytes: they are stored later
+                self.uploads.keep(inode)
+            elif inode.handles == 1 and inode.writer is not None:
                 inode.writer.discard()
             raise
         finally:
-            if self.open_inodes.close(handle.inode, writes=handle.writes) and inode.orphan:
-                await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
+            await self._let_go(inode, writes=handle.writes)
+
+    async def _let_go(self, inode: OpenInode, *, writes: bool) -> None:
+        if self.open_inodes.close(inode, writes=writes) and inode.orphan:
+            await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
+
+    async def uploaded(self, inode: OpenInode) -> None:
+        """One that was kept for that alone."""
+        await self._let_go(inode, writes=False)
 
     async def truncate(self, ino: Ino, size: int) -> Attr:
         if size > self._max_size:
@@ -285,6 +402,10 @@ class Files:
             return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
+            if inode.behind and size:
+                await self._catch_up(inode)
+            self._drop_later(inode)
+            recorded = self.journal.last_of(ino) if self.journal is not None else 0
             writer = inode.writer
             if writer is not None and writer.dirty:
                 if size == 0:
@@ -296,16 +417,25 @@ class Files:
             attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
+            if self.journal is not None:
+                self.journal.applied(ino, recorded)
             inode.sealed = False
             self._adopt(inode, attr)
             return attr
         finally:
             inode.lock.release()
 
+    def _drop_later(self, inode: OpenInode) -> None:
+        """Only what a change of the size makes void is left there."""
+        for _, data, _ in inode.later:
+            self.volume.ingest.budget.release(len(data))
+        inode.later.clear()
+        inode.behind = False
+
     async def flush_all(self) -> None:
         """Everything of every open file into the namespace."""
         for inode in self.open_inodes:
-            if inode.writer is not None and inode.writer.dirty:
+            if inode.dirty:
                 await self.flush(inode)
 
     @property
@@ -320,7 +450,7 @@ class Files:
             inode.stale = True
             raise
         inode.attr = attr
-        if inode.writer is not None and not inode.writer.dirty:
+        if inode.writer is not None and not inode.dirty:
             inode.writer.reset(attr)
 
     async def _thread(self, call: Callable[[], T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 import trio
@@ -21,8 +21,8 @@ class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
     __slots__ = (
-        "attr", "handles", "lock", "misses", "no_capability", "orphan", "reader", "sealed", "stale",
-        "writer", "writers",
+        "attr", "behind", "handles", "later", "lock", "misses", "no_capability", "orphan", "reader", "sealed",
+        "stale", "writer", "writers",
     )  # fmt: skip
 
     def __init__(self, attr: Attr) -> None:
@@ -39,6 +39,10 @@ class OpenInode:
         """It has no ``security.capability``, which the kernel asks for before every write."""
         self.orphan = False
         """It may have lost its last name while open."""
+        self.behind = False
+        """Its writer is busy with an upload in the background, or one has failed: writes go to ``later``."""
+        self.later: deque[tuple[int, bytes, int]] = deque()
+        """Offset, bytes, time: in the journal, and not handed to the writer yet."""
         self.sealed = False
         """Its content was sealed once since it was opened; not again at every close of a duplicate."""
 
@@ -62,8 +66,17 @@ class OpenInode:
         """``attr`` as a caller of stat must see it: with what is written but not stored yet."""
         writer = self.writer
         if writer is not None and writer.dirty:
-            return attr._replace(size=writer.size, mtime_ns=writer.mtime_ns, ctime_ns=writer.mtime_ns)
+            attr = attr._replace(size=writer.size, mtime_ns=writer.mtime_ns, ctime_ns=writer.mtime_ns)
+        if self.later:
+            end = max(offset + len(data) for offset, data, _ in self.later)
+            now = self.later[-1][2]
+            attr = attr._replace(size=max(attr.size, end), mtime_ns=now, ctime_ns=now)
         return attr
+
+    @property
+    def dirty(self) -> bool:
+        """The namespace does not know all of its bytes yet."""
+        return bool(self.later) or (self.writer is not None and self.writer.dirty)
 
 
 class OpenInodes:

@@ -126,7 +126,7 @@ class Vfs:
         if size is not None:
             attr = await self.files.truncate(change.ino, size)
             self._tick += 1
-        elif inode is not None and inode.writer is not None and inode.writer.dirty:
+        elif inode is not None and inode.dirty:
             # What was written before must not set the time once more after this.
             await self.files.flush(inode)
         if attr is None or _changes(change):
@@ -141,7 +141,7 @@ class Vfs:
             return
         if attr.version == inode.attr.version:
             inode.attr = attr
-        if inode.writer is not None and not inode.writer.dirty:
+        if inode.writer is not None and not inode.dirty:
             inode.writer.mtime_ns = attr.mtime_ns
 
     def _attr_of(self, op: Op) -> Attr:
@@ -207,7 +207,7 @@ class Vfs:
         return await self.files.write(handle, offset, data)
 
     async def fsync(self, handle: FileHandle) -> None:
-        await self.files.flush(handle.inode, durable=True)
+        await self.files.sync(handle.inode)
 
     async def sync_all(self) -> None:
         """Store and commit everything, for an unmount."""

@@ -40,11 +40,14 @@ def mount(
     is cleaned up first. 'graviton umount DIRECTORY' ends it.
     """
     choices = parse(options)
+    if choices.journal_size is not None and not choices.local:
+        raise click.UsageError("journal-size: for durability=local alone")
     mountpoint = Path(directory).absolute()
     if places.is_remote(source):
         _remote(source, mountpoint, choices, foreground)
         return
     data = places.source(source)
+    choices = _without_journal(data, choices)
     if choices.of_daemons():
         raise click.UsageError(f"{', '.join(choices.of_daemons())}: for a SOURCE of graviton:// alone")
     if data.is_file():
@@ -62,6 +65,15 @@ def mount(
         raise NotFound(f"{data} is no volume: make one with 'graviton init {data}'")
     pid = in_background(data / LOG_NAME, lambda ready: _serve(data, mountpoint, choices, ready))
     output.say(f"{directory} is mounted by process {pid}; it logs to {data / LOG_NAME}")
+
+
+def _without_journal(data: Path, choices: Choices) -> Choices:
+    """The names of an embedded volume are on this machine's disk already, and so are its bytes."""
+    if choices.local:
+        if data.is_file():
+            raise click.UsageError("durability=local: for a SOURCE of graviton:// alone")
+        output.say("durability=local: fsync is answered by this machine's disk anyway")
+    return choices
 
 
 def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool) -> None:

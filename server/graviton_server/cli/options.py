@@ -35,11 +35,21 @@ class Choices(NamedTuple):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    durability: str = "store"
+    """What ``fsync`` waits for: the store, or with "local" the mount's own journal."""
+    journal_size: int | None = None
+    cache_dir: Path | None = None
+    """What a mount keeps on the local disk."""
 
     def of_daemons(self) -> list[str]:
         """Those given that have a meaning for a daemon's volume only."""
         names = ("token_file", "ca_file", "cert_file", "key_file")
         return [name.replace("_", "-") for name in names if getattr(self, name) is not None]
+
+    @property
+    def local(self) -> bool:
+        """``fsync`` is answered by the local journal."""
+        return self.durability == "local"
 
 
 def _whole(text: str) -> int:
@@ -80,6 +90,16 @@ def _file(text: str) -> Path:
     return path
 
 
+def _durability(text: str) -> str:
+    if text not in ("store", "local"):
+        raise ValueError(f"{text!r} is neither store nor local")
+    return text
+
+
+def _directory(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
 _FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
 _VALUES: dict[str, Callable[[str], Any]] = {
     "subdir": str,
@@ -96,6 +116,9 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "ca-file": _file,
     "cert-file": _file,
     "key-file": _file,
+    "durability": _durability,
+    "journal-size": _positive_size,
+    "cache-dir": _directory,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graviton_server.cli import output
+from graviton_server.cli.journals import LocalJournals, state_directory
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
 from graviton_server.limits import LimitedBlockStore, Pace
+from gravitonfs.errors import GravitonError, Unavailable
 
 if TYPE_CHECKING:
     from gravitonfs.client.volumes import RemoteVolume
@@ -26,7 +29,7 @@ _MEMORY = 512 << 20
 
 def log_of(mountpoint: Path) -> Path:
     """Where a mount in the background logs."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "graviton"
+    state = state_directory()
     state.mkdir(parents=True, exist_ok=True)
     return state / f"mount{str(mountpoint).replace('/', '-')}.log"
 
@@ -53,6 +56,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         )
     )
     opened: list[RemoteVolume] = []
+    local = LocalJournals(f"{endpoint}/{volume}", volume, choices)
     upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
 
     def attach(claims: Claims, listener: Listener, recall: Recall) -> RemoteVolume:
@@ -67,6 +71,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             timeout=choices.timeout,
             memory=choices.memory or memory_budget(_MEMORY),
             cache=choices.cache_size,
+            journal=local.begin(),
             wrap=lambda blocks: _limited(blocks, upload, download),
             pace=upload,
         )
@@ -79,6 +84,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         "subdir": "/" + choices.subdir.strip("/"),
         "read_only": choices.ro,
         "pid": os.getpid(),
+        "durability": choices.durability,
     }
     options = MountOptions(
         read_only=choices.ro,
@@ -91,12 +97,21 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         cache_seconds=None,  # others may change the volume too
     )
     try:
+        local.recover(connection)
         mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
+        if local.journal is not None:
+            described["journal"] = str(local.journal.directory)
+        output.say(local.told())
         mount.run(ready)
+    except GravitonError as error:
+        if left := local.left_behind():
+            raise Unavailable(f"{error}; {left}") from error
+        raise
     finally:
         for one in opened:
             one.close()
         connection.close()
+        local.close()
 
 
 def _space(opened: list[RemoteVolume]) -> Space:

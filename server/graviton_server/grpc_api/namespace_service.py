@@ -60,6 +60,7 @@ class NamespaceService:
             listens=request.listens,
             resume=request.resume,
             recalls=request.recalls,
+            hold=request.hold,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)
@@ -75,6 +76,7 @@ class NamespaceService:
             lease=self._table.lease,
             max_message=self._settings.max_message_size,
             fresh=not known,
+            store=self._backend.store_uuid,
         )
 
     def detach(self, request: pb.DetachRequest, call: Call) -> pb.DetachReply:

@@ -28,7 +28,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
 from gravitonfs.ports.namespace import EVERYTHING, Change, Listener
-from gravitonfs.ports.store import SessionRow
+from gravitonfs.ports.store import HELD_SECONDS, SessionRow
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -44,22 +44,28 @@ _VOLUMES: Final = (
 )
 _ADD: Final = (
     "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s, %s) RETURNING id"
+    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
-    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK} + %s"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
 _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
 _ALL: Final = (
     "SELECT s.id, v.name, s.label, s.read_only, s.secret IS NOT NULL,"
     " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0),"
-    f" EXISTS (SELECT 1 FROM leases l WHERE l.session = s.id AND l.until > {CLOCK})"
+    f" EXISTS (SELECT 1 FROM leases l WHERE l.session = s.id AND l.until > {CLOCK}),"
+    f" s.heartbeat > {CLOCK} + 60000000000"
     " FROM sessions s JOIN volumes v ON v.id = s.volume ORDER BY s.id"
 )
 _VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
-_BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
+_BEAT: Final = (
+    f"UPDATE sessions SET heartbeat = {CLOCK}"
+    f" + CASE WHEN id = ANY(%s) THEN {int(HELD_SECONDS * 1e9)} ELSE 0 END"
+    " WHERE id = ANY(%s) RETURNING id"
+)
+"""The first are of clients that keep a journal: their last word holds for much longer."""
 _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
@@ -75,6 +81,11 @@ _FOLD: Final = (
 )
 _OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 _END: Final = (leases.FORGET, "DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
+
+
+def _patience(held: bool) -> int:
+    """Nanoseconds: a client that keeps a journal was heard of in the future, so to say."""
+    return int(HELD_SECONDS * 1e9) if held else 0
 
 
 class Roster:
@@ -165,6 +176,7 @@ class Roster:
             session.label,
             self._store.process,
             session.claims is not None,
+            _patience(session.held),
             session.read_only,
             session.leased,
             session.background,
@@ -189,7 +201,8 @@ class Roster:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, session.leased)
-        resume = (self._store.process, session.claims is not None, session.label, number, volume.id)
+        patience = _patience(session.held)
+        resume = (self._store.process, session.claims is not None, session.label, patience, number, volume.id)
         todo = [
             CLOSE_GATE,
             (_RESUME, resume),
@@ -307,8 +320,8 @@ class Roster:
         """All that are alive, whoever has them."""
         mine = set(self.numbers())
         return [
-            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds)
-            for number, volume, label, read_only, leased, last, holds in self._store.ask(_ALL, ())
+            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds, held)
+            for number, volume, label, read_only, leased, last, holds, held in self._store.ask(_ALL, ())
         ]
 
     def evict(self, number: int) -> None:
@@ -424,7 +437,10 @@ class Roster:
             sessions = dict(self._sessions)
         if not sessions:
             return
-        found, state = self._store.database.again(lambda connection: self._beat(connection, sorted(sessions)))
+        held = [number for number, session in sessions.items() if session.held]
+        found, state = self._store.database.again(
+            lambda connection: self._beat(connection, sorted(sessions), held)
+        )
         alive = {row[0] for row in found}
         for number, session in sessions.items():
             if number not in alive:
@@ -457,9 +473,9 @@ class Roster:
                 self._store.leases.recall(sessions[number], lease)
         self._store.leases.look(sessions.values())
 
-    def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
+    def _beat(self, connection: Connection, numbers: list[int], held: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
-        return transact(connection, (_BEAT, (Ints(numbers),)), state, durable=False)
+        return transact(connection, (_BEAT, (Ints(held), Ints(numbers))), state, durable=False)
 
     def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
         """A session that is idle: nobody else would notice."""

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls")
+    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "hold")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class AttachRequest(_message.Message):
     LISTENS_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     RECALLS_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
     volume: str
     label: str
     read_only: bool
@@ -22,10 +23,11 @@ class AttachRequest(_message.Message):
     listens: bool
     resume: bytes
     recalls: bool
-    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ...) -> None: ...
+    hold: bool
+    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., hold: _Optional[bool] = ...) -> None: ...
 
 class AttachReply(_message.Message):
-    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh")
+    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +39,7 @@ class AttachReply(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     number: int
     root: int
@@ -48,7 +51,8 @@ class AttachReply(_message.Message):
     lease: float
     max_message: int
     fresh: bool
-    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ...) -> None: ...
+    store: bytes
+    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ..., store: _Optional[bytes] = ...) -> None: ...
 
 class DetachRequest(_message.Message):
     __slots__ = ("session",)
