@@ -9,7 +9,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
-from gravitonfs.ports.upkeep import Upkeep
+from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
 
 class SessionState(NamedTuple):
@@ -99,6 +99,10 @@ class EngineNames(SessionStore, Protocol):
 
     @property
     def upkeep(self) -> Upkeep: ...
+
+    @property
+    def housekeeping(self) -> Housekeeping | None:
+        """None where one process owns the store."""
 
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         """Called before batches become durable: what they rely on must be so first."""

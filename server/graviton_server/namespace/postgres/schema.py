@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
+from graviton_server.namespace.postgres.housekeeping import TABLES
 from graviton_server.namespace.schema import FIRST_FREE_INO
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
@@ -136,7 +137,11 @@ def _version_1(connection: Connection) -> None:
     connection.execute(VERSION_1.encode(), prepare=False)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1,)
+def _housekeeping(connection: Connection) -> None:
+    connection.execute(TABLES.encode(), prepare=False)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _housekeeping)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 
