@@ -9,7 +9,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
-from gravitonfs.ports.upkeep import Upkeep
+from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
 HELD_SECONDS: Final = 30.0 * 24 * 3600
 """Silence for so long ends a session whose client keeps a journal of what is not stored yet (``held``).
@@ -136,6 +136,10 @@ class EngineNames(SessionStore, Protocol):
 
     @property
     def upkeep(self) -> Upkeep: ...
+
+    @property
+    def housekeeping(self) -> Housekeeping | None:
+        """None where one process owns the store."""
 
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         """Called before batches become durable: what they rely on must be so first."""

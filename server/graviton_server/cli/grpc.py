@@ -31,6 +31,7 @@ def grpc_settings(config: Config, surroundings: Surroundings) -> GrpcSettings:
         request_timeout=config.server.http.request_timeout,
         max_concurrent_uploads=constraints.max_concurrent_uploads,
         max_blob_size=constraints.max_blob_size,
+        correlation_header=config.logging.correlation_id_header,
         reveal_internals=not surroundings.production,
     )
 
@@ -75,4 +76,5 @@ def grpc_server(
         rate_out=limits.rate_out,
         slots=limits.slots,
         tallies=service.grpc_tallies,
+        pool=service.pool,
     )

@@ -83,12 +83,7 @@ def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool
     refuse_what_is_not_served(loaded)
     config = loaded.config
     data = places.source(config.data_dir)
-    wanted = choices_of(loaded)
-    choices = choices._replace(
-        memory=choices.memory or wanted.memory,
-        collect_rest=wanted.collect_rest,
-        upkeep_rate=wanted.upkeep_rate,
-    )
+    choices = choices_of(loaded, choices)
 
     def serve(ready: Ready) -> None:
         terminate_like_interrupt()

@@ -31,6 +31,11 @@ class Choices(NamedTuple):
     """Seconds between two collections, at least."""
     upkeep_rate: int | None = None
     """Bytes a second that background work may read."""
+    grace: float | None = None
+    """Seconds that a condemned pack stays."""
+    keep: float | None = None
+    """Packs younger than so many seconds are not collected."""
+    max_file_size: int | None = None
     token_file: Path | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None

@@ -226,6 +226,10 @@ class Database:
         kinds.TEXT, None, "jdbc:postgresql://host[:port][,host…]/name[?…]; none: SQLite in data-dir.",
         env="PG_JDBC_URL", secret=True,
     )  # fmt: skip
+    listen_jdbc_url: str | None = _key(
+        kinds.TEXT, None, "The way past a PgBouncer in transaction mode, for LISTEN; default: jdbc-url.",
+        env="PG_LISTEN_JDBC_URL", secret=True,
+    )  # fmt: skip
     username: str | None = _key(kinds.TEXT, None, "PostgreSQL's user.", env="PG_USERNAME")
     password: str | None = _key(kinds.TEXT, None, "Its password.", env="PG_PASSWORD", secret=True)
     pool_size: int = _key(kinds.number(1, 1000), 10, "Connections of one daemon.")

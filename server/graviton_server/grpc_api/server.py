@@ -25,8 +25,8 @@ from graviton_server.grpc_api.registration import handlers_of
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet, Vetting
-from graviton_server.grpc_api.volume_pool import VolumePool
 from graviton_server.limits import ByteRate, UploadSlots
+from gravitonfs.content.pool import VolumePool
 from gravitonfs.errors import Busy
 from gravitonfs.rpc.graviton.v1 import admin_pb2, blobs_pb2, blocks_pb2, namespace_pb2
 
@@ -52,13 +52,17 @@ class GrpcServer:
         slots: UploadSlots | None = None,
         tallies: Tallies | None = None,
         vet: Vet | None = None,
+        pool: VolumePool | None = None,
     ) -> None:
-        """Rates and slots may be shared with other front ends. ``vet``: what batches may do (``Vetting``)."""
+        """Rates, slots and the pool may be shared with other front ends. ``vet``: what batches may do
+        (``Vetting``)."""
         settings.check()
         self.settings = settings
         self.tallies = tallies or Tallies()
         self.sessions = SessionTable(backend, settings.lease)
-        self._pool = VolumePool(backend, settings.idle_volume)
+        self._own_pool = VolumePool(backend.volume, settings.idle_volume) if pool is None else None
+        pool = pool or self._own_pool
+        assert pool is not None
         self._guard = Guard(settings, authenticate, self.tallies)
         self._health = health.HealthServicer()
         self._threads = ThreadPoolExecutor(settings.max_calls, "grpc")
@@ -69,7 +73,7 @@ class GrpcServer:
         services = {
             blobs_pb2.DESCRIPTOR.services_by_name["BlobService"]: BlobService(
                 backend,
-                self._pool,
+                pool,
                 settings,
                 self.tallies,
                 rates,
@@ -79,9 +83,7 @@ class GrpcServer:
             namespace_pb2.DESCRIPTOR.services_by_name["NamespaceService"]: NamespaceService(
                 backend, self.sessions, vet or Vetting(backend), settings
             ),
-            admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(
-                backend, self.sessions, self._pool
-            ),
+            admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(backend, self.sessions, pool),
         }
         self._server.add_generic_rpc_handlers(
             tuple(handlers_of(service, it, self._guard) for service, it in services.items())
@@ -132,15 +134,15 @@ class GrpcServer:
         self._threads.shutdown()
         if self._tending.is_alive():
             self._tending.join()
-        self._pool.close()
+        if self._own_pool is not None:
+            self._own_pool.close()
 
     def _tend(self) -> None:
-        """What has to happen now and then: leases, overdue calls, idle volumes."""
+        """What has to happen now and then: leases, overdue calls."""
         while not self._stopping.wait(_LOOK):
             try:
                 self._guard.overdue()
                 self.sessions.expire()
-                self._pool.let_go()
             except Exception:
                 log.exception("the gRPC server's upkeep failed; it goes on")
 

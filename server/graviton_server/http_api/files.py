@@ -16,12 +16,12 @@ import falcon
 from graviton_server.http_api.bridge import REQUEST
 from graviton_server.http_api.context import Api, answer, body_of, flag, gateway_request, text
 from graviton_server.http_api.listing import Listing, described
-from graviton_server.http_api.shelf import Shelf
-from graviton_server.http_api.transfers import Outgoing
 from graviton_webdav.faults import Refused
 from graviton_webdav.messages import Request, Response
+from graviton_webdav.outgoing import Outgoing
 from graviton_webdav.paths import Path, href, parse_target
 from graviton_webdav.resources import Place, is_collection, is_shown
+from graviton_webdav.shelf import Shelf
 from gravitonfs.content.stage import StagedFile
 from gravitonfs.core.hashing import content_hasher
 from gravitonfs.core.ids import BlobId, Ino
@@ -65,6 +65,8 @@ class Root:
                 if response.stream is not None:
                     stream = Outgoing(api.transfers.pace(response.stream), held.pop_all())
                     resp.set_stream(stream, length)  # type: ignore[arg-type]
+                else:
+                    api.transfers.sent(length)
 
 
 class Files(Root):

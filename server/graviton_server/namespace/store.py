@@ -46,12 +46,15 @@ _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) V
 class NamespaceStore:
     """See the module. ``packs``, ``loose`` and ``upkeep`` are the other ports on the same database."""
 
+    housekeeping = None
+
     def __init__(
         self,
         engine: SqliteEngine,
         barrier: Callable[[], None] | None,
         group_seconds: float,
         lease_seconds: float,
+        max_file_size: int | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.engine = engine
@@ -78,6 +81,8 @@ class NamespaceStore:
         self.applier.txn.ino_limit = self.numbers.next
         self._load()
         self.recovered = recovery.recover(self)
+        # Only now: what was acknowledged under a larger limit is applied again whatever its size.
+        self.format = self.applier.txn.format = self.format.at_most(max_file_size)
         self._start()
         self._committer = Committer(self, group_seconds)
 
@@ -94,11 +99,13 @@ class NamespaceStore:
         barrier: Callable[[], None] | None = None,
         group_seconds: float = 1.0,
         lease_seconds: float = LEASE_SECONDS,
+        max_file_size: int | None = None,
     ) -> NamespaceStore:
-        """Sessions of a process that died are over: what they alone kept goes."""
+        """Sessions of a process that died are over: what they alone kept goes. ``max_file_size``: where
+        that is less than the volume's format allows."""
         engine = schema.open_file(path.absolute())
         try:
-            return cls(engine, barrier, group_seconds, lease_seconds)
+            return cls(engine, barrier, group_seconds, lease_seconds, max_file_size)
         except DatabaseError as error:
             engine.close()
             raise translate(error) from error

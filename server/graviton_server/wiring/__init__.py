@@ -26,6 +26,7 @@ from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.turns import Alone
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.packs.store import PACK_SIZE, PackStore
@@ -66,6 +67,8 @@ class EngineOptions:
     """Bytes a second that front ends may put into packs."""
     download_limit: int | None = None
     """Bytes a second that front ends may read from packs."""
+    max_file_size: int | None = None
+    """Bytes of a file, where that is less than the volume's format allows."""
 
     @property
     def cache_limit(self) -> int:
@@ -199,7 +202,9 @@ class Engine:
                 f"{self.path} has no packs: when its configuration keeps them in a bucket, commands need a"
                 f" running 'graviton serve'; otherwise the file {STORE!r} is missing"
             )
-        self.namespace_store = NamespaceStore.open(self.path / NAMESPACE)
+        self.namespace_store = NamespaceStore.open(
+            self.path / NAMESPACE, max_file_size=self.options.max_file_size
+        )
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
         self.target = DirectoryTarget(self.path, "local", store_uuid=self.namespace_store.store_uuid)
@@ -265,11 +270,12 @@ class Engine:
                 fmt.block_key,
                 self.owner,
                 self._waiting() is not None,
+                namespace.housekeeping or Alone(),
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
             self.path / DUMPS,
-            self.options.maintenance or self._settings(),
+            self._settings(),
             self._caution,
         )
         self._closers.append(self.maintenance.close)
@@ -307,7 +313,11 @@ class Engine:
         return LimitedBlockStore(self.store, upload=upload, download=download)
 
     def _settings(self) -> UpkeepSettings:
-        return UpkeepSettings()
+        settings = self.options.maintenance or UpkeepSettings()
+        return settings if settings.compaction else settings._replace(compaction=self._policy())
+
+    def _policy(self) -> Policy:
+        return Policy()
 
     owner = OWNER
     _caution = EMBEDDED
@@ -434,9 +444,9 @@ class TargetEngine(Engine):
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
 
-    def _settings(self) -> UpkeepSettings:
+    def _policy(self) -> Policy:
         """Packs end with each sync here, so those that are merged are larger, too."""
-        return UpkeepSettings(compaction=Policy(small_bytes=self.options.pack_size // 4))
+        return Policy(small_bytes=self.options.pack_size // 4)
 
     def target_requests(self) -> Mapping[str, int]:
         return self._remote.requests() if isinstance(self._remote, RemoteTarget) else {}

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
+from graviton_server.namespace.postgres.housekeeping import TABLES
 from graviton_server.namespace.schema import FIRST_FREE_INO
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
@@ -145,7 +146,12 @@ def _version_2(connection: Connection) -> None:
     )
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2)
+def _version_3(connection: Connection) -> None:
+    """Turns at housekeeping, and kept dumps."""
+    connection.execute(TABLES.encode(), prepare=False)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -17,8 +17,9 @@ from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres import loading, schema, volumes
 from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
-from graviton_server.namespace.postgres.database import Database, Settings, translate
+from graviton_server.namespace.postgres.database import Database, Settings, refusal, translate
 from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.housekeeping import PostgresHousekeeping
 from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace
@@ -53,7 +54,7 @@ class PostgresStore:
     def __init__(self, database: Database, identity: dict[str, bytes]) -> None:
         self.database = database
         self.store_uuid = identity["store_uuid"]
-        self.format = VolumeFormat.from_json(identity["format"])
+        self.format = VolumeFormat.from_json(identity["format"]).at_most(database.settings.max_file_size)
         self.process = secrets.randbits(62)
         self.closed = False
         self.barrier: Callable[[], None] = _nothing
@@ -68,6 +69,7 @@ class PostgresStore:
         self.work = Work(self)
         self.applier = Applier(self)
         self.upkeep = PostgresUpkeep(self)
+        self.housekeeping = PostgresHousekeeping(self)
 
     @classmethod
     def create(cls, settings: Settings, format: VolumeFormat, store_uuid: bytes) -> None:
@@ -305,7 +307,7 @@ def _administer(settings: Settings, call: Callable[[schema.Connection], object])
             connection.prepare_threshold = None
             call(connection)
     except psycopg.Error as error:
-        raise translate(error) from error
+        raise refusal(error) or translate(error) from error
 
 
 __all__ = ["PostgresStore", "Settings"]
