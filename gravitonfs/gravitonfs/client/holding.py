@@ -99,6 +99,7 @@ class Holding:
         except Exception:
             log.exception("what is cached could not be dropped: the lease has to run out")
             return
+        self._trust.dropped(number)
         self._answered = number
         self._tell(number)
 

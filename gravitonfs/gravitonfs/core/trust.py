@@ -73,11 +73,17 @@ class Trust:
         return number <= self._given_up
 
     def give_up(self, number: int) -> None:
-        """The lease was recalled: it is not trusted from now on. Whoever calls this drops what is cached."""
+        """The lease was recalled: it is not trusted from now on."""
         with self._lock:
             self._given_up = max(self._given_up, number)
             if self._number <= number:
-                self._until, self._number = 0.0, 0
+                self._until = 0.0
+
+    def dropped(self, number: int) -> None:
+        """Nothing is kept of what was told under this lease."""
+        with self._lock:
+            if self._number <= number:
+                self._number = 0
 
     def suspend(self) -> None:
         """Recalls could not be heard: nothing is trusted until the store has been asked again."""
