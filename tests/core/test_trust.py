@@ -128,3 +128,23 @@ def test_sleep_is_noticed(clock: Clock, trust: Trust) -> None:
     assert trust.slept()
     assert not trust.slept()
     assert trust.until() == 0.0
+
+
+def test_what_is_in_doubt_is_dropped_though_the_lease_is_the_same(
+    clock: Clock, trust: Trust, dropped: list[float]
+) -> None:
+    trust.granted(1, 10.0, clock())
+    trust.doubt()
+    assert trust.until() == 0.0
+    clock.now += 1
+    trust.granted(1, 10.0, clock())
+    assert dropped == [0.0]
+    assert left(trust) == 9.0
+
+
+def test_there_is_nothing_to_doubt_before_the_first_lease(
+    clock: Clock, trust: Trust, dropped: list[float]
+) -> None:
+    trust.doubt()
+    trust.granted(1, 10.0, clock())
+    assert dropped == []

@@ -16,6 +16,8 @@ MARGIN: Final = 0.1
 NAP: Final = 0.5
 """A machine that has slept for longer has kernel caches that are too old."""
 
+_DOUBTED: Final = -1
+
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -90,6 +92,14 @@ class Trust:
         with self._lock:
             self._until = 0.0
             self._not_before = instant()
+
+    def doubt(self) -> None:
+        """What was told may be wrong (the database has lost some of it): it is dropped before any of it is
+        trusted again, by the same lease or another."""
+        with self._lock:
+            self._until = 0.0
+            self._not_before = instant()
+            self._number = self._number and _DOUBTED
 
     def end(self) -> None:
         with self._lock:

@@ -119,7 +119,7 @@ class Roster:
             self._untold = self._untold or not first
             for session in self._sessions.values():
                 if session.trust is not None:
-                    session.trust.suspend()
+                    session.trust.doubt()
 
     def tell_pending(self) -> None:
         """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
