@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graviton_server.control import making, nodes, reports, requests, tokens, transfer, upkeep
+from graviton_server.control import making, nodes, reports, requests, sessions, tokens, transfer, upkeep
 from graviton_server.control.calls import Channel, Handler
 from graviton_server.control.requests import Request
 
@@ -37,6 +37,8 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.MakeToken: tokens.handle_make,
     requests.ListTokens: tokens.handle_list,
     requests.RevokeToken: tokens.handle_revoke,
+    requests.ListSessions: sessions.handle_list,
+    requests.EvictSession: sessions.handle_evict,
 }
 
 
