@@ -170,6 +170,15 @@ class CachingNamespace:
 
     # --- what is trusted -----------------------------------------------------------------------------
 
+    def trusted(self) -> bool:
+        """The session is alone now."""
+        return self._trusted()
+
+    def mark(self) -> Ticket | None:
+        """Another one after every change; None while nothing that is asked may be kept. For those who keep
+        answers themselves."""
+        return self._ticket()
+
     def _trusted(self) -> bool:
         return time.monotonic() < self._namespace.trusted_until() and not self._fresh.doubtful
 

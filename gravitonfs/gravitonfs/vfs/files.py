@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from gravitonfs.core.ids import Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Stale, Unavailable
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
+
+log = logging.getLogger("graviton.vfs")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,6 +92,8 @@ class Files:
         self._memory = volume.namespace if isinstance(volume.namespace, CachingNamespace) else None
         # Where each request waits for an answer from elsewhere, none waits for another one's thread, too.
         self._threads = trio.CapacityLimiter(threads if self._inline else _REQUESTS)
+        self.tick = 0
+        """Rises with every change: pages of directories that were read ahead hold until then."""
         self._alone = alone
         self._pace = Pace()
         self._max_size = volume.namespace.format.max_file_size
@@ -173,6 +178,8 @@ class Files:
     async def _write(self, inode: OpenInode, offset: int, data: bytes) -> None:
         if inode.stale:
             await self._refresh(inode)
+        if inode.put_off is not None:
+            await self._flush(inode)  # so that this write's time comes after
         writer = inode.writer
         if writer is None:
             writer = inode.writer = self.volume.writer(inode.attr)
@@ -206,20 +213,55 @@ class Files:
         """Everything written so far into the namespace; ``durable`` waits until it survives power loss."""
         await inode.take()
         try:
-            writer = inode.writer
-            if writer is None:
-                if durable:
-                    await self.commit()
-                return
-            if writer.quick and self._inline and not self.volume.ingest.paced:
-                writer.flush(seal=seal, durable=durable)
-            else:
-                await self._thread(partial(writer.flush, seal=seal, durable=durable))
-            self._adopt(inode, writer.attr)
+            await self._flush(inode, seal=seal, durable=durable)
         finally:
             inode.lock.release()
 
+    async def _flush(self, inode: OpenInode, *, seal: bool = False, durable: bool = False) -> None:
+        """With the inode's lock."""
+        writer = inode.writer
+        if writer is None:
+            if durable:
+                await self.commit()
+            return
+        put_off = inode.put_off
+        if writer.quick and self._inline and not self.volume.ingest.paced:
+            writer.flush(seal=seal, durable=durable)
+        else:
+            await self._thread(partial(writer.flush, seal=seal, durable=durable, attributes=put_off))
+        inode.put_off = None
+        self._adopt(inode, writer.attr)
+
+    def may_put_off(self, inode: OpenInode) -> bool:
+        """A change of attributes may go with the bytes that wait: nobody else looks, and it costs nothing."""
+        writer = inode.writer
+        return (
+            writer is not None and writer.small and not inode.lock.locked()
+            and self._memory is not None and self._memory.trusted()
+        )  # fmt: skip
+
+    async def settle(self, ino: Ino) -> None:
+        """Attributes that wait are in the namespace when this returns."""
+        inode = self.open_inodes.get(ino)
+        if inode is not None and inode.put_off is not None:
+            await self.flush(inode)
+
+    async def settle_all(self) -> None:
+        """Before somebody else is let in. What fails is told by the next write, sync or close."""
+        for inode in self.open_inodes:
+            if inode.put_off is not None:
+                try:
+                    await self.flush(inode)
+                except GravitonError as error:
+                    log.info("attributes of inode %d are stored later: %s", inode.attr.ino, error)
+
+    @property
+    def page_tick(self) -> int:
+        """As ``tick``; what was read while others had the volume is not used once they have gone."""
+        return 2 * self.tick + (self._memory is not None and self._memory.trusted())
+
     def _adopt(self, inode: OpenInode, attr: Attr) -> None:
+        self.tick += 1
         if attr.version >= inode.attr.version:
             inode.attr = attr
             self.open_inodes.remember_pages(attr)
@@ -254,17 +296,24 @@ class Files:
                 await self.flush(inode)
             return
         inode.sealed = True
+        if not self._inline and not inode.lock.locked():
+            sealing = inode.writer.sealing()
+            if sealing is not None:
+                self.volume.submit_later(sealing)
+                return
         await self.flush(inode, seal=True)
 
     async def release(self, handle: FileHandle) -> None:
         """The last descriptor of an open(2) is gone."""
         inode = handle.inode
         try:
-            if handle.writes and inode.writer is not None and inode.writer.dirty:
+            dirty = inode.writer is not None and inode.writer.dirty
+            if handle.writes and (dirty or inode.put_off is not None):
                 await self.flush(inode)
         except GravitonError:
             if inode.handles == 1 and inode.writer is not None:
                 inode.writer.discard()
+                inode.put_off = None
             raise
         finally:
             if self.open_inodes.close(handle.inode, writes=handle.writes) and inode.orphan:
@@ -279,13 +328,10 @@ class Files:
         await inode.take()
         try:
             writer = inode.writer
-            if writer is not None and writer.dirty:
-                if size == 0:
-                    await self._thread(writer.discard)
-                elif writer.quick and self._inline and not self.volume.ingest.paced:
-                    writer.flush()
-                else:
-                    await self._thread(writer.flush)
+            if writer is not None and writer.dirty and size == 0:
+                await self._thread(writer.discard)
+            if (writer is not None and writer.dirty) or inode.put_off is not None:
+                await self._flush(inode)
             attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
@@ -298,7 +344,7 @@ class Files:
     async def flush_all(self) -> None:
         """Everything of every open file into the namespace."""
         for inode in self.open_inodes:
-            if inode.writer is not None and inode.writer.dirty:
+            if (inode.writer is not None and inode.writer.dirty) or inode.put_off is not None:
                 await self.flush(inode)
 
     @property
