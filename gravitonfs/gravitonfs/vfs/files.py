@@ -115,6 +115,8 @@ class Files:
         except Stale:
             if self._inline:
                 raise
+            if self._memory is not None:
+                self._memory.forget(inode.attr.ino)
             inode.stale = True  # another session gave the file other bytes, and we have not heard of it yet
             return await self._read(handle, offset, size)
 
