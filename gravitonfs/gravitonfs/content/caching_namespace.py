@@ -171,6 +171,20 @@ class CachingNamespace:
 
     # --- what is trusted -----------------------------------------------------------------------------
 
+    def trusted(self) -> bool:
+        """The session is alone now."""
+        return self._trusted()
+
+    def forget(self, ino: Ino) -> None:
+        """What was told of it has turned out to be no longer so: it is asked for again."""
+        with self._lock:
+            self._known.drop(ino)
+
+    def mark(self) -> Ticket | None:
+        """Another one after every change; None while nothing that is asked may be kept. For those who keep
+        answers themselves."""
+        return self._ticket()
+
     def _trusted(self) -> bool:
         return time.monotonic() < self._namespace.trusted_until() and not self._fresh.doubtful
 

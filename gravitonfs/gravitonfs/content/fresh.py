@@ -22,7 +22,7 @@ Key: TypeAlias = Ino | tuple[Ino, bytes]
 
 
 class Ticket(NamedTuple):
-    """When a question was asked."""
+    """When a question was asked: another ``epoch`` once all is unknown, ``moment`` after each change."""
 
     epoch: int
     moment: int

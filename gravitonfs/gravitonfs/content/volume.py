@@ -90,6 +90,10 @@ class Volume:
     def submit_for_attr(self, op: Op, *, durable: bool = False) -> Attr:
         return self.session.submit_for_attr(op, durable=durable)
 
+    def submit_later(self, *ops: Op) -> None:
+        """See ``Session``."""
+        self.session.submit_later(*ops)
+
     def new_ino(self) -> Ino:
         return self.session.new_ino()
 

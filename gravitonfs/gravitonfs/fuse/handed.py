@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from gravitonfs.content.fresh import Ticket
+
 LONGEST: Final = 60.0
 _GENERATION: Final = 20.0
 MOST: Final = 200_000
@@ -13,12 +15,16 @@ MOST: Final = 200_000
 
 
 class Times(Protocol):
-    """Seconds that go with an answer."""
+    """Seconds that go with an answer. ``mark`` is taken before the question is asked: what has changed since
+    may be in the answer or not, and the kernel must not keep it. ``own``: it is the answer to a change, which
+    it has in it."""
 
-    def of_name(self, parent: int, name: bytes, ino: int) -> float:
+    def mark(self) -> Ticket | None: ...
+
+    def of_name(self, parent: int, name: bytes, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
         """``parent`` as the kernel numbers it. ``ino`` 0: there is no such name."""
 
-    def of_inode(self, ino: int) -> float: ...
+    def of_inode(self, ino: int, mark: Ticket | None, *, own: bool = False) -> float: ...
 
 
 class Fixed:
@@ -27,10 +33,13 @@ class Fixed:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def of_name(self, parent: int, name: bytes, ino: int) -> float:
+    def mark(self) -> Ticket | None:
+        return None
+
+    def of_name(self, parent: int, name: bytes, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
         return self._seconds
 
-    def of_inode(self, ino: int) -> float:
+    def of_inode(self, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
         return self._seconds
 
 
@@ -59,28 +68,36 @@ class Noted(NamedTuple):
 class Leased:
     """As long as the session is trusted to be alone, and not beyond. On the event loop, but for ``take``."""
 
-    def __init__(self, trusted_until: Callable[[], float], most: int = MOST) -> None:
+    def __init__(
+        self, trusted_until: Callable[[], float], mark: Callable[[], Ticket | None], most: int = MOST
+    ) -> None:
         self._trusted_until = trusted_until
+        self.mark = mark
         self._most = most
         self._now = _Generation(0.0)
         self._before: list[_Generation] = []
         self._uncounted = 0.0
 
-    def of_name(self, parent: int, name: bytes, ino: int) -> float:
-        seconds = self._seconds()
+    def of_name(self, parent: int, name: bytes, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
+        seconds = self._seconds(mark, own)
         if seconds:
             self._now.names.add((parent, name))
             if ino:
                 self._now.inodes.add(ino)
         return seconds
 
-    def of_inode(self, ino: int) -> float:
-        seconds = self._seconds()
+    def of_inode(self, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
+        seconds = self._seconds(mark, own)
         if seconds:
             self._now.inodes.add(ino)
         return seconds
 
-    def _seconds(self) -> float:
+    def _seconds(self, mark: Ticket | None, own: bool) -> float:
+        now_mark = self.mark() if mark is not None else None
+        if mark is None or now_mark is None or mark.epoch != now_mark.epoch:
+            return 0.0
+        if not own and mark.moment != now_mark.moment:
+            return 0.0
         until = self._trusted_until()
         now = time.monotonic()
         if until <= now:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyfuse3
 import trio
 
+from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
@@ -34,6 +35,7 @@ log = logging.getLogger("graviton.fuse")
 _READ_AHEAD_KIB = 4096
 _BACKGROUND = 64
 _SOLE_SECONDS = 3600.0
+_SETTLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Mount:
         self._vfs: Vfs | None = None
         self._kernel: KernelCaches | None = None
         self._expiry: Expiry | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
         self.volume = attach(self._claims, self._changed, self._recalled)
         self.vfs = self._vfs = Vfs(
             self.volume, timeout=options.timeout, space=space, describe=describe, alone=turns.TURNS.alone
@@ -85,13 +88,15 @@ class Mount:
         self._root = self._find_root()
         self._kernel = KernelCaches(self._root)
         self._times = self._make_times(options.cache_seconds)
-        self._token: trio.lowlevel.TrioToken | None = None
         self._scope: trio.CancelScope | None = None
 
     def _make_times(self, seconds: float | None) -> Times:
         if seconds is not None:
             return Fixed(seconds)
-        handed = Leased(self.volume.namespace.trusted_until)
+        namespace = self.volume.namespace
+        if not isinstance(namespace, CachingNamespace):
+            return Fixed(0.0)  # others' changes are not known to the kernel
+        handed = Leased(namespace.trusted_until, namespace.mark)
         self._expiry = Expiry(handed, lambda: turns.TURNS.descriptor, self._kernels)
         return handed
 
@@ -99,8 +104,18 @@ class Mount:
         return int(pyfuse3.ROOT_INODE) if ino == self._root else ino
 
     def _recalled(self) -> None:
+        """Another session waits. What was answered and waits to go with other changes is applied first."""
+        if self._vfs is not None and self._token is not None:
+            try:
+                trio.from_thread.run(self._settle, self._vfs, trio_token=self._token)
+            except (trio.RunFinishedError, trio.Cancelled):
+                return
         if self._expiry is not None:
             self._expiry.recall()
+
+    async def _settle(self, vfs: Vfs) -> None:
+        with trio.move_on_after(_SETTLE_SECONDS):
+            await vfs.files.settle_all()
 
     def _claims(self, ino: Ino) -> bool:
         return self._vfs is not None and self._vfs.claims(ino)

@@ -9,6 +9,7 @@ from typing import cast
 import pyfuse3
 from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext, XAttrNameT
 
+from gravitonfs.content.fresh import Ticket
 from gravitonfs.core.ids import NAME_MAX, Ino
 from gravitonfs.errors import NotFound
 from gravitonfs.fuse.attributes import Ownership, entry_attributes, no_entry
@@ -44,12 +45,15 @@ class Operations(pyfuse3.Operations):
         """The kernel calls the root of the mount 1, whichever directory that is."""
         return self._root if inode == pyfuse3.ROOT_INODE else Ino(inode)
 
-    def _entry(self, attr: Attr) -> pyfuse3.EntryAttributes:
+    def _entry(self, attr: Attr, mark: Ticket | None, *, own: bool = False) -> pyfuse3.EntryAttributes:
         """An answer is made when all that is waited for has come: from here on it may be kept for a time."""
-        return entry_attributes(attr, self._times.of_inode(attr.ino), self._shown)
+        return entry_attributes(attr, self._times.of_inode(attr.ino, mark, own=own), self._shown)
 
-    def _named(self, parent: InodeT, name: bytes, attr: Attr) -> pyfuse3.EntryAttributes:
-        return entry_attributes(attr, self._times.of_name(parent, name, attr.ino), self._shown)
+    def _named(
+        self, parent: InodeT, name: bytes, attr: Attr, mark: Ticket | None, *, own: bool = True
+    ) -> pyfuse3.EntryAttributes:
+        """``own``: it is what a change has made; see ``Times``."""
+        return entry_attributes(attr, self._times.of_name(parent, name, attr.ino, mark, own=own), self._shown)
 
     def _handle(self, handle: FileHandle | DirectoryHandle) -> FileHandleT:
         number = self._next_handle
@@ -66,10 +70,11 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
+        mark = self._times.mark()
         attr = await self._ask(self._vfs.lookup, self._ino(parent_inode), name)
         if attr is None:
-            return no_entry(self._times.of_name(parent_inode, name, 0))
-        return self._named(parent_inode, name, attr)
+            return no_entry(self._times.of_name(parent_inode, name, 0, mark))
+        return self._named(parent_inode, name, attr, mark, own=False)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """Nothing is kept for inodes that are merely known to the kernel."""
@@ -78,35 +83,39 @@ class Operations(pyfuse3.Operations):
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
+        mark = self._times.mark()
         attr = await self._call(
             self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev
         )
-        return self._named(parent_inode, name, attr)
+        return self._named(parent_inode, name, attr, mark)
 
     @counted
     async def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = ModeT(stat.S_IFDIR | stat.S_IMODE(mode))
+        mark = self._times.mark()
         attr = await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
-        return self._named(parent_inode, name, attr)
+        return self._named(parent_inode, name, attr, mark)
 
     @counted
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = stat.S_IFLNK | 0o777
+        mark = self._times.mark()
         attr = await self._call(
             self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, target=target
         )
-        return self._named(parent_inode, name, attr)
+        return self._named(parent_inode, name, attr, mark)
 
     @counted
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
+        mark = self._times.mark()
         attr = await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
-        return self._named(new_parent_inode, new_name, attr)
+        return self._named(new_parent_inode, new_name, attr, mark)
 
     @counted
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
@@ -148,7 +157,8 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
-        return self._entry(await self._ask(self._vfs.attr, self._ino(inode)))
+        mark = self._times.mark()
+        return self._entry(await self._ask(self._vfs.attr, self._ino(inode)), mark)
 
     @counted
     async def setattr(
@@ -168,7 +178,9 @@ class Operations(pyfuse3.Operations):
             attr.st_mtime_ns if fields.update_mtime else None,
             attr.st_ctime_ns if fields.update_ctime else None,
         )
-        return self._entry(await self._vfs.set_attr(change, attr.st_size if fields.update_size else None))
+        mark = self._times.mark()
+        changed = await self._vfs.set_attr(change, attr.st_size if fields.update_size else None)
+        return self._entry(changed, mark, own=True)
 
     @counted
     async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
@@ -188,6 +200,8 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        if name.startswith(b"system."):
+            await self._vfs.files.settle(self._ino(inode))
         how = self._call if name in VIRTUAL else self._ask
         return await how(self._vfs.xattr, self._ino(inode), name)
 
@@ -197,10 +211,12 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        await self._vfs.files.settle(self._ino(inode))
         await self._call(self._vfs.set_xattr, self._ino(inode), name, value)
 
     @counted
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        await self._vfs.files.settle(self._ino(inode))
         await self._call(self._vfs.remove_xattr, self._ino(inode), name)
 
     # Directories.
@@ -212,15 +228,16 @@ class Operations(pyfuse3.Operations):
     @counted
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         handle = cast(DirectoryHandle, self._handles[fh])
+        mark = self._times.mark()
         dots = await self._dots(handle, start_id) if start_id < 2 else []
         entries = await self._vfs.fetch_directory(handle, max(start_id - 2, 0))
         parent = pyfuse3.ROOT_INODE if handle.ino == self._root else InodeT(handle.ino)
         for position, name, dot in dots:
-            if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot), position):
+            if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot, mark), position):
                 return
         for position, (name, attr, _) in entries:
             if not pyfuse3.readdir_reply(
-                token, FileNameT(name), self._named(parent, name, attr), position + 2
+                token, FileNameT(name), self._named(parent, name, attr, mark, own=False), position + 2
             ):
                 return
 
@@ -252,8 +269,9 @@ class Operations(pyfuse3.Operations):
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, pyfuse3.EntryAttributes]:
+        mark = self._times.mark()
         handle, attr = await self._vfs.create(self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, flags)
-        return FileInfo(fh=self._handle(handle), keep_cache=True), self._named(parent_inode, name, attr)
+        return FileInfo(fh=self._handle(handle), keep_cache=True), self._named(parent_inode, name, attr, mark)
 
     @counted
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:

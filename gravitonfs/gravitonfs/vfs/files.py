@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -21,7 +22,10 @@ from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
 from gravitonfs.vfs.ahead import FilesAhead
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
+from gravitonfs.vfs.pace import Pace
 from gravitonfs.vfs.uploads import Uploads
+
+log = logging.getLogger("graviton.vfs")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,36 +33,6 @@ _AHEAD_FIRST = 1 << 20
 _AHEAD_MAX = 32 << 20
 _REQUESTS = 64
 """Of the kernel's, at a time."""
-
-
-class Pace:
-    """Whether the disk is quick enough to be waited for on the event loop.
-
-    A thread and back costs 100 microseconds, a quarter of a random read from a fast disk. After one read
-    that took too long the next thousand go to threads.
-    """
-
-    __slots__ = ("_start", "_threads")
-
-    LIMIT = 0.002
-    PAUSE = 1000
-
-    def __init__(self) -> None:
-        self._threads = 0
-        self._start = 0.0
-
-    def allows(self) -> bool:
-        if self._threads:
-            self._threads -= 1
-            return False
-        return True
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        if time.monotonic() - self._start > self.LIMIT:
-            self._threads = self.PAUSE
 
 
 class FileHandle:
@@ -94,6 +68,8 @@ class Files:
         self._memory = volume.namespace if isinstance(volume.namespace, CachingNamespace) else None
         # Where each request waits for an answer from elsewhere, none waits for another one's thread, too.
         self._threads = trio.CapacityLimiter(threads if self._inline else _REQUESTS)
+        self.tick = 0
+        """Rises with every change: pages of directories that were read ahead hold until then."""
         self._alone = alone
         self._pace = Pace()
         self.journal = volume.journal
@@ -119,6 +95,8 @@ class Files:
         except Stale:
             if self._inline:
                 raise
+            if self._memory is not None:
+                self._memory.forget(inode.attr.ino)
             inode.stale = True  # another session gave the file other bytes, and we have not heard of it yet
             return await self._read(handle, offset, size)
 
@@ -190,6 +168,8 @@ class Files:
     async def _write(self, inode: OpenInode, offset: int, data: bytes) -> None:
         if inode.stale:
             await self._refresh(inode)
+        if inode.put_off is not None:
+            await self._flush(inode)  # so that this write's time comes after
         writer = inode.writer
         if writer is None:
             writer = inode.writer = self.volume.writer(inode.attr)
@@ -268,6 +248,7 @@ class Files:
             inode.lock.release()
 
     async def _flush(self, inode: OpenInode, *, seal: bool = False, durable: bool = False) -> None:
+        """With the inode's lock."""
         if inode.behind:
             await self._catch_up(inode)
         writer = inode.writer
@@ -276,10 +257,12 @@ class Files:
                 await self.commit()
             return
         recorded = self.journal.last_of(inode.attr.ino) if self.journal is not None else 0
+        put_off = inode.put_off
         if writer.quick and self._inline and not self.volume.ingest.paced:
             writer.flush(seal=seal, durable=durable)
         else:
-            await self._thread(partial(writer.flush, seal=seal, durable=durable))
+            await self._thread(partial(writer.flush, seal=seal, durable=durable, attributes=put_off))
+        inode.put_off = None
         self._adopt(inode, writer.attr)
         if self.journal is not None:
             self.journal.applied(inode.attr.ino, recorded)
@@ -333,7 +316,36 @@ class Files:
         if not await self._synced_here():
             await self.commit()
 
+    def may_put_off(self, inode: OpenInode) -> bool:
+        """A change of attributes may go with the bytes that wait: nobody else looks, and it costs nothing."""
+        writer = inode.writer
+        return (
+            writer is not None and writer.small and not inode.lock.locked() and self.journal is None
+            and self._memory is not None and self._memory.trusted()
+        )  # fmt: skip
+
+    async def settle(self, ino: Ino) -> None:
+        """Attributes that wait are in the namespace when this returns."""
+        inode = self.open_inodes.get(ino)
+        if inode is not None and inode.put_off is not None:
+            await self.flush(inode)
+
+    async def settle_all(self) -> None:
+        """Before somebody else is let in. What fails is told by the next write, sync or close."""
+        for inode in self.open_inodes:
+            if inode.put_off is not None:
+                try:
+                    await self.flush(inode)
+                except GravitonError as error:
+                    log.info("attributes of inode %d are stored later: %s", inode.attr.ino, error)
+
+    @property
+    def page_tick(self) -> int:
+        """As ``tick``; what was read while others had the volume is not used once they have gone."""
+        return 2 * self.tick + (self._memory is not None and self._memory.trusted())
+
     def _adopt(self, inode: OpenInode, attr: Attr) -> None:
+        self.tick += 1
         if attr.version >= inode.attr.version:
             inode.attr = attr
             self.open_inodes.remember_pages(attr)
@@ -368,13 +380,18 @@ class Files:
                 await self.flush(inode)
             return
         inode.sealed = True
+        if not self._inline and not inode.lock.locked():
+            sealing = inode.writer.sealing()
+            if sealing is not None:
+                self.volume.submit_later(sealing)
+                return
         await self.flush(inode, seal=True)
 
     async def release(self, handle: FileHandle) -> None:
         """The last descriptor of an open(2) is gone."""
         inode = handle.inode
         try:
-            if handle.writes and inode.dirty:
+            if handle.writes and inode.waits:
                 await self.flush(inode)
         except GravitonError:
             if inode.handles == 1 and self.journal is not None:
@@ -382,6 +399,7 @@ class Files:
                 self.uploads.keep(inode)
             elif inode.handles == 1 and inode.writer is not None:
                 inode.writer.discard()
+                inode.put_off = None
             raise
         finally:
             await self._let_go(inode, writes=handle.writes)
@@ -407,13 +425,10 @@ class Files:
             self._drop_later(inode)
             recorded = self.journal.last_of(ino) if self.journal is not None else 0
             writer = inode.writer
-            if writer is not None and writer.dirty:
-                if size == 0:
-                    await self._thread(writer.discard)
-                elif writer.quick and self._inline and not self.volume.ingest.paced:
-                    writer.flush()
-                else:
-                    await self._thread(writer.flush)
+            if writer is not None and writer.dirty and size == 0:
+                await self._thread(writer.discard)
+            if (writer is not None and writer.dirty) or inode.put_off is not None:
+                await self._flush(inode)
             attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
@@ -435,7 +450,7 @@ class Files:
     async def flush_all(self) -> None:
         """Everything of every open file into the namespace."""
         for inode in self.open_inodes:
-            if inode.dirty:
+            if inode.waits:
                 await self.flush(inode)
 
     @property

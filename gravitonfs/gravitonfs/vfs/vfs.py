@@ -69,7 +69,6 @@ class Vfs:
         self.read_only = volume.namespace.read_only
         self._space = space
         self._describe = describe
-        self._tick = 0
 
     # Names.
 
@@ -107,7 +106,7 @@ class Vfs:
     def _removed(self, op: Op) -> None:
         self._writable()
         removed = self.volume.submit(op)[0]
-        self._tick += 1
+        self.files.tick += 1
         if isinstance(removed, Removed) and removed.kept:
             inode = self.files.open_inodes.get(removed.ino)
             if inode is not None:
@@ -116,7 +115,9 @@ class Vfs:
     # Attributes.
 
     def attr(self, ino: Ino) -> Attr:
-        return self._seen(self.namespace.attr(ino))
+        inode = self.files.open_inodes.get(ino)  # it may be closed before the answer has come
+        attr = self.namespace.attr(ino)
+        return self._seen(attr) if inode is None else inode.seen(attr)
 
     async def set_attr(self, change: SetAttr, size: int | None) -> Attr:
         """setattr(2): a change of size and a change of the rest, in this order."""
@@ -125,7 +126,11 @@ class Vfs:
         attr: Attr | None = None
         if size is not None:
             attr = await self.files.truncate(change.ino, size)
-            self._tick += 1
+            self.files.tick += 1
+        elif inode is not None and self.files.may_put_off(inode):
+            inode.put_attributes_off(change)
+            self.files.tick += 1
+            return inode.seen(inode.attr)
         elif inode is not None and inode.dirty:
             # What was written before must not set the time once more after this.
             await self.files.flush(inode)
@@ -147,7 +152,7 @@ class Vfs:
     def _attr_of(self, op: Op) -> Attr:
         self._writable()
         attr = self.volume.submit_for_attr(op)
-        self._tick += 1
+        self.files.tick += 1
         return attr
 
     def _seen(self, attr: Attr) -> Attr:
@@ -172,11 +177,11 @@ class Vfs:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
         if self.namespace.inline:
             return self.read_directory(handle, position)
-        page = await self.files.ask(handle.page, position, self._tick)
+        page = await self.files.ask(handle.page, position, self.files.page_tick)
         return iter([Numbered(at, Entry(e.name, self._seen(e.attr), e.digest)) for at, e in page])
 
     def read_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
-        for position_after, entry in handle.read(position, self._tick):
+        for position_after, entry in handle.read(position, self.files.tick):
             yield Numbered(position_after, Entry(entry.name, self._seen(entry.attr), entry.digest))
 
     def parent_of(self, ino: Ino) -> Ino:
@@ -199,11 +204,11 @@ class Vfs:
         if flags & os.O_TRUNC and flags & os.O_ACCMODE != os.O_RDONLY:
             self._writable()
             attr = await self.files.truncate(ino, 0)
-            self._tick += 1
+            self.files.tick += 1
         return self.files.open(attr, flags)
 
     async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
-        self._tick += 1
+        self.files.tick += 1
         return await self.files.write(handle, offset, data)
 
     async def fsync(self, handle: FileHandle) -> None:
@@ -262,6 +267,7 @@ class Vfs:
     def _virtual(self, ino: Ino, name: bytes) -> bytes:
         if name == XATTR_MOUNT:
             return json.dumps(self._describe() | {"ino": ino}).encode()
+        self.volume.session.hurry()  # a seal may wait to go with others
         attr = self.namespace.attr(ino)
         if not stat.S_ISREG(attr.mode):
             raise NoAttribute("only files have contents")
@@ -308,7 +314,7 @@ class Vfs:
 
     def changed(self, changes: Sequence[Change]) -> None:
         """For ``attach``: another session changed these. Any thread; sets flags only."""
-        self._tick += 1
+        self.files.tick += 1
         for change in changes:
             if change == EVERYTHING:
                 self.files.open_inodes.forget_pages()
