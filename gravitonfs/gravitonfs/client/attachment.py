@@ -66,6 +66,8 @@ class Attachment:
         self._listens = listens
         self._lost = lost
         self._renewed = renewed
+        self.store = b""
+        """Which store the daemon serves."""
         self._incarnation = 0
         self._last = 0
         self._lost_it = False
@@ -106,6 +108,7 @@ class Attachment:
         self.root, self.read_only = Ino(reply.root), reply.read_only
         self.format = VolumeFormat.from_json(reply.format)
         self.lease = reply.lease
+        self.store = reply.store
         if reply.fresh:
             self.sequence = 0
             if resume:

@@ -56,7 +56,7 @@ def open_volume(
     timeout: float = 60.0,
     memory: int = 256 * MIB,
     cache: int | None = None,
-    wrap: Callable[[BlockStore], BlockStore] = lambda blocks: blocks,
+    wrap: Callable[[BlockStore, RemoteNamespace], BlockStore] = lambda blocks, names: blocks,
     pace: Pacer | None = None,
 ) -> RemoteVolume:
     """Attach. ``memory``: half of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
@@ -70,7 +70,7 @@ def open_volume(
         read_only=read_only,
         timeout=timeout,
     )
-    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
+    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
     cache_limit = memory // 2 if cache is None else cache
     content = Content(
         blocks,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from gravitonfs.core.units import parse_duration, parse_size
 from gravitonfs.errors import Invalid
+
+if TYPE_CHECKING:
+    from gravitonfs.content.diskcache.cache import CacheSettings
 
 
 class Choices(NamedTuple):
@@ -21,7 +24,12 @@ class Choices(NamedTuple):
     uid: int | None = None
     gid: int | None = None
     umask: int | None = None
+    cache_dir: Path | None = None
+    """What a mount keeps on the local disk."""
     cache_size: int | None = None
+    """Of blocks there; 0: none."""
+    disk_cache: CacheSettings | None = None
+    """What became of the two, where there is to be a cache of blocks."""
     memory: int | None = None
     timeout: float = 60.0
     upload_limit: int | None = None
@@ -46,6 +54,10 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text!r} is no number")
     return int(text)
+
+
+def _size(text: str) -> int:
+    return 0 if text in ("0", "off") else _positive_size(text)
 
 
 def _octal(text: str) -> int:
@@ -80,13 +92,18 @@ def _file(text: str) -> Path:
     return path
 
 
+def _directory(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
 _FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
 _VALUES: dict[str, Callable[[str], Any]] = {
     "subdir": str,
     "uid": _whole,
     "gid": _whole,
     "umask": _octal,
-    "cache-size": _positive_size,
+    "cache-dir": _directory,
+    "cache-size": _size,
     "memory": _positive_size,
     "timeout": parse_duration,
     "upload-limit": _positive_size,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
+from graviton_server.control.figures import counters_of
 from graviton_server.limits import LimitedBlockStore, Pace
 
 if TYPE_CHECKING:
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
     from gravitonfs.ports.target import Space
 
 log = logging.getLogger("graviton")
-
-_MEMORY = 512 << 20
 
 
 def log_of(mountpoint: Path) -> Path:
@@ -39,8 +40,6 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
     from gravitonfs.fuse.mount import Mount, MountOptions
     from gravitonfs.ports.namespace import Claims, Listener
 
-    if choices.metrics is not None:
-        raise click.UsageError("metrics: a mount of a daemon has none of its own; the daemon exports them")
     endpoint, volume, path = Endpoint.parse(source)
     if path:
         raise click.UsageError(f"{source}: use the option subdir={path} to mount a directory of the volume")
@@ -53,6 +52,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         )
     )
     opened: list[RemoteVolume] = []
+    disk = MountDiskCache(choices.disk_cache, source)
     upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
 
     def attach(claims: Claims, listener: Listener) -> RemoteVolume:
@@ -64,9 +64,8 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             listener=listener,
             read_only=choices.ro,
             timeout=choices.timeout,
-            memory=choices.memory or memory_budget(_MEMORY),
-            cache=choices.cache_size,
-            wrap=lambda blocks: _limited(blocks, upload, download),
+            memory=choices.memory or memory_budget(MEMORY),
+            wrap=lambda blocks, names: disk.around(_limited(blocks, upload, download), names),
             pace=upload,
         )
         opened.append(made)
@@ -91,11 +90,28 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
     )
     try:
         mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
-        mount.run(ready)
+        with _metrics(choices, lambda: counters_of(opened[0], disk.cache)):
+            mount.run(ready)
     finally:
         for one in opened:
             one.close()
+        disk.close()
         connection.close()
+
+
+@contextmanager
+def _metrics(choices: Choices, counters: Callable[[], dict[str, float]]) -> Iterator[None]:
+    """/metrics of this process, while it mounts."""
+    if choices.metrics is None:
+        yield
+        return
+    from graviton_server.metrics import export, mount_registry
+
+    stop = export(mount_registry(counters), *choices.metrics)
+    try:
+        yield
+    finally:
+        stop()
 
 
 def _space(opened: list[RemoteVolume]) -> Space:

@@ -34,6 +34,7 @@ class Backend:
     space: Callable[[], Space]
     upkeep: Maintenance | None = None
     sole: bool = True
+    store_uuid: bytes = b""
 
     @property
     def maintenance(self) -> Maintenance:
@@ -61,4 +62,5 @@ def backend_of(engine: Engine) -> Backend:
         space=engine.space,
         upkeep=engine.maintenance,
         sole=not engine.shared,
+        store_uuid=store.store_uuid,
     )

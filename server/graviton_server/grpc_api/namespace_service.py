@@ -73,6 +73,7 @@ class NamespaceService:
             lease=self._table.lease,
             max_message=self._settings.max_message_size,
             fresh=not known,
+            store=self._backend.store_uuid,
         )
 
     def detach(self, request: pb.DetachRequest, call: Call) -> pb.DetachReply:

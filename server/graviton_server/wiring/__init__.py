@@ -30,6 +30,8 @@ from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.packs.store import PACK_SIZE, PackStore
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
+from gravitonfs.content.diskcache.cache import CacheSettings, DiskCache, open_cache
+from gravitonfs.content.diskcache.store import CachedBlockStore
 from gravitonfs.content.ingest import Waiting
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
@@ -64,10 +66,14 @@ class EngineOptions:
     """Bytes a second that front ends may put into packs."""
     download_limit: int | None = None
     """Bytes a second that front ends may read from packs."""
+    disk_cache: CacheSettings | None = None
+    """Of blocks that front ends read, where packs are behind a network. Its memory is counted by itself."""
 
     @property
     def cache_limit(self) -> int:
-        return self.cache if self.cache is not None else self.memory * 9 // 16
+        if self.cache is not None:
+            return self.cache
+        return self.memory * (9 if self.disk_cache is None else 7) // 16
 
     @property
     def dirty_limit(self) -> int:
@@ -173,6 +179,7 @@ class Engine:
     store: PackStore
     shared = False
     """Other engines may be at work on the same store."""
+    disk_cache: DiskCache | None = None
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.path = path
@@ -221,7 +228,7 @@ class Engine:
         fmt = self.namespace_store.format
         upload = Pace(self.options.upload_limit) if self.options.upload_limit else None
         self.content = Content(
-            self._limited_store(upload),
+            self._front_store(upload),
             loose=self.namespace_store.loose,
             pace=upload,
             waiting=self._waiting(),
@@ -286,12 +293,20 @@ class Engine:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
         return Volume(namespace, self.content)
 
-    def _limited_store(self, upload: Pace | None) -> BlockStore:
-        """What front ends get; background work keeps to rates of its own."""
+    def _front_store(self, upload: Pace | None) -> BlockStore:
+        """What front ends get: what the disk cache has costs nothing of the rate. Background work keeps to
+        rates of its own."""
+        store: BlockStore = self.store
         download = Pace(self.options.download_limit) if self.options.download_limit else None
-        if upload is None and download is None:
-            return self.store
-        return LimitedBlockStore(self.store, upload=upload, download=download)
+        if upload is not None or download is not None:
+            store = LimitedBlockStore(store, upload=upload, download=download)
+        if self.options.disk_cache is not None:
+            names = self.namespace_store
+            self.disk_cache = open_cache(self.options.disk_cache, names.store_uuid, names.format.block_key)
+            if self.disk_cache is not None:
+                self._closers.append(self.disk_cache.close)
+                store = CachedBlockStore(store, self.disk_cache)
+        return store
 
     def _settings(self) -> UpkeepSettings:
         return UpkeepSettings()

@@ -23,7 +23,7 @@ class AttachRequest(_message.Message):
     def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ...) -> None: ...
 
 class AttachReply(_message.Message):
-    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh")
+    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class AttachReply(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     number: int
     root: int
@@ -46,7 +47,8 @@ class AttachReply(_message.Message):
     lease: float
     max_message: int
     fresh: bool
-    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ...) -> None: ...
+    store: bytes
+    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ..., store: _Optional[bytes] = ...) -> None: ...
 
 class DetachRequest(_message.Message):
     __slots__ = ("session",)
