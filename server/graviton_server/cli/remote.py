@@ -52,6 +52,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         )
     )
     opened: list[RemoteVolume] = []
+    memory = choices.memory or memory_budget(MEMORY)
     disk = MountDiskCache(choices.disk_cache, source)
     upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
 
@@ -64,7 +65,8 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             listener=listener,
             read_only=choices.ro,
             timeout=choices.timeout,
-            memory=choices.memory or memory_budget(MEMORY),
+            memory=memory,
+            cache=None if choices.disk_cache is None else memory * 7 // 16,
             wrap=lambda blocks, names: disk.around(_limited(blocks, upload, download), names),
             pace=upload,
         )
