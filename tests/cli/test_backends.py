@@ -18,7 +18,7 @@ from gravitonfs.client import Client
 from harness.buckets import client, new_bucket
 from harness.postgres import PostgresServer, debian_binaries
 from harness.programs import Graviton, Running
-from harness.s3server import S3Server
+from harness.s3server import S3Server, free_ports
 from harness.waiting import wait_until
 
 SIZES = (0, 100, 300_000, 9_000_000)
@@ -119,6 +119,37 @@ def test_packs_in_a_bucket_survive_kill(graviton: Graviton, scratch: Path, s3_se
     daemon.restart()
     assert {name: daemon.get(name) for name in files} == files
     assert daemon.running.stop() == 0
+
+
+def test_a_mount_of_a_bucket_keeps_what_it_read_on_disk(
+    graviton: Graviton, scratch: Path, s3_server: S3Server
+) -> None:
+    bucket, port = new_bucket(s3_server), free_ports(1)[0]
+    lines = (f'data-dir = "{scratch}/data"', bucket_lines(s3_server, bucket))
+    file, point = configuration(scratch, *lines), scratch / "mnt"
+    body = os.urandom(9_000_000)
+
+    def mounted() -> Running:
+        return graviton.mount(file, point, f"cache-dir={scratch / 'cache'},metrics=127.0.0.1:{port}")
+
+    def metric(name: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        return float(re.findall(rf"^graviton_{name} (\S+)$", text, re.MULTILINE)[0])
+
+    mount = mounted()
+    (point / "f").write_bytes(body)
+    graviton.unmount(mount, point)
+    for turn in range(3):
+        mount = mounted()
+        assert (point / "f").read_bytes() == body
+        if turn == 0:
+            assert metric("blocks_read_total") > 10
+            wait_until(lambda: metric("disk_cache_filled_bytes_total") >= len(body), "the file to be on disk")
+        else:
+            assert metric("blocks_read_total") == 0
+            assert metric("disk_cache_hit_bytes_total") >= len(body)
+        graviton.unmount(mount, point)
 
 
 def test_another_bucket_is_refused(graviton: Graviton, scratch: Path, s3_server: S3Server) -> None:

@@ -104,7 +104,7 @@ def open_volume(
     timeout: float = 60.0,
     memory: int = 256 * MIB,
     cache: int | None = None,
-    wrap: Callable[[BlockStore], BlockStore] = lambda blocks: blocks,
+    wrap: Callable[[BlockStore, RemoteNamespace], BlockStore] = lambda blocks, names: blocks,
     pace: Pacer | None = None,
     journal: Journal | None = None,
     resume: Resumed | None = None,
@@ -134,7 +134,7 @@ def open_volume(
 
     names = attach_caching(attach, memory // 16 if recall is not None else 0, listener, recall)
     namespace = opened[0]
-    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
+    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
     cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
         blocks,

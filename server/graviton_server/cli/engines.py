@@ -35,7 +35,7 @@ def engine_options(choices: Choices) -> EngineOptions:
         maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),
         processors=processors(),
-        cache=choices.cache_size,
+        disk_cache=choices.disk_cache,
         upload_limit=choices.upload_limit,
         download_limit=choices.download_limit,
         max_file_size=choices.max_file_size,

@@ -9,6 +9,7 @@ import click
 
 from graviton_server.cli import output, places
 from graviton_server.cli.daemon import LOG_NAME, Ready, in_background
+from graviton_server.cli.diskcache import refuse_disk_cache, told, with_disk_cache
 from graviton_server.cli.options import NAMES, Choices, parse
 from graviton_server.cli.params import DATA, DIRECTORY
 from graviton_server.cli.serve import choices_of, configured, refuse_what_is_not_served
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=f"Mount options: {', '.join(NAMES)}. Sizes as 512MiB, limits in bytes a second, umask in octal,"
-    " timeout as 60s: how long a request waits before it fails with EIO."
+    " timeout as 60s: how long a request waits before it fails with EIO. memory= bounds what is cached and on"
+    " its way in memory; cache-size= what is cached on disk, in cache-dir=, of a volume that is elsewhere"
+    " (default: up to 8GiB in ~/.cache/graviton; 0: nothing)."
 )
 @click.argument("source", metavar="SOURCE", type=DATA)
 @click.argument("directory", type=DIRECTORY)
@@ -53,6 +56,7 @@ def mount(
     if data.is_file():
         _direct(configured(ctx, str(data), {}, insecure=False), mountpoint, choices, foreground)
         return
+    refuse_disk_cache(choices)
     if foreground:
         terminate_like_interrupt()
         with Serving(data, "mount", choices) as serving:
@@ -84,6 +88,11 @@ def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool
     config = loaded.config
     data = places.source(config.data_dir)
     choices = choices_of(loaded, choices)
+    if config.storage.backend != "directory" or config.database.jdbc_url is not None:
+        choices = with_disk_cache(choices, mountpoint, default=config.storage.backend != "directory")
+        output.say(told(choices))
+    else:
+        refuse_disk_cache(choices)
 
     def serve(ready: Ready) -> None:
         terminate_like_interrupt()
@@ -102,6 +111,8 @@ def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool
 def _remote(source: str, mountpoint: Path, choices: Choices, foreground: bool) -> None:
     from graviton_server.cli.remote import log_of, run_mount
 
+    choices = with_disk_cache(choices, mountpoint, default=True)
+    output.say(told(choices))
     if foreground:
         terminate_like_interrupt()
         run_mount(source, mountpoint, choices, lambda: announce(f"mount={mountpoint}"))

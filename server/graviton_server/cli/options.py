@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from gravitonfs.core.units import parse_duration, parse_size
 from gravitonfs.errors import Invalid
+
+if TYPE_CHECKING:
+    from gravitonfs.content.diskcache.cache import CacheSettings
 
 
 class Choices(NamedTuple):
@@ -21,7 +24,12 @@ class Choices(NamedTuple):
     uid: int | None = None
     gid: int | None = None
     umask: int | None = None
+    cache_dir: Path | None = None
+    """What a mount keeps on the local disk: blocks, and its journal."""
     cache_size: int | None = None
+    """Of blocks there; 0: none."""
+    disk_cache: CacheSettings | None = None
+    """What became of the two, where there is to be a cache of blocks."""
     memory: int | None = None
     timeout: float = 60.0
     upload_limit: int | None = None
@@ -43,8 +51,6 @@ class Choices(NamedTuple):
     durability: str = "store"
     """What ``fsync`` waits for: the store, or with "local" the mount's own journal."""
     journal_size: int | None = None
-    cache_dir: Path | None = None
-    """What a mount keeps on the local disk."""
 
     def of_daemons(self) -> list[str]:
         """Those given that have a meaning for a daemon's volume only."""
@@ -61,6 +67,10 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text!r} is no number")
     return int(text)
+
+
+def _size(text: str) -> int:
+    return 0 if text in ("0", "off") else _positive_size(text)
 
 
 def _octal(text: str) -> int:
@@ -111,7 +121,8 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "uid": _whole,
     "gid": _whole,
     "umask": _octal,
-    "cache-size": _positive_size,
+    "cache-dir": _directory,
+    "cache-size": _size,
     "memory": _positive_size,
     "timeout": parse_duration,
     "upload-limit": _positive_size,
@@ -123,7 +134,6 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "key-file": _file,
     "durability": _durability,
     "journal-size": _positive_size,
-    "cache-dir": _directory,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
 

@@ -137,9 +137,9 @@ class Serving:
 
     def export_metrics(self, host: str, port: int) -> None:
         """/metrics on a port of its own, without TLS or authentication."""
-        from graviton_server.metrics import export
+        from graviton_server.metrics import export, registry_of
 
-        self._ends.callback(export(self.service, host, port))
+        self._ends.callback(export(registry_of(self.service), host, port))
 
     def _stop_webdav(self, server: WebDavServer) -> None:
         self.service.webdav_server = None

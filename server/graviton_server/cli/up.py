@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from graviton_server.cli import output, places
+from graviton_server.cli.diskcache import refuse_disk_cache
 from graviton_server.cli.options import parse
 from graviton_server.cli.params import ADDRESS, ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
 from graviton_server.cli.serve import address_flags, choices_of
@@ -60,6 +61,7 @@ def up(
             "there is nothing to serve: give --mount DIR, or --webdav, --http or --grpc HOST:PORT"
         )
     choices = parse(options)
+    refuse_disk_cache(choices)
     loaded = limits = None
     if file is not None or http is not None or grpc is not None or insecure:
         from graviton_server.cli.limits import SharedLimits
