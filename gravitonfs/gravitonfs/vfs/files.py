@@ -294,7 +294,8 @@ class Files:
     async def _refresh(self, inode: OpenInode) -> None:
         inode.stale = False
         try:
-            attr = await self.call(self.volume.namespace.attr, inode.attr.ino)
+            ask = partial(self.volume.namespace.attr, inode.attr.ino)
+            attr = await self.call(self.volume.session.own_writes.current, ask)
         except Unavailable:
             inode.stale = True
             raise
