@@ -28,14 +28,17 @@ class Address(NamedTuple):
 
 
 class Daemon:
-    """``graviton serve`` on free ports."""
+    """``graviton serve`` on free ports; started again on the same ones after ``kill``."""
 
     def __init__(self, graviton: Graviton, file: Path, data: Path, **environment: str) -> None:
-        self.running: Running = graviton.start(
-            "serve", "--config", file, "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
-            **environment,
-        )  # fmt: skip
+        self._graviton, self._file, self._environment = graviton, file, environment
+        self.data = data
         self._address: Address | None = None
+        self.running = self._started("127.0.0.1:0", "127.0.0.1:0")
+
+    def _started(self, http: str, grpc: str) -> Running:
+        command = ["serve", "--config", self._file, "--data", self.data, "--http", http, "--grpc", grpc]
+        return self._graviton.start(*command, **self._environment)
 
     @property
     def address(self) -> Address:
@@ -44,6 +47,21 @@ class Daemon:
             found = dict(re.findall(r"(\w+)=(\S+)", line))
             self._address = Address(found["http"], found["grpc"], found["webdav"])
         return self._address
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.address
+        self.running.kill()
+
+    def start(self) -> None:
+        self.running = self._started(self.address.http.removeprefix("http://"), self.address.grpc)
+        self.running.ready_line()
+
+    def restart(self) -> None:
+        """In order."""
+        assert self.address
+        assert self.running.stop() == 0, self.running.log_text()
+        self.start()
 
     def make_volume(self, name: str) -> None:
         api = Api(self.address.http)
