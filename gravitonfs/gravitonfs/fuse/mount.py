@@ -154,6 +154,7 @@ class Mount:
             nursery.start_soon(lookups.tend, self.vfs.lookups, self.vfs.let_go)
             await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
+        self.vfs.files.ahead.stop()
         with trio.CancelScope(
             shield=True, deadline=trio.current_time() + self._options.drain_timeout
         ) as scope:

@@ -88,6 +88,7 @@ class Vfs:
             if attr is None:
                 return None
             self.lookups.found(parent, name, attr.ino)
+        self.files.ahead.seen(parent, name, attr)
         return self._seen(attr)
 
     def make(
@@ -174,7 +175,12 @@ class Vfs:
     # Directories.
 
     def open_directory(self, ino: Ino) -> DirectoryHandle:
-        return DirectoryHandle(ino, self.namespace.entries)
+        return DirectoryHandle(ino, self._list)
+
+    def _list(self, directory: Ino, after: bytes | None, limit: int) -> list[Entry]:
+        entries = self.namespace.entries(directory, after, limit)
+        self.files.ahead.listed(directory, after, entries, whole=len(entries) < limit)
+        return entries
 
     async def fetch_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
