@@ -15,7 +15,7 @@ from gravitonfs.client.connection import Connection
 from gravitonfs.client.unacknowledged import Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Fenced, GravitonError, Throttled, Unavailable
+from gravitonfs.errors import Detached, Fenced, GravitonError, Throttled, Unavailable
 from gravitonfs.journal.journal import Journal
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Batch, Reply
@@ -27,6 +27,8 @@ SERVICE: Final = "/graviton.v1.NamespaceService/"
 CALL: Final = 30.0
 """Seconds for one try of a call."""
 _REPLAY: Final = 256
+_LATER: Final = (Unavailable, Throttled, Detached, Fenced)
+"""Says nothing of a batch that is sent again: it is tried at the next attachment."""
 
 Lost = Callable[[int, Batch, Reply, Reply | GravitonError], None]
 """A batch of a session that was answered with the first reply had, sent again, another outcome."""
@@ -184,7 +186,7 @@ class Attachment:
             part = pending[at : at + _REPLAY]
             try:
                 replies = self._apply([batch for batch, _ in part], durable=False, timeout=timeout)
-            except Unavailable:
+            except _LATER:
                 raise
             except GravitonError as error:
                 self._send_singly(part, error, timeout)
@@ -198,7 +200,7 @@ class Attachment:
         for batch, before in part:
             try:
                 [after] = self._apply([batch], durable=False, timeout=timeout)
-            except Unavailable:
+            except _LATER:
                 raise
             except GravitonError as refusal:
                 self._apply([Batch(batch.number, batch.time_ns, ())], durable=False, timeout=timeout)

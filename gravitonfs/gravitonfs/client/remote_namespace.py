@@ -169,6 +169,7 @@ class RemoteNamespace:
                 except Gap as gap:
                     self._fill(gap, batches)
                 except Throttled as busy:
+                    deadline = max(deadline, time.monotonic() + self.timeout)
                     wait_while(busy)
                 except Unavailable:
                     left = deadline - time.monotonic()

@@ -460,7 +460,8 @@ class Files:
     async def _refresh(self, inode: OpenInode) -> None:
         inode.stale = False
         try:
-            attr = await self.ask(self.volume.namespace.attr, inode.attr.ino)
+            ask = partial(self.volume.namespace.attr, inode.attr.ino)
+            attr = await self.ask(self.volume.session.own_writes.current, ask)
         except Unavailable:
             inode.stale = True
             raise

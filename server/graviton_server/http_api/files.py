@@ -121,10 +121,15 @@ class Files(Root):
         else:
             shelf.locks.check(request.path, (), request.principal, member=True)
             shelf.conditions.check(request, None)
-            make_parents(shelf, (*request.path, b""), request.principal)
-            attr, status = shelf.resources.existing(request.path)[1], 201
+            make_parents(shelf, request.path, request.principal)
+            place = shelf.resources.find(request.path)
+            if place.parent is None:
+                raise NotADirectory("a link that leads nowhere has this name")
+            status = 201 if make_directory(shelf, place.parent, place.name) else 200
+            attr = shelf.resources.existing(request.path, slash=True)[1]
             shelf.volume.commit()
-            resp.location = _location(request.path, slash=True)
+            if status == 201:
+                resp.location = _location(request.path, slash=True)
         name = request.path[-1] if request.path else b""
         answer(resp, described(name, attr, None), status)
 
@@ -195,17 +200,22 @@ def make_parents(shelf: Shelf, path: Path, principal: str) -> Ino:
         place = shelf.resources.find(above)
         if place.attr is None and place.parent is not None:
             shelf.locks.check(above, (), principal, member=True)
-            ino = shelf.volume.new_ino()
-            create = Create(place.parent, place.name, ino, _DIRECTORY_MODE, os.getuid(), os.getgid())
-            try:
-                shelf.volume.submit(create)
-            except Exists:
-                pass  # somebody else was faster
+            make_directory(shelf, place.parent, place.name)
             place = shelf.resources.find(above)
         if place.attr is None or not is_collection(place.attr):
             raise NotADirectory(f"{href(above)} is there already, and no directory")
         found = place.attr.ino
     return found
+
+
+def make_directory(shelf: Shelf, parent: Ino, name: bytes) -> bool:
+    """False: somebody else was faster."""
+    create = Create(parent, name, shelf.volume.new_ino(), _DIRECTORY_MODE, os.getuid(), os.getgid())
+    try:
+        shelf.volume.submit(create)
+    except Exists:
+        return False
+    return True
 
 
 def _writable(shelf: Shelf, request: Request) -> Place:
