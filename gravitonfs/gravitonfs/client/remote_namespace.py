@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -22,7 +22,8 @@ from gravitonfs.client.failures import Pauses, until_answered, wait_while
 from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
-from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
+from gravitonfs.client.read_regions import ReadRegions
+from gravitonfs.core.ids import NO_CONTENT, BlockId, ContentId, Ino
 from gravitonfs.errors import (
     Detached,
     Fenced,
@@ -81,6 +82,7 @@ class RemoteNamespace:
         self._questions = Questions(claims)
         self.lost = LostBatches()
         self._numbers = BatchNumbers()
+        self._regions = ReadRegions()
         self.attachment = Attachment(
             connection,
             volume,
@@ -161,7 +163,7 @@ class RemoteNamespace:
         replies = wire.decode_replies(reply.replies)
         if len(replies) != len(batches):
             raise Internal(f"{len(batches)} batches were answered with {len(replies)} replies")
-        attachment.applied(outbound, replies, reply.incarnation)
+        attachment.applied(outbound, replies, reply.incarnation, reply.stamps)
         self._questions.applied(batches)
         self._questions.asked(reply.asked)
         return numbers.inbound(batches, replies)
@@ -179,7 +181,9 @@ class RemoteNamespace:
             except (MissingBlocks, Gap, NoSpace, Invalid):
                 empty = self.attachment.request_of([Batch(batch.number, batch.time_ns, ())], durable=False)
                 reply = self._apply_one(empty, left)
-            self.attachment.applied([batch], wire.decode_replies(reply.replies), reply.incarnation)
+            self.attachment.applied(
+                [batch], wire.decode_replies(reply.replies), reply.incarnation, reply.stamps
+            )
             numbers.settled(batch)
 
     def _apply_one(self, request: pb.ApplyRequest, left: float) -> pb.ApplyReply:
@@ -293,7 +297,16 @@ class RemoteNamespace:
             if reply.more_from <= first or reply.more_from > last:
                 break
             first = reply.more_from
+        self._regions.told(content, found)
         return found
+
+    def introduce(self, blocks: Collection[BlockId]) -> bool:
+        """Have the daemon tell these blocks again, if they are of files that were read lately: it, or the one
+        before it, has forgotten that it did."""
+        places = self._regions.of(blocks)
+        for content, region in places:
+            self.extents(content, region, region)
+        return bool(places)
 
     def has_content(self, content: ContentId) -> bool:
         try:

@@ -70,7 +70,9 @@ def open_volume(
         read_only=read_only,
         timeout=timeout,
     )
-    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
+    blocks = wrap(
+        RemoteBlockStore(connection, namespace.format, volume, timeout=timeout, introduce=namespace.introduce)
+    )
     cache_limit = memory // 2 if cache is None else cache
     content = Content(
         blocks,

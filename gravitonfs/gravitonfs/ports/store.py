@@ -89,6 +89,10 @@ class EngineNames(SessionStore, Protocol):
     def store_uuid(self) -> bytes: ...
 
     @property
+    def secret(self) -> bytes:
+        """Random, the same for all who have the store open, told to nobody else; not part of a dump."""
+
+    @property
     def format(self) -> VolumeFormat: ...
 
     @property

@@ -69,7 +69,7 @@ def grpc_server(
         authenticate = by_token
     service.grpc_tallies = Tallies()
     return GrpcServer(
-        backend_of(service.engine),
+        backend_of(service.engine, whole_store=config.dedupe_scope == "store"),
         grpc_settings(config, surroundings),
         authenticate,
         rate_in=limits.rate_in,

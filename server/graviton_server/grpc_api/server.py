@@ -21,6 +21,7 @@ from graviton_server.grpc_api.credentials import server_credentials
 from graviton_server.grpc_api.namespace_service import NamespaceService
 from graviton_server.grpc_api.principals import Authenticate, anyone
 from graviton_server.grpc_api.rates import Rates
+from graviton_server.grpc_api.reach import Reach, Stamps
 from graviton_server.grpc_api.registration import handlers_of
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
@@ -70,6 +71,8 @@ class GrpcServer:
             self._threads, options=_options(settings), maximum_concurrent_rpcs=settings.max_calls
         )
         rates = Rates(rate_in, rate_out, settings.request_timeout)
+        self.reach = reach = Reach(backend.sessions, whole_store=backend.whole_store)
+        stamps = Stamps(backend.secret)
         services = {
             blobs_pb2.DESCRIPTOR.services_by_name["BlobService"]: BlobService(
                 backend,
@@ -79,9 +82,11 @@ class GrpcServer:
                 rates,
                 slots or UploadSlots(settings.max_concurrent_uploads),
             ),
-            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(backend, settings, rates),
+            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(
+                backend, settings, rates, reach
+            ),
             namespace_pb2.DESCRIPTOR.services_by_name["NamespaceService"]: NamespaceService(
-                backend, self.sessions, vet or Vetting(backend), settings
+                backend, self.sessions, vet or Vetting(backend, reach, stamps), settings, reach, stamps
             ),
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(backend, self.sessions, pool),
         }

@@ -18,7 +18,8 @@ import psycopg
 
 from graviton_server.namespace.postgres.applying import CLOCK, INCARNATION
 from graviton_server.namespace.postgres.database import Connection
-from graviton_server.namespace.postgres.exchange import Exchange, Query, send
+from graviton_server.namespace.postgres.exchange import Query, send
+from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.loose import BYTES
 from graviton_server.namespace.postgres.wire import Ints
 from gravitonfs.core.ids import Ino

@@ -58,6 +58,7 @@ _ALL: Final = (
 _VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
 _BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
+_ELSEWHERE: Final = "SELECT id FROM sessions WHERE id = ANY(%s) AND process <> %s"
 _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
@@ -229,6 +230,8 @@ class Roster:
         with session.lock:
             if not session.alive:
                 return
+            if session.id in self._let_move([session.id]):
+                return  # its client has gone to another daemon with it
             session.alive = False
             with self._lock:
                 self._sessions.pop(session.id, None)
@@ -407,6 +410,7 @@ class Roster:
 
     def beat(self) -> None:
         """Say that this process's sessions live; see what has become durable, and what was lost."""
+        self._let_move(self.numbers())
         with self._lock:
             sessions = dict(self._sessions)
         if not sessions:
@@ -424,6 +428,20 @@ class Roster:
             if session.alive and session.kept:
                 self._look_after(session, flushed, renewed)
         self._beaten = incarnation
+
+    def _let_move(self, numbers: Sequence[int]) -> set[int]:
+        """Those that another process has taken up are its to keep alive, and to end; which. Those that have
+        ended are nobody's."""
+        moved = {row[0] for row in self._store.ask(_ELSEWHERE, (Ints(numbers), self._store.process))}
+        with self._lock:
+            for number, session in list(self._sessions.items()):
+                if number in moved:
+                    session.alive = False
+                    log.info("session %d (%s) goes on in another process", number, session.label)
+                if not session.alive:
+                    del self._sessions[number]
+            self._introduce()
+        return moved
 
     def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())

@@ -53,6 +53,7 @@ class PostgresStore:
     def __init__(self, database: Database, identity: dict[str, bytes]) -> None:
         self.database = database
         self.store_uuid = identity["store_uuid"]
+        self.secret = identity["secret"]
         self.format = VolumeFormat.from_json(identity["format"]).at_most(database.settings.max_file_size)
         self.process = secrets.randbits(62)
         self.closed = False
@@ -87,7 +88,7 @@ class PostgresStore:
     @classmethod
     def open(cls, settings: Settings) -> PostgresStore:
         """Brought to the newest schema where it is older; NotFound where there is none."""
-        _administer(settings, schema.migrate)
+        _administer(settings, schema.prepare)
         database = Database(settings)
         database.open()
         try:
