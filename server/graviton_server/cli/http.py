@@ -91,7 +91,7 @@ def http_server(
 
 def make_authenticator(service: Service, config: Config) -> Authenticator | None:
     """App tokens are kept in the records of the first volume."""
-    return authenticator(config.auth, AppTokens(lambda: service.pool.volume(MAIN)))
+    return authenticator(config.auth, AppTokens(service.records))
 
 
 def webdav_server(service: Service, config: Config, limits: SharedLimits, *, insecure: bool) -> WebDavServer:

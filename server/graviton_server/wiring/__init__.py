@@ -36,7 +36,7 @@ from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.store import EngineNames
 from gravitonfs.ports.target import RemoteTarget, Space, Target
 
@@ -265,7 +265,7 @@ class Engine:
                 self._waiting() is not None,
                 namespace.housekeeping or Alone(),
             ),
-            lambda: Volume(namespace.attach(label="maintenance"), content),
+            lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
             self.path / DUMPS,
             self._settings(),
@@ -282,15 +282,20 @@ class Engine:
         listener: Listener | None = None,
         *,
         read_only: bool = False,
+        recall: Recall | None = None,
         name: str = "main",
     ) -> Volume:
         """Attach a front end to a volume; it closes the volume itself. NotFound."""
         namespace = self.namespace_store.attach(
-            name, label=label, claims=claims, listener=listener, read_only=read_only
+            name, label=label, claims=claims, listener=listener, read_only=read_only, recall=recall
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
         return Volume(namespace, self.content)
+
+    def background_volume(self, name: str) -> Volume:
+        """For work that users do not see: it ends nobody's lease."""
+        return Volume(self.namespace_store.attach(name, label="records", background=True), self.content)
 
     def _limited_store(self, upload: Pace | None) -> BlockStore:
         """What front ends get; background work keeps to rates of its own."""
