@@ -203,6 +203,6 @@ class Changes:
         """Other processes have removed the last name of these: do sessions here hold them?"""
         try:
             for ino, session in asked:
-                self._store.roster.answer(ino, session)
+                self._store.held_inodes.answer(ino, session)
         except GravitonError as error:
             log.debug("asked again later: %s", error)

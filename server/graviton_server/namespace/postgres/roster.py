@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from graviton_server.namespace import orphans
 from graviton_server.namespace.postgres import leases
 from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
 from graviton_server.namespace.postgres.database import Connection
@@ -66,9 +65,6 @@ _SILENT: Final = (
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
 )
 _STILL: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat < {CLOCK} - %s"
-_CLAIMED: Final = "SELECT ino FROM claims WHERE session = %s ORDER BY ino"
-_LOCK_INODES: Final = "SELECT 1 FROM inodes WHERE ino = ANY(%s) ORDER BY ino FOR UPDATE"
-_CONFIRM: Final = "UPDATE claims SET confirmed = true WHERE ino = %s AND session = %s"
 _FOLD: Final = (
     "UPDATE volumes v SET logical_bytes = v.logical_bytes + a.logical_bytes, inodes = v.inodes + a.inodes"
     " FROM (SELECT logical_bytes, inodes FROM answers WHERE session = %s ORDER BY number DESC LIMIT 1) a"
@@ -259,23 +255,10 @@ class Roster:
             exchange = work.scope_of_thread().exchange
             if silent and not exchange.query((_STILL, (number, int(self._silence * 1e9)))):
                 return
-            self._drop_claims(number, volume)
+            self._store.held_inodes.drop(number, volume)
             exchange.queue(_FOLD, (number, volume))
             for sql in _END:
                 exchange.queue(sql, (number,))
-
-    def _drop_claims(self, number: int, volume: int) -> None:
-        work = self._store.work
-        exchange = work.scope_of_thread().exchange
-        held = [row[0] for row in exchange.query((_CLAIMED, (number,)))]
-        if not held:
-            return
-        exchange.query((_LOCK_INODES, (Ints(held),)))
-        found = work.roster.volume(volume)
-        txn = work.applier.outside_batch(found, work.applier.moment())
-        for ino in held:
-            orphans.drop_claim(txn, Ino(ino), number)
-        found.add(txn.bytes, txn.inodes)
 
     def leave(self) -> None:
         """The process ends: what its sessions alone kept goes. They may be resumed for a while."""
@@ -295,13 +278,17 @@ class Roster:
     def _let_go(self, number: int, volume: int) -> None:
         work = self._store.work
         with work.lock:
-            self._drop_claims(number, volume)
+            self._store.held_inodes.drop(number, volume)
             work.scope_of_thread().exchange.queue(leases.FORGET, (number,))
+
+    def find(self, number: int) -> PostgresSession | None:
+        """Where this process has it."""
+        with self._lock:
+            return self._sessions.get(number)
 
     def attached(self, number: int) -> PostgresSession:
         """Raises Fenced."""
-        with self._lock:
-            session = self._sessions.get(number)
+        session = self.find(number)
         if session is None:
             raise Fenced(f"session {number} has ended")
         return session
@@ -326,24 +313,6 @@ class Roster:
         else:
             self.end(number, rows[0][0])
 
-    def claimed_by(self, number: int) -> list[Ino]:
-        return [Ino(row[0]) for row in self._store.ask(_CLAIMED, (number,))]
-
-    def release(self, session: PostgresSession, inos: Sequence[Ino]) -> None:
-        """A session no longer has these inodes open."""
-        if inos:
-            self._store.upkeep.again(self._release, session, sorted(set(inos)))
-
-    def _release(self, session: PostgresSession, inos: list[Ino]) -> None:
-        work = self._store.work
-        with work.lock:
-            work.scope_of_thread().exchange.query((_LOCK_INODES, (Ints(inos),)))
-            volume = work.roster.volume(session.volume.id)
-            txn = work.applier.outside_batch(volume, work.applier.moment())
-            for ino in inos:
-                orphans.drop_claim(txn, ino, session.id)
-            volume.add(txn.bytes, txn.inodes)
-
     def flush(self) -> None:
         """All that was applied here is durable; what a crash of the server took back is applied again."""
         with self._lock:
@@ -355,24 +324,6 @@ class Roster:
                         self._store.applier.apply(session, (), durable=True)
                 except Fenced as error:
                     log.error("what session %d has applied is not sure to last: %s", session.id, error)
-
-    def answer(self, ino: int, number: int) -> None:
-        """Another process has removed the last name of an inode: does this session hold it?"""
-        with self._lock:
-            session = self._sessions.get(number)
-        if session is None:
-            return
-        held = session.claims is not None and session.claims(Ino(ino))
-        self._store.upkeep.again(self._settle, ino, session, held)
-
-    def _settle(self, ino: int, session: PostgresSession, held: bool) -> None:
-        work = self._store.work
-        with work.lock:
-            exchange = work.scope_of_thread().exchange
-            if held:
-                exchange.queue(_CONFIRM, (ino, session.id))
-        if not held:
-            self._release(session, [Ino(ino)])
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions of this process that have an inode open."""

@@ -19,6 +19,7 @@ from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
 from graviton_server.namespace.postgres.database import Database, Settings, refusal, translate
 from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.held_inodes import HeldInodes
 from graviton_server.namespace.postgres.housekeeping import PostgresHousekeeping
 from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
@@ -63,6 +64,7 @@ class PostgresStore:
         self.content_ids = Numbers(database, "next_content", CONTENT_STEP)
         self.leases = Leases(self)
         self.roster = Roster(self)
+        self.held_inodes = HeldInodes(self)
         self.loose = PostgresLoose(self)
         self.packs = PostgresPacks(self)
         self.changes = Changes(self)
@@ -236,11 +238,11 @@ class PostgresStore:
 
     def release(self, number: int, inos: Sequence[Ino]) -> None:
         """A session that was asked (``Claims``) has these inodes not, or no longer, open."""
-        self.roster.release(self.roster.attached(number), inos)
+        self.held_inodes.release(self.roster.attached(number), inos)
 
     def claims_of(self, number: int) -> list[Ino]:
         """The inodes without names that are kept for a session."""
-        return self.roster.claimed_by(number)
+        return self.held_inodes.claimed_by(number)
 
     def create_volume(self, name: str) -> VolumeRow:
         """An empty volume. Exists, Invalid. Durable."""
