@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from graviton_server.auth.exposure import check_exposure
-from graviton_server.cli.http import make_authenticator
+from graviton_server.cli.http import Checks, make_authenticator
 from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
@@ -77,4 +77,5 @@ def grpc_server(
         slots=limits.slots,
         tallies=service.grpc_tallies,
         pool=service.pool,
+        ready=Checks(service).good,
     )

@@ -173,7 +173,7 @@ class Applier:
                 if backoff.over or not worth_another_try(error):
                     raise translate(error) from error
                 if not is_contention(error):
-                    self._store.roster.server_away()
+                    self._store.incarnations.server_away()
                 backoff.wait()
 
     # --- a transaction -------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def take_head(store: PostgresStore, session: PostgresSession, rows: list[Any]) -
         session.alive = False
         raise Fenced(f"session {session.id} has ended: it was silent for too long, or was evicted")
     head = Head._make(rows[0])
-    store.roster.incarnation(head.incarnation)
+    store.incarnations.told(head.incarnation)
     if head.last < session.last:
         raise Lost(head.last)
     # More than we know was applied through another process, or before a connection was lost.

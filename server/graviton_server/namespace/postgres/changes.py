@@ -87,7 +87,7 @@ class Changes:
     def _start_here(self, connection: Connection) -> None:
         [now], [[loose]] = send(connection, [Query(_NOW, ()), Query(BYTES, ())])
         self._position, self._incarnation = now
-        self._store.roster.incarnation(now[1])
+        self._store.incarnations.told(now[1])
         self._store.loose.refresh(loose)
         self._read = time.monotonic()
 
@@ -177,8 +177,8 @@ class Changes:
         self._read = time.monotonic()
         if now[1] != self._incarnation:
             self._incarnation = now[1]
-            store.roster.incarnation(now[1])
-        store.roster.tell_pending()
+            store.incarnations.told(now[1])
+        store.incarnations.tell_pending()
         store.roster.recall(recalled)
         if lost:
             store.roster.tell_everything()

@@ -1,8 +1,8 @@
-"""Which sessions this process has, which of all are alive, and which database they talk to.
+"""Which sessions this process has, and which of all are alive.
 
 A session is alive while its process says so in time, by the database's clock. One that is silent is ended
 by any process, with the gate closed, but not before the database and this process have themselves been
-up for as long. Guarded by a lock: the sessions of this process and the incarnation.
+up for as long. Guarded by a lock: the sessions of this process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +69,6 @@ _FOLD: Final = (
     " FROM (SELECT logical_bytes, inodes FROM answers WHERE session = %s ORDER BY number DESC LIMIT 1) a"
     " WHERE v.id = %s"
 )
-_OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 _END: Final = (leases.FORGET, "DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
 
 
@@ -79,64 +77,19 @@ class Roster:
         self._store = store
         self._lock = threading.Lock()
         self._sessions: dict[int, PostgresSession] = {}
-        self._incarnation = ""
         self._beaten = ""
-        self.current = 0
-        self._away = False
-        self._untold = False
-        self._up_since = time.monotonic()
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
 
     def start(self) -> None:
-        self._beaten = self._incarnation
-        self.begin()
+        self._beaten = self._store.incarnations.database
+        self._store.incarnations.begin()
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
-
-    # --- which database ------------------------------------------------------------------------------
-
-    def incarnation(self, found: str) -> None:
-        """What an answer of the database tells; another one than before: nothing cached can be trusted."""
-        if self._away:
-            self._away = False
-            log.warning("the database server answers again")
-        if found == self._incarnation:
-            return
-        with self._lock:
-            first, self._incarnation = not self._incarnation, found
-            self._up_since = time.monotonic()
-            self._untold = self._untold or not first
-            for session in self._sessions.values():
-                if session.trust is not None:
-                    session.trust.suspend()
-
-    def tell_pending(self) -> None:
-        """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
-        with self._lock:
-            pending, self._untold = self._untold, False
-        if pending:
-            log.info("the database was restarted: what its clients have cached is dropped")
-            self.begin()
-            self.tell_everything()
-
-    def begin(self) -> None:
-        """A new incarnation, as clients know it: a number that rises. Durable."""
-        rows = self._store.database.again(
-            lambda connection: transact(connection, (_OPENING, ()), durable=True)
-        )
-        self.current = int(rows[0][0][0])
-
-    def server_away(self) -> None:
-        """Silence of other sessions means nothing for a while."""
-        self._up_since = time.monotonic()
-        if not self._away:
-            self._away = True
-            log.warning("the database server does not answer: calls wait for it")
 
     # --- volumes -------------------------------------------------------------------------------------
 
@@ -351,6 +304,13 @@ class Roster:
         for listener in self.listeners(volume):
             listener(changes)
 
+    def suspend_trust(self) -> None:
+        """What sessions were told under a lease may not be so any more."""
+        with self._lock:
+            for session in self._sessions.values():
+                if session.trust is not None:
+                    session.trust.suspend()
+
     def tell_everything(self) -> None:
         for listener in self.listeners():
             listener([EVERYTHING])
@@ -364,10 +324,10 @@ class Roster:
         while not self._stop.wait(self._silence / BEATS):
             try:
                 self.beat()
-                self.tell_pending()
+                self._store.incarnations.tell_pending()
                 self.bury()
             except (GravitonError, psycopg.Error) as error:
-                self.server_away()
+                self._store.incarnations.server_away()
                 log.debug("no heartbeat: %s", error)
             except Exception:
                 log.exception("the heartbeat failed")
@@ -388,7 +348,7 @@ class Roster:
                 log.error("session %d (%s) was ended by others: it was silent", number, session.label)
         incarnation, flushed = state[0]
         renewed = incarnation != self._beaten
-        self.incarnation(incarnation)
+        self._store.incarnations.told(incarnation)
         for session in sessions.values():
             if session.alive and session.kept:
                 self._look_after(session, flushed, renewed)
@@ -443,7 +403,7 @@ class Roster:
 
     def bury(self) -> None:
         """End the sessions of processes that are silent."""
-        if time.monotonic() - self._up_since < self._silence:
+        if self._store.incarnations.up_for < self._silence:
             return
         silence = int(self._silence * 1e9)
         for number, volume in self._store.ask(_SILENT, (silence, silence)):

@@ -21,6 +21,7 @@ from graviton_server.namespace.postgres.database import Database, Settings, refu
 from graviton_server.namespace.postgres.dialect import statement
 from graviton_server.namespace.postgres.held_inodes import HeldInodes
 from graviton_server.namespace.postgres.housekeeping import PostgresHousekeeping
+from graviton_server.namespace.postgres.incarnations import Incarnations
 from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace
@@ -63,6 +64,7 @@ class PostgresStore:
         self.numbers = Numbers(database, "next_ino", INO_STEP)
         self.content_ids = Numbers(database, "next_content", CONTENT_STEP)
         self.leases = Leases(self)
+        self.incarnations = Incarnations(self)
         self.roster = Roster(self)
         self.held_inodes = HeldInodes(self)
         self.loose = PostgresLoose(self)
@@ -113,7 +115,7 @@ class PostgresStore:
     @property
     def incarnation(self) -> int:
         """Another one after each start here, and each start, fail-over and load of the database."""
-        return self.roster.current
+        return self.incarnations.current
 
     @incarnation.setter
     def incarnation(self, value: int) -> None:
