@@ -56,8 +56,8 @@ class _Place:
 
 
 class VolumePool:
-    """Thread-safe. ``_lock`` (a condition, told when the pool closes or has a session) guards the table; it is
-    not held while a volume is attached or let go, which may wait for other sessions."""
+    """Thread-safe. ``_lock`` (a condition, told when the pool closes or has a session) guards the table; it
+    is not held while a volume is attached or let go, which may wait for other sessions."""
 
     def __init__(self, attach: Callable[[str], Volume], idle: float = IDLE) -> None:
         self._attach = attach
