@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gravitonfs.client import Client
 from harness.buckets import client, new_bucket
@@ -66,6 +68,12 @@ class Daemon:
 
     def client(self) -> Client:
         return Client(f"graviton://{address(self.ready, 'grpc')}", timeout=30)
+
+    def serving(self) -> bool:
+        """What gRPC's own health service tells."""
+        with grpc.insecure_channel(address(self.ready, "grpc")) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     def health(self) -> int:
         url = f"{address(self.ready, 'http')}/health/ready"
@@ -276,8 +284,10 @@ def test_readiness_follows_the_database(
     assert daemon.health() == 200
     server.kill()
     wait_until(lambda: daemon.health() == 503, "the daemon is not ready", 30)
+    wait_until(lambda: not daemon.serving(), "gRPC says so, too", 30)
     server.start()
     wait_until(lambda: daemon.health() == 200, "the daemon is ready again", 60)
+    wait_until(daemon.serving, "gRPC says so, too", 60)
     assert daemon.get("f") == b"before" * 100_000
     daemon.put("g", b"after")
     assert daemon.get("g") == b"after"

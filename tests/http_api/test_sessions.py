@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from graviton_server.auth.apptokens import AppTokens
 from graviton_server.cli.grpc import grpc_server
 from graviton_server.cli.http import http_server, webdav_server
 from graviton_server.cli.limits import SharedLimits
@@ -20,6 +23,9 @@ from graviton_server.control.calls import LocalCaller
 from graviton_server.control.service import Service
 from graviton_server.wiring import open_embedded
 from gravitonfs.client import Client
+from gravitonfs.client.connection import Connection
+from gravitonfs.client.endpoint import Endpoint
+from gravitonfs.client.remote_namespace import RemoteNamespace
 from harness.api import Api, address_in
 from harness.dav import Client as Dav
 from harness.waiting import wait_until
@@ -124,6 +130,31 @@ def test_a_slow_upload_keeps_its_session(front_ends: Daemon, kind: str) -> None:
 def test_commands_let_go_too(front_ends: Daemon) -> None:
     LocalCaller(front_ends.service).call(requests.MakeDirectory(path=b"/d"))
     wait_until(lambda: not front_ends.sessions(), "the commands' session ends")
+
+
+def test_the_lease_of_a_mount_comes_back_when_nobody_asks(front_ends: Daemon) -> None:
+    """Its owner is alone again as soon as the front ends have let go; tokens do not concern it."""
+    recalled = threading.Event()
+    connection = Connection(Endpoint((front_ends.grpc.address,)))
+    mount = RemoteNamespace(connection, listener=lambda changes: None, recall=recalled.set, timeout=30)
+
+    def trusts() -> bool:
+        return mount.trusted_until() > time.monotonic()
+
+    wait_until(trusts, "the mount, alone, to have the lease", 60)
+    tokens = AppTokens(front_ends.service.records)
+    secret, _ = tokens.create("robot", ["read"], None, None)
+    assert tokens.verify(secret).name == "robot"
+    assert trusts()
+    assert not recalled.is_set()
+    api = Api(front_ends.http.url)
+    assert api("PUT", "/api/v1/files/f", b"x").status == 201
+    assert recalled.is_set()
+    wait_until(trusts, "the lease to come back", 60)
+    assert front_ends.sessions() == []
+    api.close()
+    mount.detach()
+    connection.close()
 
 
 def test_a_daemon_has_no_session_before_the_first_request(daemon: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gravitonfs.client.connection import Connection
-from gravitonfs.client.unacknowledged import Unacknowledged
+from gravitonfs.client.unacknowledged import STAMP, Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Detached, Fenced, GravitonError, Throttled, Unavailable
@@ -157,12 +157,12 @@ class Attachment:
         with self.lock:
             self.kept.clear()
             for batch, reply in answered:
-                self.kept.add(batch, reply)
+                self.kept.add(batch, reply, b"")
                 self.last = batch.number
             last = self._attach(handle, timeout)
             for batch in unanswered:
                 if batch.number <= last:
-                    self.kept.add(batch, Reply(batch.number, (), None, 0))
+                    self.kept.add(batch, Reply(batch.number, (), None, 0), b"")
             self.last = max(self.last, last)
             return self.last
 
@@ -210,7 +210,12 @@ class Attachment:
                     self._lost(self.number, batch, before, after)
 
     def _apply(self, batches: Sequence[Batch], *, durable: bool, timeout: float) -> list[Reply]:
-        request = pb.ApplyRequest(session=self.handle, batches=wire.encode_batches(batches), durable=durable)
+        request = pb.ApplyRequest(
+            session=self.handle,
+            batches=wire.encode_batches(batches),
+            durable=durable,
+            stamps=self.kept.stamps_of(batches),
+        )
         reply = self.connection.call(SERVICE + "Apply", request, pb.ApplyReply, timeout=min(timeout, CALL))
         return wire.decode_replies(reply.replies)
 
@@ -221,12 +226,14 @@ class Attachment:
             durable=durable or self.kept.too_much,
         )
 
-    def applied(self, batches: Sequence[Batch], replies: Sequence[Reply], incarnation: int) -> None:
+    def applied(
+        self, batches: Sequence[Batch], replies: Sequence[Reply], incarnation: int, stamps: bytes
+    ) -> None:
         """Lock held. Keep what may be lost."""
-        for batch, reply in zip(batches, replies, strict=True):
+        for at, (batch, reply) in enumerate(zip(batches, replies, strict=True)):
             if batch.number > self.last:
                 self.last = batch.number
-                self.kept.add(batch, reply)
+                self.kept.add(batch, reply, stamps[at * STAMP : (at + 1) * STAMP])
         if self.journal is not None:
             self.journal.answered(replies)
         if replies:

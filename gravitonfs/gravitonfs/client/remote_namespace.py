@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
@@ -23,8 +23,9 @@ from gravitonfs.client.holding import Holding
 from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
+from gravitonfs.client.read_regions import ReadRegions
 from gravitonfs.core.extents import Extent
-from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
+from gravitonfs.core.ids import NO_CONTENT, BlockId, ContentId, Ino
 from gravitonfs.errors import (
     Detached,
     Fenced,
@@ -100,6 +101,7 @@ class RemoteNamespace:
             self._holding = Holding(listener, recall, self._questions.waiting)
         self.lost = LostBatches()
         self._numbers = BatchNumbers()
+        self._regions = ReadRegions()
         self.attachment = Attachment(
             connection,
             volume,
@@ -200,7 +202,7 @@ class RemoteNamespace:
         replies = wire.decode_replies(reply.replies)
         if len(replies) != len(batches):
             raise Internal(f"{len(batches)} batches were answered with {len(replies)} replies")
-        attachment.applied(outbound, replies, reply.incarnation)
+        attachment.applied(outbound, replies, reply.incarnation, reply.stamps)
         self._questions.applied(batches)
         self._questions.asked(reply.asked)
         return numbers.inbound(batches, replies)
@@ -221,7 +223,9 @@ class RemoteNamespace:
                     self.attachment.journal.sending([nothing])
                 empty = self.attachment.request_of([nothing], durable=False)
                 reply = self._apply_one(empty, left)
-            self.attachment.applied([batch], wire.decode_replies(reply.replies), reply.incarnation)
+            self.attachment.applied(
+                [batch], wire.decode_replies(reply.replies), reply.incarnation, reply.stamps
+            )
             numbers.settled(batch)
 
     def _apply_one(self, request: pb.ApplyRequest, left: float) -> pb.ApplyReply:
@@ -345,13 +349,25 @@ class RemoteNamespace:
             if reply.more_from <= first or reply.more_from > last:
                 break
             first = reply.more_from
+        self._regions.told(content, found)
         return found
+
+    def introduce(self, blocks: Collection[BlockId]) -> bool:
+        """Have the daemon tell these blocks again, if they are of files that were read lately: it, or the one
+        before it, has forgotten that it did."""
+        places = self._regions.of(blocks)
+        for content, region in places:
+            self.extents(content, region, region)
+        return bool(places)
 
     def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
         if not contents:
             return {}
         reply = self._read("ExtentsOf", pb.ExtentsOfRequest(contents=contents), pb.ExtentsOfReply)
-        return wire.decode_maps(reply.maps)
+        found = wire.decode_maps(reply.maps)
+        for content, extents in found.items():
+            self._regions.told(content, [RegionMap(0, extents)])
+        return found
 
     def has_content(self, content: ContentId) -> bool:
         try:

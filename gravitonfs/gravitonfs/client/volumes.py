@@ -134,7 +134,10 @@ def open_volume(
 
     names = attach_caching(attach, memory // 16 if recall is not None else 0, listener, recall)
     namespace = opened[0]
-    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
+    remote = RemoteBlockStore(
+        connection, namespace.format, volume, timeout=timeout, introduce=namespace.introduce
+    )
+    blocks = wrap(remote, namespace)
     cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
         blocks,

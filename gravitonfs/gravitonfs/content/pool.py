@@ -56,8 +56,8 @@ class _Place:
 
 
 class VolumePool:
-    """Thread-safe. ``_lock`` (a condition, told when the pool closes or has something to wait for) guards
-    the table; it is not held while a volume is attached or let go, which may wait for other sessions."""
+    """Thread-safe. ``_lock`` (a condition, told when the pool closes or has a session) guards the table; it
+    is not held while a volume is attached or let go, which may wait for other sessions."""
 
     def __init__(self, attach: Callable[[str], Volume], idle: float = IDLE) -> None:
         self._attach = attach
@@ -132,6 +132,7 @@ class VolumePool:
                 place = _Place()
                 if not self._closed:
                     self._places[name] = place
+                    self._tended()
             place.users += 1
             return place
 
@@ -167,12 +168,15 @@ class VolumePool:
             place.users -= 1
             place.idle_since = time.monotonic()
             last = place.over and not place.users
-            if not place.users and self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._tend, name="volumes", daemon=True)
-                self._thread.start()
-            self._lock.notify_all()
         if last:
             self._end(place)
+
+    def _tended(self) -> None:
+        """Lock held. Not told of every request: it looks once in an idle time while there is a session."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._tend, name="volumes", daemon=True)
+            self._thread.start()
+        self._lock.notify_all()
 
     def _end(self, place: _Place) -> None:
         with self._lock:
@@ -192,12 +196,15 @@ class VolumePool:
             with self._lock:
                 if self._closed:
                     return
+                if not self._places:
+                    self._lock.wait()
+                    continue
                 idle = [(name, place) for name, place in self._places.items() if not place.users]
                 now = time.monotonic()
                 due = [(name, place) for name, place in idle if place.idle_since + self._idle <= now]
                 if not due:
-                    wait = min((place.idle_since + self._idle - now for _, place in idle), default=None)
-                    self._lock.wait(wait)
+                    ends = [place.idle_since + self._idle - now for _, place in idle]
+                    self._lock.wait(min(ends, default=self._idle))
                     continue
                 for name, place in due:
                     del self._places[name]

@@ -101,9 +101,9 @@ class SessionStore(Protocol):
     def state_of(self, number: int) -> SessionState:
         """Of an attached session. Fenced where there is none."""
 
-    def retake(self, number: int) -> None:
-        """The client of an attached session is back here; it may have been with another process meanwhile,
-        which no longer ends the session when it hears nothing of it."""
+    def retake(self, number: int) -> bool:
+        """The client of an attached session is back. False: another process has had it meanwhile, and what is
+        known of it here is old: it has been let go of here, and has to be attached again."""
 
     def sessions(self) -> list[SessionRow]: ...
 
@@ -128,6 +128,10 @@ class EngineNames(SessionStore, Protocol):
 
     @property
     def store_uuid(self) -> bytes: ...
+
+    @property
+    def secret(self) -> bytes:
+        """Random, the same for all who have the store open, told to nobody else; not part of a dump."""
 
     @property
     def format(self) -> VolumeFormat: ...

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from graviton_server.auth.exposure import check_exposure
-from graviton_server.cli.http import make_authenticator
+from graviton_server.cli.http import Checks, make_authenticator
 from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
@@ -69,7 +69,7 @@ def grpc_server(
         authenticate = by_token
     service.grpc_tallies = Tallies()
     return GrpcServer(
-        backend_of(service.engine),
+        backend_of(service.engine, whole_store=config.dedupe_scope == "store"),
         grpc_settings(config, surroundings),
         authenticate,
         rate_in=limits.rate_in,
@@ -77,4 +77,5 @@ def grpc_server(
         slots=limits.slots,
         tallies=service.grpc_tallies,
         pool=service.pool,
+        ready=Checks(service).good,
     )

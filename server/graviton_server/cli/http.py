@@ -83,7 +83,7 @@ def http_server(
         sessions=_Sessions(service),
         volumes=_Volumes(service),
         jobs=Jobs(lambda request, channel: answer(service, request, channel)),
-        checks=_Checks(service).states,
+        checks=Checks(service).states,
         metrics=renderer(service),
     )
     return HttpServer(api, backstage, guard)
@@ -91,7 +91,7 @@ def http_server(
 
 def make_authenticator(service: Service, config: Config) -> Authenticator | None:
     """App tokens are kept in the records of the first volume."""
-    return authenticator(config.auth, AppTokens(lambda: service.pool.volume(MAIN)))
+    return authenticator(config.auth, AppTokens(service.records))
 
 
 def webdav_server(service: Service, config: Config, limits: SharedLimits, *, insecure: bool) -> WebDavServer:
@@ -155,7 +155,7 @@ class _Volumes:
         ]
 
 
-class _Checks:
+class Checks:
     """What a daemon needs to serve: its database, and room on the target for writes."""
 
     def __init__(self, service: Service) -> None:
@@ -163,6 +163,9 @@ class _Checks:
 
     def states(self) -> dict[str, str | None]:
         return {"database": self._database(), "storage": self._storage()}
+
+    def good(self) -> bool:
+        return all(wrong is None for wrong in self.states().values())
 
     def _database(self) -> str | None:
         try:

@@ -55,8 +55,12 @@ direct way for notices of changes, and for a change of the schema. A wrong passw
 is told at the start at once; a server that does not answer yet is waited for, up to a minute.
 
 **In this version** `storage.targets` and `storage.backend = sharded` are refused; `graviton up` has all in
-one directory and refuses PostgreSQL and buckets. `replication`, `trash`, `snapshots`, `backup` and
-`dedupe-scope` are checked and have no effect yet.
+one directory and refuses PostgreSQL and buckets. `replication`, `trash`, `snapshots` and `backup`
+are checked and have no effect yet.
+
+**Several volumes.** With `dedupe-scope = volume` a client finds, names and reads only blocks that it has
+sent or that are in files of its volume; `store` lets it find those of all volumes, so that what another
+volume has does not travel. On the disk a block is kept once either way.
 
 **Several daemons** on one PostgreSQL take turns: one collects, re-chunks or digests at a time, `gc.interval`
 is the rest of all together, and what a kept dump of one of them needs is collected by none. Front ends of a

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_WITHOUT_EFFECT = tuple(
-    f"graviton.{key}" for key in ("replication.", "trash.", "snapshots.", "backup.", "dedupe-scope")
-)
+_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("replication.", "trash.", "snapshots.", "backup."))
 _LEVELS = {"WARN": "warning"}
 
 

@@ -287,7 +287,7 @@ class Config:
     data_dir: str = _key(
         kinds.PATH, "/var/lib/graviton", "The engine's directory: index, local packs, SQLite."
     )
-    dedupe_scope: str = _key(kinds.choice("volume", "store"), "volume", "Whose blocks a writer may find.")
+    dedupe_scope: str = _key(kinds.choice("volume", "store"), "volume", "Whose blocks a client may find.")
     server: Server = _section(Server)
     storage: Storage = _section(Storage)
     database: Database = _section(Database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +45,7 @@ class Service:
         self.grpc: str | None = None
         self.server: ControlServer | None = None
         self.pool = VolumePool(lambda name: engine.volume(role, name=name), idle)
+        self._records = VolumePool(engine.background_volume, idle)
         self._lock = threading.Lock()
         self._mounts: dict[str, MountPoint] = {}
         self._failures: dict[str, GravitonError | None] = {}
@@ -60,6 +61,10 @@ class Service:
         if held is None:
             raise Internal("there is no request that would let the volume go again")
         return held.enter_context(self.pool.volume(MAIN))
+
+    def records(self) -> AbstractContextManager[Volume]:
+        """For what is kept beside the files, such as tokens: nobody's lease ends for it."""
+        return self._records.volume(MAIN)
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -115,4 +120,5 @@ class Service:
                 self.server.close()
                 self.server = None
         self.pool.close()
+        self._records.close()
         self.engine.close()

@@ -6,7 +6,7 @@ from graviton_server.auth.apptokens import AppToken, AppTokens
 from graviton_server.control import requests
 from graviton_server.control.answers import NewToken, TokenInfo
 from graviton_server.control.calls import Channel
-from graviton_server.control.service import MAIN, Service
+from graviton_server.control.service import Service
 
 
 def handle_make(service: Service, request: requests.MakeToken, _: Channel) -> NewToken:
@@ -23,7 +23,7 @@ def handle_revoke(service: Service, request: requests.RevokeToken, _: Channel) -
 
 
 def _tokens(service: Service) -> AppTokens:
-    return AppTokens(lambda: service.pool.volume(MAIN))
+    return AppTokens(service.records)
 
 
 def _told(token: AppToken) -> TokenInfo:

@@ -32,9 +32,13 @@ class Backend:
     loose: LooseBlocks
     format: VolumeFormat
     space: Callable[[], Space]
+    secret: bytes
+    """Of the store, and known to its daemons alone."""
     upkeep: Maintenance | None = None
     sole: bool = True
     store_uuid: bytes = b""
+    whole_store: bool = False
+    """Clients of a volume may name blocks of all volumes (``dedupe-scope = store``)."""
 
     @property
     def maintenance(self) -> Maintenance:
@@ -50,7 +54,7 @@ def checked(blocks: BlockStore, fmt: VolumeFormat) -> BlockStore:
     return VerifyingBlockStore(blocks, block_key=fmt.block_key, block_max=fmt.block_max)
 
 
-def backend_of(engine: Engine) -> Backend:
+def backend_of(engine: Engine, *, whole_store: bool = False) -> Backend:
     store = engine.namespace_store
     return Backend(
         sessions=store,
@@ -60,7 +64,9 @@ def backend_of(engine: Engine) -> Backend:
         loose=store.loose,
         format=store.format,
         space=engine.space,
+        secret=store.secret,
         upkeep=engine.maintenance,
         sole=not engine.shared,
         store_uuid=store.store_uuid,
+        whole_store=whole_store,
     )

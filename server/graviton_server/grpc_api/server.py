@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from graviton_server.grpc_api.credentials import server_credentials
 from graviton_server.grpc_api.namespace_service import NamespaceService
 from graviton_server.grpc_api.principals import Authenticate, anyone
 from graviton_server.grpc_api.rates import Rates
+from graviton_server.grpc_api.reach import Reach, Stamps
 from graviton_server.grpc_api.registration import handlers_of
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("graviton.grpc")
 
 _LOOK: Final = 1.0
+_HEALTH: Final = 2.0
 
 
 class GrpcServer:
@@ -53,9 +56,10 @@ class GrpcServer:
         tallies: Tallies | None = None,
         vet: Vet | None = None,
         pool: VolumePool | None = None,
+        ready: Callable[[], bool] | None = None,
     ) -> None:
         """Rates, slots and the pool may be shared with other front ends. ``vet``: what batches may do
-        (``Vetting``)."""
+        (``Vetting``). ``ready``: asked every few seconds, for those who check this port's health."""
         settings.check()
         self.settings = settings
         self.tallies = tallies or Tallies()
@@ -70,6 +74,8 @@ class GrpcServer:
             self._threads, options=_options(settings), maximum_concurrent_rpcs=settings.max_calls
         )
         rates = Rates(rate_in, rate_out, settings.request_timeout)
+        self.reach = reach = Reach(backend.sessions, whole_store=backend.whole_store)
+        stamps = Stamps(backend.secret)
         services = {
             blobs_pb2.DESCRIPTOR.services_by_name["BlobService"]: BlobService(
                 backend,
@@ -79,9 +85,11 @@ class GrpcServer:
                 rates,
                 slots or UploadSlots(settings.max_concurrent_uploads),
             ),
-            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(backend, settings, rates),
+            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(
+                backend, settings, rates, reach
+            ),
             namespace_pb2.DESCRIPTOR.services_by_name["NamespaceService"]: NamespaceService(
-                backend, self.sessions, vet or Vetting(backend), settings
+                backend, self.sessions, vet or Vetting(backend, reach, stamps), settings, reach, stamps
             ),
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(backend, self.sessions, pool),
         }
@@ -94,7 +102,9 @@ class GrpcServer:
             [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
         self.port = self._bind()
+        self._ready = ready
         self._stopping = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="grpc-health", daemon=True)
         self._tending = threading.Thread(target=self._tend, name="grpc-tending", daemon=True)
 
     def _bind(self) -> int:
@@ -115,6 +125,8 @@ class GrpcServer:
         self._server.start()
         self._tending.start()
         self.serving(True)
+        if self._ready is not None:
+            self._watching.start()
         log.info("gRPC answers on %s", self.address)
 
     def serving(self, ready: bool) -> None:
@@ -132,10 +144,22 @@ class GrpcServer:
         self.sessions.release_all()
         self._server.stop(self.settings.stop_grace if grace is None else grace).wait()
         self._threads.shutdown()
+        if self._watching.is_alive():
+            self._watching.join()
         if self._tending.is_alive():
             self._tending.join()
         if self._own_pool is not None:
             self._own_pool.close()
+
+    def _watch(self) -> None:
+        """On a thread of its own: it may wait for a database that is away."""
+        before = True
+        while self._ready is not None and not self._stopping.wait(_HEALTH):
+            now = self._ready()
+            if now != before and not self._stopping.is_set():
+                before = now
+                self.serving(now)
+                log.info("gRPC is %s", "ready" if now else "not ready: clients are told to go elsewhere")
 
     def _tend(self) -> None:
         """What has to happen now and then: leases, overdue calls."""

@@ -63,7 +63,11 @@ class SessionTable:
             with self._resuming:
                 known = self._sessions.get(handle.number)
                 if known is not None:
-                    return self._again(known, handle, name), True
+                    self._check(known, handle, name)
+                    if self._backend.sessions.retake(known.number):
+                        known.heard()
+                        return known, True
+                    self.gone(known)  # it has been with another daemon
                 enter(handle.number, handle.secret)
         return session, False
 
@@ -123,14 +127,12 @@ class SessionTable:
 
     # --- finding -------------------------------------------------------------------------------------
 
-    def _again(self, session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
+    @staticmethod
+    def _check(session: RemoteSession, handle: Handle, name: str) -> None:
         if not session.has(handle):
             raise Fenced(f"session {handle.number} cannot be resumed")
         if session.principal != name:
             raise AccessDenied("the session belongs to somebody else")
-        session.heard()
-        self._backend.sessions.retake(session.number)
-        return session
 
     def find(self, call: Call, data: bytes) -> RemoteSession:
         """Raises Detached where it is not known, which it may be after another attachment."""

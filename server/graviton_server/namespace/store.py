@@ -5,6 +5,7 @@ One lock guards the writing connection, the open group and all counters in memor
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ GROUP_BYTES: Final = 64 << 20
 
 _META: Final = "SELECT value FROM meta WHERE key = ?"
 _SET_META: Final = "UPDATE meta SET value = ? WHERE key = ?"
+_ADD_SECRET: Final = "INSERT OR IGNORE INTO meta (key, value) VALUES ('secret', ?)"
 _SESSIONS_VERSION: Final = "SELECT coalesce(max(version), 0) FROM sessions"
 _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
 
@@ -84,6 +86,7 @@ class NamespaceStore:
         # Only now: what was acknowledged under a larger limit is applied again whatever its size.
         self.format = self.applier.txn.format = self.format.at_most(max_file_size)
         self._start()
+        self.secret: bytes = self._meta("secret")
         self._committer = Committer(self, group_seconds)
 
     @classmethod
@@ -138,6 +141,7 @@ class NamespaceStore:
         try:
             epoch = recovery.renew(self.execute)
             self.execute(_SET_META, (self.incarnation, "incarnation"))
+            self.execute(_ADD_SECRET, (secrets.token_bytes(32),))
             self.roster.bury()
             self.leases.inherit()
             self.roster.save(self.applier.version)
@@ -322,8 +326,9 @@ class NamespaceStore:
             session = self.roster.attached(number)
             return SessionState(session.last, session.durable)
 
-    def retake(self, number: int) -> None:
+    def retake(self, number: int) -> bool:
         """There is no other process that could have had it."""
+        return True
 
     def sessions(self) -> list[SessionRow]:
         """Those attached, and leased ones that a former process has left."""

@@ -275,6 +275,10 @@ class Engine:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
         return Volume(namespace, self.content)
 
+    def background_volume(self, name: str) -> Volume:
+        """For work that users do not see: it ends nobody's lease."""
+        return Volume(self.namespace_store.attach(name, label="records", background=True), self.content)
+
     def _front_store(self, upload: Pace | None) -> BlockStore:
         """What front ends get: what the disk cache has costs nothing of the rate. Background work keeps to
         rates of its own."""

@@ -11,13 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from graviton_server.namespace.postgres.database import Connection
-from graviton_server.namespace.postgres.exchange import (
-    CLOSE_GATE,
-    PASS_GATE,
-    Exchange,
-    Row,
-    transact,
-)
+from graviton_server.namespace.postgres.exchange import CLOSE_GATE, PASS_GATE, Row, transact
+from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.housekeeping import NOT_HELD
 from graviton_server.namespace.postgres.wire import Ints, Statement
 from gravitonfs.core.ids import NO_PACK, PackNumber

@@ -7,6 +7,7 @@ processes on one database: who lives, what each batch was answered, what others 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import time
 from collections.abc import Callable
@@ -192,6 +193,13 @@ def migrate(connection: Connection, steps: tuple[Step, ...] = STEPS) -> int:
                 return first
             steps[number](connection)
             connection.execute("UPDATE meta SET value = %s WHERE key = 'schema'", (number + 1,))
+
+
+def prepare(connection: Connection) -> None:
+    """For whoever opens the store: the newest schema, and what an old or a loaded one lacks."""
+    migrate(connection)
+    secret = ("secret", secrets.token_bytes(32))
+    connection.execute("INSERT INTO meta (key, data) VALUES (%s, %s) ON CONFLICT DO NOTHING", secret)
 
 
 def lay_out(connection: Connection, steps: tuple[Step, ...] = STEPS) -> None:

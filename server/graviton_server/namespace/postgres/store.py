@@ -19,7 +19,9 @@ from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
 from graviton_server.namespace.postgres.database import Database, Settings, refusal, translate
 from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.held_inodes import HeldInodes
 from graviton_server.namespace.postgres.housekeeping import PostgresHousekeeping
+from graviton_server.namespace.postgres.incarnations import Incarnations
 from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace
@@ -54,6 +56,7 @@ class PostgresStore:
     def __init__(self, database: Database, identity: dict[str, bytes]) -> None:
         self.database = database
         self.store_uuid = identity["store_uuid"]
+        self.secret = identity["secret"]
         self.format = VolumeFormat.from_json(identity["format"]).at_most(database.settings.max_file_size)
         self.process = secrets.randbits(62)
         self.closed = False
@@ -61,7 +64,9 @@ class PostgresStore:
         self.numbers = Numbers(database, "next_ino", INO_STEP)
         self.content_ids = Numbers(database, "next_content", CONTENT_STEP)
         self.leases = Leases(self)
+        self.incarnations = Incarnations(self)
         self.roster = Roster(self)
+        self.held_inodes = HeldInodes(self)
         self.loose = PostgresLoose(self)
         self.packs = PostgresPacks(self)
         self.changes = Changes(self)
@@ -89,7 +94,7 @@ class PostgresStore:
     @classmethod
     def open(cls, settings: Settings) -> PostgresStore:
         """Brought to the newest schema where it is older; NotFound where there is none."""
-        _administer(settings, schema.migrate)
+        _administer(settings, schema.prepare)
         database = Database(settings)
         database.open()
         try:
@@ -110,7 +115,7 @@ class PostgresStore:
     @property
     def incarnation(self) -> int:
         """Another one after each start here, and each start, fail-over and load of the database."""
-        return self.roster.current
+        return self.incarnations.current
 
     @incarnation.setter
     def incarnation(self, value: int) -> None:
@@ -226,9 +231,9 @@ class PostgresStore:
         session = self.roster.attached(number)
         return SessionState(session.last, session.durable)
 
-    def retake(self, number: int) -> None:
+    def retake(self, number: int) -> bool:
         """See ``SessionStore``."""
-        self.roster.retake(number)
+        return self.roster.retake(number)
 
     def sessions(self) -> list[SessionRow]:
         """All that are alive, whichever process has them."""
@@ -241,11 +246,11 @@ class PostgresStore:
 
     def release(self, number: int, inos: Sequence[Ino]) -> None:
         """A session that was asked (``Claims``) has these inodes not, or no longer, open."""
-        self.roster.release(self.roster.attached(number), inos)
+        self.held_inodes.release(self.roster.attached(number), inos)
 
     def claims_of(self, number: int) -> list[Ino]:
         """The inodes without names that are kept for a session."""
-        return self.roster.claimed_by(number)
+        return self.held_inodes.claimed_by(number)
 
     def create_volume(self, name: str) -> VolumeRow:
         """An empty volume. Exists, Invalid. Durable."""

@@ -81,26 +81,30 @@ class Answers(_message.Message):
     def __init__(self, released: _Optional[_Iterable[int]] = ..., held: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
-    __slots__ = ("session", "batches", "durable", "answers")
+    __slots__ = ("session", "batches", "durable", "answers", "stamps")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     DURABLE_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    STAMPS_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     batches: bytes
     durable: bool
     answers: Answers
-    def __init__(self, session: _Optional[bytes] = ..., batches: _Optional[bytes] = ..., durable: _Optional[bool] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ...) -> None: ...
+    stamps: bytes
+    def __init__(self, session: _Optional[bytes] = ..., batches: _Optional[bytes] = ..., durable: _Optional[bool] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., stamps: _Optional[bytes] = ...) -> None: ...
 
 class ApplyReply(_message.Message):
-    __slots__ = ("replies", "incarnation", "asked")
+    __slots__ = ("replies", "incarnation", "asked", "stamps")
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
+    STAMPS_FIELD_NUMBER: _ClassVar[int]
     replies: bytes
     incarnation: int
     asked: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, replies: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ...) -> None: ...
+    stamps: bytes
+    def __init__(self, replies: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ..., stamps: _Optional[bytes] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
     __slots__ = ("session", "count")
