@@ -37,6 +37,8 @@ _RUNS = 64
 _PLACES = 16_384
 _OPENED = 4096
 _DIRECTORIES_AHEAD = 8
+_OVERHEAD = 512
+"""What is remembered of a file."""
 _BUDGET_SHARE = 4
 """This part of the cache may be filled with what nobody has opened yet."""
 
@@ -55,7 +57,7 @@ class _Run:
         self.opened: set[Ino] = set()
         self.fetched = 0
         self.waiting: dict[Ino, int] = {}
-        """Read ahead and not opened yet, with their sizes."""
+        """Read ahead and not opened yet, with their bytes."""
         self.window = _WINDOW
         self.begun = False
         self.origin = b""
@@ -78,9 +80,10 @@ class FilesAhead:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self.active = not (volume.namespace.inline and volume.shared.near)
         self.limit = volume.shared.cache.limit // _BUDGET_SHARE
         """Bytes."""
+        beside = volume.namespace.inline and volume.shared.near
+        self.active = not beside and self.limit >= SMALL_CONTENT
         self._lock = threading.Lock()
         self._places: dict[Ino, tuple[Ino, bytes]] = {}
         self._runs: OrderedDict[Ino, _Run] = OrderedDict()
@@ -298,7 +301,7 @@ class FilesAhead:
 
     def _fetch(self, windows: Sequence[tuple[_Run, Sequence[Entry]]]) -> None:
         maps, shared = self._volume.maps, self._volume.shared
-        room = max(self.limit - self._bytes, SMALL_CONTENT)
+        room = max(self.limit - self._bytes, SMALL_CONTENT + _OVERHEAD)
         chosen: list[tuple[_Run, Attr]] = []
         for run, entries in windows:
             files, reached, room = _choose(run, entries, room)
@@ -323,8 +326,8 @@ class FilesAhead:
     def _await(self, run: _Run, attr: Attr) -> None:
         if attr.ino not in self._pending and attr.ino not in run.opened:
             self._pending[attr.ino] = run
-            run.waiting[attr.ino] = attr.size
-            self._bytes += attr.size
+            run.waiting[attr.ino] = _cost(attr)
+            self._bytes += _cost(attr)
 
 
 def _choose(run: _Run, entries: Sequence[Entry], room: int) -> tuple[list[Attr], int, int]:
@@ -333,11 +336,15 @@ def _choose(run: _Run, entries: Sequence[Entry], room: int) -> tuple[list[Attr],
     for count, entry in enumerate(entries):
         attr = entry.attr
         if _is_small(attr) and attr.ino not in run.opened:
-            if attr.size > room:
+            if _cost(attr) > room:
                 return chosen, count, room
-            room -= attr.size
+            room -= _cost(attr)
             chosen.append(attr)
     return chosen, len(entries), room
+
+
+def _cost(attr: Attr) -> int:
+    return attr.size + _OVERHEAD
 
 
 def _is_small(attr: Attr) -> bool:
