@@ -44,6 +44,7 @@ class Attachment:
         read_only: bool,
         claims: bool,
         listens: bool,
+        recalls: bool,
         lost: Lost,
         renewed: Callable[[], None],
     ) -> None:
@@ -64,6 +65,7 @@ class Attachment:
         self.ended = False
         self._claims = claims
         self._listens = listens
+        self._recalls = recalls
         self._lost = lost
         self._renewed = renewed
         self._incarnation = 0
@@ -100,6 +102,7 @@ class Attachment:
             claims=self._claims,
             listens=self._listens,
             resume=resume,
+            recalls=self._recalls,
         )
         reply = self.connection.call(SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL))
         self.handle, self.number = reply.session, reply.number

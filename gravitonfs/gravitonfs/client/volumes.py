@@ -11,7 +11,7 @@ from gravitonfs.content.ingest import Pacer
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.ids import BlockId
 from gravitonfs.ports.blocks import Block, BlockStore
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.target import Space
 
 MIB = 1 << 20
@@ -53,6 +53,7 @@ def open_volume(
     claims: Claims | None = None,
     listener: Listener | None = None,
     read_only: bool = False,
+    recall: Recall | None = None,
     timeout: float = 60.0,
     memory: int = 256 * MIB,
     cache: int | None = None,
@@ -68,6 +69,7 @@ def open_volume(
         claims=claims,
         listener=listener,
         read_only=read_only,
+        recall=recall,
         timeout=timeout,
     )
     blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))

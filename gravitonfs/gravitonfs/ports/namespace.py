@@ -88,6 +88,10 @@ Listener = Callable[[Sequence[Change]], None]
 """Called with what *other* sessions changed, before their call returns, on their thread, no lock held."""
 Claims = Callable[[Ino], bool]
 """Asked with the namespace's lock held: does this session have the inode open? Must not block."""
+Recall = Callable[[], None]
+"""Called when another session asks to be let in, on a thread of the store's, no lock held. When it returns,
+nothing answered under the lease is used any more, by the kernel neither; the other session is let in then, or
+at the lease's end. ``trusted_until`` is 0.0 before it is called."""
 
 
 class Namespace(Protocol):
@@ -184,6 +188,15 @@ class Namespace(Protocol):
         """What other sessions changed after version ``since``; ends when there is no more now.
 
         Sessions in one process are told through their Listener instead.
+        """
+
+    def trusted_until(self) -> float:
+        """``time.monotonic()`` until which this session is the only one of its volume: what it was told
+        before stays true but for its own changes and those told to its listener. 0.0: it is not, nothing may
+        be kept. Never blocks, no I/O. Only of sessions attached with a ``Recall``.
+
+        What was asked while it was 0.0 is not kept, though it be answered later. Between two times of
+        trust either the recall has been called or the listener has been told EVERYTHING.
         """
 
     def detach(self) -> None:

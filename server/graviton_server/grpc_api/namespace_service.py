@@ -18,6 +18,7 @@ from gravitonfs.errors import Detached, Fenced, Invalid, MissingBlocks, NoAttrib
 from gravitonfs.ports import wire
 from gravitonfs.ports.namespace import EXTENTS_OF_MAX, Namespace
 from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.store import NO_LEASE
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 BATCHES_MAX: Final = 1024
@@ -58,6 +59,7 @@ class NamespaceService:
             claims=request.claims,
             listens=request.listens,
             resume=request.resume,
+            recalls=request.recalls,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)
@@ -84,19 +86,26 @@ class NamespaceService:
         session.seen(request.seen)
         try:
             self._table.answer(session, request.answers.released, request.answers.held)
+            if request.let_go:
+                self._table.let_go(session, request.let_go)
+            lease = self._table.ask_lease(session) if request.ask_lease else NO_LEASE
             state = self._backend.sessions.state_of(session.number)
         except Fenced as error:
             self._table.gone(session)
             raise Detached(str(error)) from error
-        return pb.HeartbeatReply(
+        reply = pb.HeartbeatReply(
             incarnation=self._backend.sessions.incarnation,
             durable_through=state.durable_through,
             asked=session.asked(),
             lease=self._table.lease,
         )
+        if lease.number:
+            reply.volume_lease.number, reply.volume_lease.seconds = lease
+        return reply
 
     def watch(self, request: pb.WatchRequest, call: Call) -> Iterator[pb.WatchReply]:
         session = self._table.find(call, request.session)
+        yield pb.WatchReply(sequence=request.after)  # so that the client knows that it listens
         for news in session.watch(request.after):
             if not call.active:
                 return
@@ -106,6 +115,7 @@ class NamespaceService:
                     changes=wire.encode(news.changes) if news.changes else b"",
                     lost=news.lost,
                     asked=news.asked,
+                    recalled=self._table.recalled(session) if news.recalled else 0,
                 )
 
     # --- changes -------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ class News(NamedTuple):
     changes: list[Change]
     lost: bool
     asked: list[Ino]
+    recalled: bool = False
 
 
 class RemoteSession:
@@ -81,6 +82,8 @@ class RemoteSession:
         self._asked: dict[Ino, None] = {}
         self._more_to_ask = False
         self._watchers = 0
+        self._recalled = 0
+        self._let_go = 0
 
     @property
     def number(self) -> int:
@@ -115,7 +118,17 @@ class RemoteSession:
                 self._more_to_ask = True
         return True
 
+    def recall(self) -> None:
+        """Another session waits: the client is told so, by every watch until it has let go."""
+        with self._state:
+            self._recalled += 1
+            self._state.notify_all()
+
     # Called by services.
+
+    def let_go(self) -> None:
+        with self._state:
+            self._let_go = self._recalled
 
     def answered(self, inos: Sequence[int]) -> None:
         with self._state:
@@ -154,13 +167,17 @@ class RemoteSession:
             self._state.notify_all()
         told = after
         asked: list[Ino] = []
+        recalled = self._let_go
         while True:
             with self._state:
-                if not self._news(told, asked):
+                if not self._news(told, asked) and self._recalled == recalled:
                     self._state.wait(1.0)
                 if self.ended or self._watchers != mine:
                     return
                 news = self._take(told, asked)
+                if self._recalled > max(recalled, self._let_go):
+                    news = (news or News(told, [], False, []))._replace(recalled=True)
+                recalled = self._recalled
             if news is not None:
                 told, asked = news.sequence, asked + news.asked
                 asked = [ino for ino in asked if ino in self._asked]

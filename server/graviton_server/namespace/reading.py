@@ -6,6 +6,7 @@ committed. They are written flat: an event loop calls them inline, tens of thous
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -129,6 +130,12 @@ class SqlNamespace:
 
     def detach(self) -> None:
         self._store.detach(self._session)
+
+    def trusted_until(self) -> float:
+        """In the process that owns the store sessions hear of all changes before these are answered."""
+        session = self._session
+        told = session.recall is not None and session.listener is not None and session.leased is None
+        return math.inf if told and session.alive else 0.0
 
     # --- reads ---------------------------------------------------------------------------------------
 

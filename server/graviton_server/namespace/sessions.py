@@ -16,9 +16,12 @@ import msgspec
 from graviton_server.namespace.engine import Execute
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.ops import Attr, Failure, Removed, Reply, Result
 
+LEASED: Final = 1
+HOLDS: Final = 3
+"""In the column ``leased``: a session of another process; one that may have its volume to itself."""
 KEEP: Final = 8
 """Answers kept although their batches are durable: a client may ask again before it has heard so."""
 KEEP_AT_MOST: Final = 1024
@@ -30,6 +33,8 @@ _ADD: Final = (
 SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
 _GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
 _LEFT: Final = "SELECT id, volume, label, last FROM sessions WHERE leased <> 0"
+_HOLDS: Final = "UPDATE sessions SET leased = ? WHERE id = ?"
+_HOLDERS: Final = f"SELECT id, volume FROM sessions WHERE leased = {HOLDS}"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
@@ -75,6 +80,10 @@ class Session:
     listener: Listener | None
     leased: bytes | None = None
     """The secret of a session of another process, which lives on when this process ends."""
+    recall: Recall | None = None
+    """It wants the volume's lease."""
+    background: bool = False
+    """Upkeep, which changes nothing that users see: no lease has to end for it."""
     alive: bool = True
     last: int = 0
     durable: int = 0
@@ -141,6 +150,15 @@ class Left(NamedTuple):
 
 def leased(execute: Execute) -> list[Left]:
     return [Left(*row) for row in execute(_LEFT).fetchall()]
+
+
+def mark_holder(execute: Execute, session: int, holds: bool) -> None:
+    execute(_HOLDS, (HOLDS if holds else LEASED, session))
+
+
+def holders(execute: Execute) -> list[tuple[int, int]]:
+    """Sessions, with their volumes, that had these to themselves when they were last heard of."""
+    return list(execute(_HOLDERS).fetchall())
 
 
 def delete(execute: Execute, session: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Kind
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.ops import Batch, Create, Link, Unlink, Write
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.store import SessionStore
@@ -38,6 +38,9 @@ class LeasingStore(SessionStore, Protocol):
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
+        recall: Recall | None = None,
+        background: bool = False,
+        patience: float | None = None,
     ) -> Namespace: ...
     def set_barrier(self, barrier: Callable[[], None]) -> None: ...
     def close(self) -> None: ...

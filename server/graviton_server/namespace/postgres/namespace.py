@@ -89,6 +89,10 @@ class PostgresNamespace(SqlNamespace):
     def detach(self) -> None:
         self._postgres.detach(self._attached)
 
+    def trusted_until(self) -> float:
+        trust = self._attached.trust
+        return 0.0 if trust is None or not self._attached.alive else trust.until()
+
     # --- reads: those that are several statements elsewhere are one here -----------------------------
 
     def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:

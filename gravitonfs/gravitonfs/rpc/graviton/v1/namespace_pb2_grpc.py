@@ -287,7 +287,7 @@ class NamespaceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """What other sessions change, as long as the client listens. A stream that broke is taken up with the
+        """What other sessions change, as long as the client listens; the first message comes at once. A stream that broke is taken up with the
         last sequence seen; what was not seen is kept for it, within bounds (`lost`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
