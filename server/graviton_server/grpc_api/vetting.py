@@ -37,8 +37,9 @@ Vet = Callable[[Sequence[Batch], Sender], list[Batch]]
 
 
 class Vetting:
-    """Digests are believed only when this side has made them: a ``seal`` is dropped, and the content is
-    digested in the background like any other."""
+    """Digests are believed only when this side has made them. That of a file of one block, which is that
+    block's id, it has when the block is in the batch; any other ``seal`` is dropped, and the content is
+    digested in the background."""
 
     def __init__(self, backend: Backend, reach: Reach, stamps: Stamps) -> None:
         self._backend = backend
@@ -51,6 +52,7 @@ class Vetting:
     def _batch(self, batch: Batch, sender: Sender) -> Batch:
         sent = batch
         fresh = self._loose(batch.loose)
+        seen = {block.id: block.plain_length for block in batch.loose}
         if fresh:
             batch = self._deduplicated(batch)
         named: dict[BlockId, int] = {}
@@ -58,7 +60,7 @@ class Vetting:
         for index, op in enumerate(batch.ops):
             if isinstance(op, Write):
                 _name(named, op.extents)
-                if op.seal is not None:
+                if op.seal is not None and not self._is_whole(op, seen):
                     changed = changed or list(batch.ops)
                     changed[index] = structs.replace(op, seal=None)
             elif isinstance(op, Append):
@@ -77,6 +79,17 @@ class Vetting:
         if batch.loose and self._backend.loose.loose_bytes() > LOOSE_BUDGET:
             batch = self._packed(batch)
         return batch
+
+    def _is_whole(self, op: Write, seen: Mapping[BlockId, int]) -> bool:
+        """What is sealed is one of these blocks, all of it, whose id is the digest where ids have no key."""
+        if len(op.extents) != 1 or self._backend.format.block_key:
+            return False
+        [(offset, length, block, block_offset, _)] = op.extents
+        return (
+            (offset, block_offset, length) == (0, 0, op.end)
+            and block == op.seal
+            and seen.get(block) == length
+        )
 
     def _deduplicated(self, batch: Batch) -> Batch:
         """Clients send little without asking: what is stored already is named where it lies."""
