@@ -381,13 +381,12 @@ class Files:
             return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
-            if inode.behind and size:
+            if inode.behind:
                 await self._catch_up(inode)
-            self._drop_later(inode)
             recorded = self.journal.last_of(ino) if self.journal is not None else 0
             writer = inode.writer
             if writer is not None and writer.dirty:
-                if size == 0:
+                if size == 0 and self.journal is None:  # what it has answered for must outlive a failure
                     await self._thread(writer.discard)
                 elif writer.quick and self._inline and not self.volume.ingest.paced:
                     writer.flush()
@@ -403,13 +402,6 @@ class Files:
             return attr
         finally:
             inode.lock.release()
-
-    def _drop_later(self, inode: OpenInode) -> None:
-        """Only what a change of the size makes void is left there."""
-        for _, data, _ in inode.later:
-            self.volume.ingest.budget.release(len(data))
-        inode.later.clear()
-        inode.behind = False
 
     async def flush_all(self) -> None:
         """Everything of every open file into the namespace."""

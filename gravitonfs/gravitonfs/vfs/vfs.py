@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -191,7 +192,12 @@ class Vfs:
             self._writable()
             attr = await self.files.truncate(ino, 0)
             self._tick += 1
-        return self.files.open(attr, flags)
+        handle, keep = self.files.open(attr, flags)
+        if handle.writes and self.files.journal is not None and not handle.inode.no_capability:
+            # The kernel asks before the first write, and that must not wait for a store that is away then.
+            with contextlib.suppress(NoAttribute):
+                await self.files.call(self._capability, ino)
+        return handle, keep
 
     async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
         self._tick += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graviton_server.cli import output
+from graviton_server.cli import noted, output
 from graviton_server.cli.journals import LocalJournals, state_directory
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
@@ -100,6 +100,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
         if local.journal is not None:
             described["journal"] = str(local.journal.directory)
+            noted.note(described)
         output.say(local.told())
         mount.run(ready)
     except GravitonError as error:
@@ -110,6 +111,8 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         for one in opened:
             one.close()
         connection.close()
+        if local.journal is not None:
+            noted.forget(str(mountpoint))
         local.close()
 
 
