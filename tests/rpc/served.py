@@ -14,8 +14,9 @@ from gravitonfs.client.connection import Connection
 from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.remote_namespace import RemoteNamespace
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.store import LEASE_SECONDS, SessionRow
 from gravitonfs.ports.target import Space
 from harness.waiting import wait_until
 
@@ -76,9 +77,13 @@ class ServedStore:
         read_only: bool = False,
         resume: int | None = None,
         at: int | None = None,
+        recall: Recall | None = None,
+        background: bool = False,
+        leased: bytes | None = None,
+        patience: float | None = None,
     ) -> Namespace:
-        if resume is not None or at is not None:
-            return self.local.attach(volume, label=label, resume=resume, at=at)
+        if resume is not None or at is not None or background:
+            return self.local.attach(volume, label=label, resume=resume, at=at, background=background)
         made = SettledNamespace(
             self.connection,
             volume,
@@ -86,6 +91,7 @@ class ServedStore:
             claims=claims,
             listener=listener,
             read_only=read_only,
+            recall=recall,
             timeout=10,
         )
         made.settle = self.settle
@@ -110,6 +116,12 @@ class ServedStore:
 
     def keep_snapshot(self, volume: str, name: str) -> int:
         return self.local.keep_snapshot(volume, name)
+
+    def sessions(self) -> list[SessionRow]:
+        return self.local.sessions()
+
+    def evict(self, number: int) -> None:
+        self.server.sessions.evict(number)
 
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         self.local.set_barrier(barrier)
@@ -142,13 +154,14 @@ class SettledUpkeep:
 
 
 class ServedStores:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lease_seconds: float = LEASE_SECONDS) -> None:
         self.path = path
+        self.lease_seconds = lease_seconds
         self._opened: list[ServedStore] = []
         NamespaceStore.create(path, VolumeFormat(), b"store uuid 16 by")
 
     def open(self) -> ServedStore:
-        opened = ServedStore(NamespaceStore.open(self.path))
+        opened = ServedStore(NamespaceStore.open(self.path, lease_seconds=self.lease_seconds))
         self._opened.append(opened)
         return opened
 

@@ -49,6 +49,7 @@ class Attachment:
         read_only: bool,
         claims: bool,
         listens: bool,
+        recalls: bool,
         lost: Lost,
         renewed: Callable[[], None],
         journal: Journal | None = None,
@@ -71,6 +72,7 @@ class Attachment:
         self.ended = False
         self._claims = claims
         self._listens = listens
+        self._recalls = recalls
         self._lost = lost
         self._renewed = renewed
         self.journal = journal
@@ -113,7 +115,8 @@ class Attachment:
             claims=self._claims,
             listens=self._listens,
             resume=resume,
-            hold=self.journal is not None,
+            recalls=self._recalls,
+            journals=self.journal is not None,
         )
         reply = self.connection.call(SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL))
         self.handle, self.number = reply.session, reply.number

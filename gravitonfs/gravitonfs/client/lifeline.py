@@ -1,14 +1,20 @@
-"""The two threads of a session: one says that it lives, one hears what others change."""
+"""The two threads of a session: one says that it lives, one hears what others change.
+
+The first asks for the volume's lease too, while the second can hear when it is recalled.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Final
 
 from gravitonfs.client.attachment import SERVICE, Attachment
 from gravitonfs.client.connection import Stream
+from gravitonfs.client.holding import Holding
 from gravitonfs.client.questions import Questions
+from gravitonfs.core.trust import instant
 from gravitonfs.errors import Detached, Fenced, GravitonError
 from gravitonfs.ports import wire
 from gravitonfs.ports.namespace import EVERYTHING, Listener
@@ -22,6 +28,8 @@ _BEAT_TIMEOUT: Final = 10.0
 _GATHER: Final = 0.02
 """Answers are gathered for so long before a heartbeat of their own carries them."""
 _PAUSE: Final = 0.2
+_LOOK: Final = 1.0
+"""Whether the machine has slept is looked at so often while a lease is held."""
 
 
 class _Away:
@@ -43,10 +51,17 @@ class _Away:
 
 
 class Lifeline:
-    def __init__(self, attachment: Attachment, questions: Questions, listener: Listener | None) -> None:
+    def __init__(
+        self,
+        attachment: Attachment,
+        questions: Questions,
+        listener: Listener | None,
+        holding: Holding | None,
+    ) -> None:
         self._attachment = attachment
         self._questions = questions
         self._listener = listener
+        self._holding = holding
         self._stop = threading.Event()
         self._stream: Stream[pb.WatchReply] | None = None
         self._away = _Away(attachment.number)
@@ -71,7 +86,7 @@ class Lifeline:
 
     def _beat(self) -> None:
         while not self._stop.is_set():
-            if self._questions.waiting.wait(self._attachment.lease / _BEAT):
+            if self._rest() and not self._urgent:
                 self._stop.wait(_GATHER)
             if self._stop.is_set():
                 return
@@ -85,11 +100,32 @@ class Lifeline:
                 self._away.because(error)
                 self._stop.wait(_PAUSE)
 
+    def _rest(self) -> bool:
+        """Until it is time for the next heartbeat; True when there is something to say before."""
+        interval = self._attachment.lease / _BEAT
+        if self._holding is None:
+            return self._questions.waiting.wait(interval)
+        until = time.monotonic() + min(interval, self._holding.interval)
+        woken = False
+        while not (woken or self._urgent) and time.monotonic() < until:
+            woken = self._questions.waiting.wait(_LOOK)
+            self._holding.look()
+        return woken
+
+    @property
+    def _urgent(self) -> bool:
+        return self._holding is not None and self._holding.urgent
+
     def _heartbeat(self) -> None:
         attachment = self._attachment
         handle = attachment.handle
+        self._questions.waiting.clear()
         answers = self._questions.take()
         request = pb.HeartbeatRequest(session=handle, seen=attachment.sequence, answers=answers)
+        asked = instant()
+        if self._holding is not None:
+            self._holding.urgent = False
+            request.ask_lease, request.let_go = self._holding.listening, self._holding.let_go
         try:
             reply = attachment.connection.call(
                 SERVICE + "Heartbeat", request, pb.HeartbeatReply, timeout=_BEAT_TIMEOUT
@@ -101,6 +137,8 @@ class Lifeline:
             raise
         attachment.durable_through(reply.durable_through, reply.incarnation)
         self._questions.asked(reply.asked)
+        if self._holding is not None:
+            self._holding.told(request.let_go, reply.volume_lease, asked)
 
     def _watch(self) -> None:
         assert self._listener is not None
@@ -111,8 +149,12 @@ class Lifeline:
                 handle = self._attachment.handle
                 request = pb.WatchRequest(session=handle, after=self._attachment.sequence)
                 self._stream = self._attachment.connection.stream(SERVICE + "Watch", request, pb.WatchReply)
-                for news in self._stream:
-                    self._hear(handle, news)
+                try:
+                    for news in self._stream:
+                        self._hear(handle, news)
+                finally:
+                    if self._holding is not None:
+                        self._holding.deaf()
             except Detached:
                 self._attachment.detached(handle)
             except Fenced:
@@ -131,5 +173,8 @@ class Lifeline:
         if news.changes:
             self._listener(wire.decode_changes(news.changes))
         if handle == self._attachment.handle:
-            self._attachment.sequence = news.sequence
+            if news.changes or news.lost:
+                self._attachment.sequence = news.sequence
+            if self._holding is not None:
+                self._holding.heard(news.recalled)
         self._questions.asked(news.asked)

@@ -19,10 +19,12 @@ from gravitonfs.client.attachment import CALL, SERVICE, Attachment
 from gravitonfs.client.batch_numbers import BatchNumbers
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.failures import Pauses, until_answered, wait_while
+from gravitonfs.client.holding import Holding
 from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
 from gravitonfs.client.resuming import Resumed
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import (
     Detached,
@@ -49,6 +51,7 @@ from gravitonfs.ports.namespace import (
     ContentKind,
     Entry,
     Listener,
+    Recall,
     RegionMap,
     VolumeUsage,
 )
@@ -76,6 +79,7 @@ class RemoteNamespace:
         claims: Claims | None = None,
         listener: Listener | None = None,
         read_only: bool = False,
+        recall: Recall | None = None,
         timeout: float = 60.0,
         journal: Journal | None = None,
         resume: Resumed | None = None,
@@ -84,6 +88,9 @@ class RemoteNamespace:
         self.timeout = timeout
         self._listener = listener
         self._questions = Questions(claims)
+        self._holding: Holding | None = None
+        if listener is not None and recall is not None:
+            self._holding = Holding(listener, recall, self._questions.waiting)
         self.lost = LostBatches()
         self._numbers = BatchNumbers()
         self.attachment = Attachment(
@@ -93,6 +100,7 @@ class RemoteNamespace:
             read_only=read_only,
             claims=claims is not None,
             listens=listener is not None,
+            recalls=self._holding is not None,
             lost=self.lost.keep,
             renewed=self._renewed,
             journal=journal,
@@ -105,7 +113,7 @@ class RemoteNamespace:
         self.root = self.attachment.root
         self.format = self.attachment.format
         self.read_only = self.attachment.read_only
-        self._lifeline = Lifeline(self.attachment, self._questions, listener)
+        self._lifeline = Lifeline(self.attachment, self._questions, listener, self._holding)
         self._lifeline.start()
 
     def _resume(self, resume: Resumed) -> None:
@@ -123,6 +131,8 @@ class RemoteNamespace:
 
     def _renewed(self) -> None:
         """On a thread of its own: whoever hears it may ask back, and the caller has the lock."""
+        if self._holding is not None:
+            self._holding.deaf()
         if self._listener is not None:
             threading.Thread(target=self._listener, args=([EVERYTHING],), name="renewed", daemon=True).start()
 
@@ -224,6 +234,9 @@ class RemoteNamespace:
         reply = self._read("Grant", pb.GrantRequest(count=count), pb.GrantReply)
         return range(reply.first, reply.first + reply.count)
 
+    def trusted_until(self) -> float:
+        return 0.0 if self._holding is None else self._holding.until()
+
     def leave(self) -> None:
         """Stop without ending the session: whoever finds the journal goes on with it."""
         self._lifeline.stop()
@@ -233,6 +246,8 @@ class RemoteNamespace:
         """Best effort where the daemon is away: the lease ends the session then."""
         if self.attachment.ended:
             return
+        if self._holding is not None:
+            self._holding.end()
         self._lifeline.stop()
         handle = self.attachment.handle
         self.attachment.close()
@@ -322,6 +337,12 @@ class RemoteNamespace:
                 break
             first = reply.more_from
         return found
+
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        if not contents:
+            return {}
+        reply = self._read("ExtentsOf", pb.ExtentsOfRequest(contents=contents), pb.ExtentsOfReply)
+        return wire.decode_maps(reply.maps)
 
     def has_content(self, content: ContentId) -> bool:
         try:

@@ -18,7 +18,7 @@ from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.ids import BlockId
 from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.blocks import Block, BlockStore
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.target import Space
 
 MIB = 1 << 20
@@ -97,6 +97,7 @@ def open_volume(
     claims: Claims | None = None,
     listener: Listener | None = None,
     read_only: bool = False,
+    recall: Recall | None = None,
     timeout: float = 60.0,
     memory: int = 256 * MIB,
     cache: int | None = None,
@@ -105,7 +106,7 @@ def open_volume(
     journal: Journal | None = None,
     resume: Resumed | None = None,
 ) -> RemoteVolume:
-    """Attach. ``memory``: half of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
+    """Attach. ``memory``: 9/16 of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
     their way. ``wrap``: what stands around the block store; ``pace`` holds back what travels in batches.
     ``journal``: gets all that is changed; ``resume``: see ``RemoteNamespace``."""
     namespace = RemoteNamespace(
@@ -115,12 +116,13 @@ def open_volume(
         claims=claims,
         listener=listener,
         read_only=read_only,
+        recall=recall,
         timeout=timeout,
         journal=journal,
         resume=resume,
     )
     blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
-    cache_limit = memory // 2 if cache is None else cache
+    cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
         blocks,
         loose=_Elsewhere(),

@@ -80,10 +80,18 @@ class VolumeUsage(NamedTuple):
     inodes: int
 
 
+EXTENTS_OF_MAX = 1000
+SMALL_CONTENT = 1 << 20
+"""Bytes of a content whose map ``Namespace.extents_of`` tells."""
+
 Listener = Callable[[Sequence[Change]], None]
 """Called with what *other* sessions changed, before their call returns, on their thread, no lock held."""
 Claims = Callable[[Ino], bool]
 """Asked with the namespace's lock held: does this session have the inode open? Must not block."""
+Recall = Callable[[], None]
+"""Called when another session asks to be let in, on a thread of the store's, no lock held. When it returns,
+nothing answered under the lease is used any more, by the kernel neither; the other session is let in then, or
+at the lease's end. ``trusted_until`` is 0.0 before it is called."""
 
 
 class Namespace(Protocol):
@@ -153,6 +161,15 @@ class Namespace(Protocol):
         Stale when nothing uses the content any more: it may be half freed, and never reads as zeroes.
         """
 
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        """The whole maps of up to ``EXTENTS_OF_MAX`` small files' contents, in one query, for reading ahead.
+
+        Only of contents that are immutable, have at most ``SMALL_CONTENT`` bytes and stand on nothing; the
+        others, those no file of this volume has and what an answer has no room for are left out. What is
+        answered may be kept: the content's bytes stay the same. Where a block of it is gone (re-chunked and
+        collected since), ``extents`` tells the new map.
+        """
+
     def has_content(self, content: ContentId) -> bool:
         """An inode or a blob of this volume has it now: for whoever answers others' questions."""
 
@@ -171,6 +188,15 @@ class Namespace(Protocol):
         """What other sessions changed after version ``since``; ends when there is no more now.
 
         Sessions in one process are told through their Listener instead.
+        """
+
+    def trusted_until(self) -> float:
+        """``time.monotonic()`` until which this session is the only one of its volume: what it was told
+        before stays true but for its own changes and those told to its listener. 0.0: it is not, nothing may
+        be kept. Never blocks, no I/O. Only of sessions attached with a ``Recall``.
+
+        What was asked while it was 0.0 is not kept, though it be answered later. Between two times of
+        trust either the recall has been called or the listener has been told EVERYTHING.
         """
 
     def detach(self) -> None:

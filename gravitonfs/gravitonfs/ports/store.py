@@ -7,12 +7,12 @@ from typing import Final, NamedTuple, Protocol
 
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.upkeep import Upkeep
 
-HELD_SECONDS: Final = 30.0 * 24 * 3600
-"""Silence for so long ends a session whose client keeps a journal of what is not stored yet (``held``).
+JOURNAL_PATIENCE: Final = 30.0 * 24 * 3600
+"""Silence for so long ends a session whose client keeps a journal of what is not stored yet (``journals``).
 Before that only ``evict`` does."""
 
 
@@ -24,7 +24,7 @@ class SessionState(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """``leased``: it belongs to another process, which with ``held`` keeps a journal. ``attached``: this
+    """``leased``: it belongs to another process, which with ``journals`` keeps a journal. ``attached``: this
     process has it."""
 
     number: int
@@ -34,7 +34,9 @@ class SessionRow(NamedTuple):
     leased: bool
     attached: bool
     last: int
-    held: bool = False
+    holds: bool = False
+    """It has its volume to itself, and may keep what it was told."""
+    journals: bool = False
 
 
 class VolumeRow(NamedTuple):
@@ -42,6 +44,19 @@ class VolumeRow(NamedTuple):
     root: Ino
     logical_bytes: int
     inodes: int
+
+
+class VolumeLease(NamedTuple):
+    """``number``: rises from lease to lease; 0: none, others are attached. ``seconds``: granted from now on;
+    0.0: it was recalled and is to be let go."""
+
+    number: int
+    seconds: float
+
+
+NO_LEASE: Final = VolumeLease(0, 0.0)
+LEASE_SECONDS: Final = 50.0
+"""A little less than mounts wait before they give up: who follows a dead one gets in."""
 
 
 class SessionStore(Protocol):
@@ -61,9 +76,24 @@ class SessionStore(Protocol):
         read_only: bool = False,
         resume: int | None = None,
         leased: bytes | None = None,
-        held: bool = False,
+        recall: Recall | None = None,
+        background: bool = False,
+        patience: float | None = None,
+        journals: bool = False,
     ) -> Namespace:
-        """See ``NamespaceStore.attach``."""
+        """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
+        waits until the lease has run out, or raises Throttled after ``patience``. For more see
+        ``NamespaceStore.attach``."""
+
+    def lease(self, number: int, at_most: float) -> VolumeLease:
+        """Ask for the volume's lease, or for more time, on behalf of a session of another process that was
+        attached with ``recall``: at most so many seconds. Durable. Fenced."""
+
+    def let_go(self, number: int, lease: int) -> None:
+        """Nothing answered under this lease of the session is used any more. Idempotent."""
+
+    def lease_of(self, number: int) -> int:
+        """The number of the lease that a session has, recalled or not; 0: none."""
 
     def commit(self) -> None:
         """Everything applied is durable when this returns."""

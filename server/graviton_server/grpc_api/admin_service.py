@@ -52,6 +52,7 @@ class AdminService:
             remote=row.leased,
             attached=row.attached,
             last_batch=row.last,
+            holds=row.holds,
         )
         remote = self._table.remote(row.number)
         if remote is not None:

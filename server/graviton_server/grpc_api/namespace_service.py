@@ -12,12 +12,13 @@ from graviton_server.grpc_api.remote_session import RemoteSession
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet
-from gravitonfs.core.extents import EXTENT_SIZE
+from gravitonfs.core.extents import EXTENT_SIZE, Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Detached, Fenced, Invalid, MissingBlocks, NoAttribute, Stale
 from gravitonfs.ports import wire
-from gravitonfs.ports.namespace import Namespace
+from gravitonfs.ports.namespace import EXTENTS_OF_MAX, Namespace
 from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.store import NO_LEASE
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 BATCHES_MAX: Final = 1024
@@ -58,7 +59,8 @@ class NamespaceService:
             claims=request.claims,
             listens=request.listens,
             resume=request.resume,
-            hold=request.hold,
+            recalls=request.recalls,
+            journals=request.journals,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)
@@ -86,19 +88,26 @@ class NamespaceService:
         session.seen(request.seen)
         try:
             self._table.answer(session, request.answers.released, request.answers.held)
+            if request.let_go:
+                self._table.let_go(session, request.let_go)
+            lease = self._table.ask_lease(session) if request.ask_lease else NO_LEASE
             state = self._backend.sessions.state_of(session.number)
         except Fenced as error:
             self._table.gone(session)
             raise Detached(str(error)) from error
-        return pb.HeartbeatReply(
+        reply = pb.HeartbeatReply(
             incarnation=self._backend.sessions.incarnation,
             durable_through=state.durable_through,
             asked=session.asked(),
             lease=self._table.lease,
         )
+        if lease.number:
+            reply.volume_lease.number, reply.volume_lease.seconds = lease
+        return reply
 
     def watch(self, request: pb.WatchRequest, call: Call) -> Iterator[pb.WatchReply]:
         session = self._table.find(call, request.session)
+        yield pb.WatchReply(sequence=request.after)  # so that the client knows that it listens
         for news in session.watch(request.after):
             if not call.active:
                 return
@@ -108,6 +117,7 @@ class NamespaceService:
                     changes=wire.encode(news.changes) if news.changes else b"",
                     lost=news.lost,
                     asked=news.asked,
+                    recalled=self._table.recalled(session) if news.recalled else 0,
                 )
 
     # --- changes -------------------------------------------------------------------------------------
@@ -233,6 +243,19 @@ class NamespaceService:
             first = step + 1
         more = first if first <= request.last else 0
         return pb.ExtentsReply(regions=wire.encode(regions), more_from=more)
+
+    def extents_of(self, request: pb.ExtentsOfRequest, call: Call) -> pb.ExtentsOfReply:
+        namespace = self._of(request, call)
+        if len(request.contents) > EXTENTS_OF_MAX:
+            raise Invalid(f"one call asks for at most {EXTENTS_OF_MAX} contents")
+        maps: list[tuple[ContentId, Sequence[Extent]]] = []
+        size = 0
+        for content, extents in namespace.extents_of([ContentId(n) for n in request.contents]).items():
+            size += len(extents) * _EXTENT
+            if size > self._settings.reply_limit // 2:
+                break
+            maps.append((content, extents))
+        return pb.ExtentsOfReply(maps=wire.encode(maps))
 
     def records(self, request: pb.RecordsRequest, call: Call) -> pb.RecordsReply:
         found = self._of(request, call).records(request.space, request.prefix)

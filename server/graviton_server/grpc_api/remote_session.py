@@ -58,6 +58,7 @@ class News(NamedTuple):
     changes: list[Change]
     lost: bool
     asked: list[Ino]
+    recalled: bool = False
 
 
 class RemoteSession:
@@ -67,11 +68,11 @@ class RemoteSession:
     namespace: Namespace
     handle: Handle
 
-    def __init__(self, principal: str, *, claims: bool, listens: bool, held: bool = False) -> None:
+    def __init__(self, principal: str, *, claims: bool, listens: bool, journals: bool = False) -> None:
         self.principal = principal
         self.answers_claims = claims
         self.listens = listens
-        self.held = held
+        self.journals = journals
         """Its client keeps a journal, and may come back after days."""
         self.last_heard = time.monotonic()
         self.ended = False
@@ -83,6 +84,8 @@ class RemoteSession:
         self._asked: dict[Ino, None] = {}
         self._more_to_ask = False
         self._watchers = 0
+        self._recalled = 0
+        self._let_go = 0
 
     @property
     def number(self) -> int:
@@ -117,7 +120,17 @@ class RemoteSession:
                 self._more_to_ask = True
         return True
 
+    def recall(self) -> None:
+        """Another session waits: the client is told so, by every watch until it has let go."""
+        with self._state:
+            self._recalled += 1
+            self._state.notify_all()
+
     # Called by services.
+
+    def let_go(self) -> None:
+        with self._state:
+            self._let_go = self._recalled
 
     def answered(self, inos: Sequence[int]) -> None:
         with self._state:
@@ -156,13 +169,17 @@ class RemoteSession:
             self._state.notify_all()
         told = after
         asked: list[Ino] = []
+        recalled = self._let_go
         while True:
             with self._state:
-                if not self._news(told, asked):
+                if not self._news(told, asked) and self._recalled == recalled:
                     self._state.wait(1.0)
                 if self.ended or self._watchers != mine:
                     return
                 news = self._take(told, asked)
+                if self._recalled > max(recalled, self._let_go):
+                    news = (news or News(told, [], False, []))._replace(recalled=True)
+                recalled = self._recalled
             if news is not None:
                 told, asked = news.sequence, asked + news.asked
                 asked = [ino for ino in asked if ino in self._asked]

@@ -12,23 +12,26 @@ from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.remote_session import Handle, RemoteSession, fresh_secret
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError
-from gravitonfs.ports.store import HELD_SECONDS, SessionRow
+from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError, Unavailable
+from gravitonfs.ports.store import JOURNAL_PATIENCE, NO_LEASE, SessionRow, VolumeLease
 
 log = logging.getLogger("graviton.grpc")
 
 LABEL_MAX = 200
+PATIENCE = 10.0
+"""How long one call waits for others to make room; then the client is asked to try again."""
+LEASE_SHARE = 5 / 6
 
 
 class SessionTable:
-    """``_lock`` guards the table; ``_attaching`` makes resumptions come one after the other, and is held
-    while the namespace is asked."""
+    """``_lock`` guards the table; ``_resuming`` makes resumptions come one after the other, and is held
+    while the namespace is asked. New sessions do not take it: they may have to wait for others to answer."""
 
     def __init__(self, backend: Backend, lease: float) -> None:
         self._backend = backend
         self.lease = lease
         self._lock = threading.Lock()
-        self._attaching = threading.Lock()
+        self._resuming = threading.Lock()
         self._sessions: dict[int, RemoteSession] = {}
         self._started = self._looked = time.monotonic()
 
@@ -42,38 +45,83 @@ class SessionTable:
         claims: bool,
         listens: bool,
         resume: bytes,
-        hold: bool = False,
+        recalls: bool,
+        journals: bool = False,
     ) -> tuple[RemoteSession, bool]:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
         name = call.principal.name
-        shown = label[:LABEL_MAX]
-        with self._attaching:
-            if resume:
-                handle = Handle.parse(resume)
+        session = RemoteSession(name, claims=claims, listens=listens, journals=journals)
+        enter = partial(self._enter, session, volume, label[:LABEL_MAX], read_only, recalls)
+        if not resume:
+            enter(None, fresh_secret())
+            if not call.active:
+                self.drop(session)
+                raise Unavailable("nobody waits for the session any more")
+        else:
+            handle = Handle.parse(resume)
+            with self._resuming:
                 known = self._sessions.get(handle.number)
                 if known is not None:
                     return self._again(known, handle, name), True
-            session = RemoteSession(name, claims=claims, listens=listens, held=hold)
-            secret = handle.secret if resume else fresh_secret()
-            session.namespace = self._backend.sessions.attach(
-                volume,
-                label=shown,
-                claims=session.claims if claims else None,
-                listener=session.listener if listens else None,
-                read_only=read_only,
-                resume=handle.number if resume else None,
-                leased=Handle(0, secret).digest,
-                held=hold,
-            )
-            session.handle = Handle(session.namespace.session, secret)
-            if resume and claims:
-                self._ask_claims(session)  # what was asked before the restart, and perhaps not answered
-            self._backend.sessions.commit()
-            with self._lock:
-                self._sessions[session.number] = session
-        log.info("session %d of %s attached to volume %s: %s", session.number, name, volume, shown)
+                enter(handle.number, handle.secret)
         return session, False
+
+    def _enter(
+        self,
+        session: RemoteSession,
+        volume: str,
+        label: str,
+        read_only: bool,
+        recalls: bool,
+        resume: int | None,
+        secret: bytes,
+    ) -> None:
+        sessions = self._backend.sessions
+        session.namespace = sessions.attach(
+            volume,
+            label=label,
+            claims=session.claims if session.answers_claims else None,
+            listener=session.listener if session.listens else None,
+            read_only=read_only,
+            resume=resume,
+            leased=Handle(0, secret).digest,
+            recall=session.recall if recalls and session.listens else None,
+            patience=PATIENCE,
+            journals=session.journals,
+        )
+        session.handle = Handle(session.namespace.session, secret)
+        session.heard()  # it may have waited for others
+        if resume is not None and session.answers_claims:
+            self._ask_claims(session)  # what was asked before the restart, and perhaps not answered
+        sessions.commit()
+        with self._lock:
+            self._sessions[session.number] = session
+        log.info(
+            "session %d of %s attached to volume %s: %s", session.number, session.principal, volume, label
+        )
+
+    # --- the volume's lease --------------------------------------------------------------------------
+
+    def ask_lease(self, session: RemoteSession) -> VolumeLease:
+        """Always for less time than the session itself may be silent."""
+        try:
+            return self._backend.sessions.lease(session.number, self.lease * LEASE_SHARE)
+        except Fenced:
+            raise
+        except GravitonError as error:
+            log.debug("session %d gets no lease just now: %s", session.number, error)
+            return NO_LEASE
+
+    def recalled(self, session: RemoteSession) -> int:
+        """The number of the lease that the client is to let go of; 0: it has done so."""
+        return self._backend.sessions.lease_of(session.number)
+
+    def let_go(self, session: RemoteSession, lease: int) -> None:
+        session.let_go()
+        self._backend.sessions.let_go(session.number, lease)
+
+    # --- finding -------------------------------------------------------------------------------------
 
     @staticmethod
     def _again(session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
@@ -152,19 +200,21 @@ class SessionTable:
                 for session in self._sessions.values():
                     session.heard()
             self._looked = now
-            late = [one for one in self._sessions.values() if now - one.last_heard > self._patience(one.held)]
+            late = [
+                one for one in self._sessions.values() if now - one.last_heard > self._patience(one.journals)
+            ]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
             self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
             for row in self.rows():
-                if row.leased and not row.attached and now - self._started > self._patience(row.held):
+                if row.leased and not row.attached and now - self._started > self._patience(row.journals):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
 
-    def _patience(self, held: bool) -> float:
+    def _patience(self, journals: bool) -> float:
         """Seconds of silence that end a session."""
-        return max(self.lease, HELD_SECONDS) if held else self.lease
+        return max(self.lease, JOURNAL_PATIENCE) if journals else self.lease
 
     @staticmethod
     def _quietly(action: Callable[[], None]) -> None:

@@ -107,6 +107,7 @@ class Roster:
         """A session that a former process has left. Raises Fenced."""
         if session.id in self._sessions or not sessions.resume(self._store.execute, session):
             raise Fenced(f"session {session.id} cannot be resumed")
+        self._store.leases.over(session.id)
         self._enter(session)
 
     def _enter(self, session: Session) -> None:
@@ -127,6 +128,7 @@ class Roster:
             session.alive = False
             del self._sessions[session.id]
             self._introduce()
+            self._store.leases.over(session.id)
             self._store.change(self._end, session.id, session.volume, self._store.applier.moment())
 
     def _end(self, session: int, volume: Volume, moment: Moment) -> None:
@@ -144,6 +146,7 @@ class Roster:
     def expire(self, left: sessions.Left) -> None:
         """End one of them."""
         store = self._store
+        store.leases.over(left.id)
         store.change(self._end, left.id, self.volume(left.volume), store.applier.moment())
 
     def release(self, session: Session, inos: Sequence[Ino]) -> None:
@@ -167,6 +170,9 @@ class Roster:
 
     def all(self) -> list[Session]:
         return list(self._sessions.values())
+
+    def find(self, number: int) -> Session | None:
+        return self._sessions.get(number)
 
     def claimed_by(self, session: int) -> list[Ino]:
         return [Ino(row[0]) for row in self._store.execute(_CLAIMED_BY, (session,))]

@@ -16,9 +16,13 @@ import msgspec
 from graviton_server.namespace.engine import Execute
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.ops import Attr, Failure, Removed, Reply, Result
 
+LEASED: Final = 1
+JOURNALS: Final = 4
+"""Bits in the column ``leased``: a session of another process; one that keeps a journal. With 2 it may have
+its volume to itself."""
 KEEP: Final = 8
 """Answers kept although their batches are durable: a client may ask again before it has heard so."""
 KEEP_AT_MOST: Final = 1024
@@ -29,8 +33,10 @@ _ADD: Final = (
 )
 SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
 _GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
-_HELD: Final = 2
-_LEFT: Final = f"SELECT id, volume, label, last, leased = {_HELD} FROM sessions WHERE leased <> 0"
+_LEFT: Final = f"SELECT id, volume, label, last, leased & {JOURNALS} FROM sessions WHERE leased <> 0"
+_HOLDS: Final = "UPDATE sessions SET leased = leased | 2 WHERE id = ?"
+_HOLDS_NOT: Final = "UPDATE sessions SET leased = leased & ~2 WHERE id = ?"
+_HOLDERS: Final = "SELECT id, volume FROM sessions WHERE leased & 2"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
@@ -76,8 +82,12 @@ class Session:
     listener: Listener | None
     leased: bytes | None = None
     """The secret of a session of another process, which lives on when this process ends."""
-    held: bool = False
-    """That process keeps a journal of what is not stored yet, and may be away for long."""
+    recall: Recall | None = None
+    """It wants the volume's lease."""
+    background: bool = False
+    """Upkeep, which changes nothing that users see: no lease has to end for it."""
+    journals: bool = False
+    """Its process keeps a journal of what is not stored yet, and may be away for long."""
     alive: bool = True
     last: int = 0
     durable: int = 0
@@ -134,8 +144,8 @@ def add(execute: Execute, session: Session, incarnation: int, version: int) -> N
 
 
 def _mark(session: Session) -> int:
-    """Column ``leased``: 0 of this process, 1 of another, 2 of one that keeps a journal."""
-    return 0 if session.leased is None else _HELD if session.held else 1
+    """For the column ``leased``."""
+    return 0 if session.leased is None else LEASED | (JOURNALS if session.journals else 0)
 
 
 class Left(NamedTuple):
@@ -145,11 +155,21 @@ class Left(NamedTuple):
     volume: int
     label: str
     last: int
-    held: bool
+    journals: bool
 
 
 def leased(execute: Execute) -> list[Left]:
-    return [Left(*row) for row in execute(_LEFT).fetchall()]
+    rows = execute(_LEFT).fetchall()
+    return [Left(number, volume, label, last, bool(marked)) for number, volume, label, last, marked in rows]
+
+
+def mark_holder(execute: Execute, session: int, holds: bool) -> None:
+    execute(_HOLDS if holds else _HOLDS_NOT, (session,))
+
+
+def holders(execute: Execute) -> list[tuple[int, int]]:
+    """Sessions, with their volumes, that had these to themselves when they were last heard of."""
+    return list(execute(_HOLDERS).fetchall())
 
 
 def delete(execute: Execute, session: int) -> None:

@@ -26,11 +26,12 @@ from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.roster import Roster
 from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
+from graviton_server.namespace.volume_leases import VolumeLeases
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound, Unavailable
-from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace
-from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
+from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace, Recall
+from gravitonfs.ports.store import LEASE_SECONDS, SessionRow, SessionState, VolumeLease, VolumeRow
 
 GROUP_ENTRIES: Final = 20_000
 GROUP_BYTES: Final = 64 << 20
@@ -46,7 +47,11 @@ class NamespaceStore:
     """See the module. ``packs``, ``loose`` and ``upkeep`` are the other ports on the same database."""
 
     def __init__(
-        self, engine: SqliteEngine, barrier: Callable[[], None] | None, group_seconds: float
+        self,
+        engine: SqliteEngine,
+        barrier: Callable[[], None] | None,
+        group_seconds: float,
+        lease_seconds: float,
     ) -> None:
         self.lock = threading.RLock()
         self.engine = engine
@@ -56,9 +61,10 @@ class NamespaceStore:
         self.format = VolumeFormat.from_json(self._meta("format"))
         self.incarnation: int = self._meta("incarnation") + 1
         self._clock = 0
-        self._closed = False
+        self.closed = False
         self.applier = Applier(self)
         self.roster = Roster(self)
+        self.leases = VolumeLeases(self, lease_seconds)
         self.numbers = InodeNumbers(self, self._meta("next_ino"))
         self.packs = SqlPacks(self)
         self.loose = SqlLoose(self)
@@ -82,12 +88,17 @@ class NamespaceStore:
 
     @classmethod
     def open(
-        cls, path: Path, *, barrier: Callable[[], None] | None = None, group_seconds: float = 1.0
+        cls,
+        path: Path,
+        *,
+        barrier: Callable[[], None] | None = None,
+        group_seconds: float = 1.0,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> NamespaceStore:
         """Sessions of a process that died are over: what they alone kept goes."""
         engine = schema.open_file(path.absolute())
         try:
-            return cls(engine, barrier, group_seconds)
+            return cls(engine, barrier, group_seconds, lease_seconds)
         except DatabaseError as error:
             engine.close()
             raise translate(error) from error
@@ -121,6 +132,7 @@ class NamespaceStore:
             epoch = recovery.renew(self.execute)
             self.execute(_SET_META, (self.incarnation, "incarnation"))
             self.roster.bury()
+            self.leases.inherit()
             self.roster.save(self.applier.version)
             self.execute(_SET_META, (self.applier.version, "version"))
             self.engine.commit()
@@ -155,7 +167,7 @@ class NamespaceStore:
                 raise translate(error) from error
 
     def check_readable(self) -> None:
-        if self._closed:
+        if self.closed:
             raise Unavailable("the namespace is closed")
         if self.group.lost is not None:
             self.group.restart()
@@ -232,29 +244,68 @@ class NamespaceStore:
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
-        held: bool = False,
+        recall: Recall | None = None,
+        background: bool = False,
+        patience: float | None = None,
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
 
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
         when this one ends; to resume it takes the same secret. Whoever attaches it commits, so that it
-        can be resumed, and ends it when its process is gone. ``held``: that process keeps a journal, and
-        may be away for days."""
+        can be resumed, and ends it when its process is gone. Its ``recall`` only passes the question on;
+        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``journals``: it may be away for
+        days.
+
+        Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
+        one is given. Not by sessions of the ``background``, which change nothing that users see."""
         with self.lock:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, claims, listener, leased, held)
+            session = Session(
+                number, found, label, read_only, claims, listener, leased, recall, background, journals
+            )
             if resume is None:
                 self.roster.admit(session)
             else:
                 self.roster.readmit(session)
+            holder = self.leases.recall(session)
+        self._let_in(session, holder, patience)
         return SqlNamespace(self, session) if at is None else HistoricNamespace(self, session, at)
+
+    def _let_in(self, session: Session, holder: Session | None, patience: float | None) -> None:
+        """Once nobody has the volume to itself any more."""
+        if holder is not None and holder.recall is not None:
+            holder.recall()
+        try:
+            with self.lock:
+                self.leases.wait(session, patience)
+        except BaseException:
+            self.detach(session)
+            raise
+
+    def lease(self, number: int, at_most: float) -> VolumeLease:
+        """See ``SessionStore``."""
+        with self.lock:
+            self.check_readable()
+            return self.leases.ask(self.roster.attached(number), at_most)
+
+    def let_go(self, number: int, lease: int) -> None:
+        """Nothing answered under this lease of the session is used any more. Idempotent."""
+        with self.lock:
+            self.check_readable()
+            self.leases.let_go(number, lease)
+
+    def lease_of(self, number: int) -> int:
+        """The number of the lease that a session has, recalled or not; 0: none."""
+        with self.lock:
+            return self.leases.number_of(number)
 
     def detach(self, session: Session) -> None:
         with self.lock:
-            if not self._closed:
+            if not self.closed:
                 self.check_readable()
                 self.roster.dismiss(session)
 
@@ -268,9 +319,18 @@ class NamespaceStore:
         """Those attached, and leased ones that a former process has left."""
         with self.lock:
             self.check_readable()
+            holders = self.leases.holders()
             here = [
                 SessionRow(
-                    s.id, s.volume.name, s.label, s.read_only, s.leased is not None, True, s.last, s.held
+                    s.id,
+                    s.volume.name,
+                    s.label,
+                    s.read_only,
+                    s.leased is not None,
+                    True,
+                    s.last,
+                    s.id in holders,
+                    s.journals,
                 )
                 for s in self.roster.all()
             ]
@@ -283,7 +343,8 @@ class NamespaceStore:
                     True,
                     False,
                     row.last,
-                    row.held,
+                    row.id in holders,
+                    row.journals,
                 )
                 for row in self.roster.left()
             ]
@@ -377,7 +438,7 @@ class NamespaceStore:
         """Commit, fold the log into the database, stop the threads. Idempotent."""
         self._committer.stop()
         with self.lock:
-            if self._closed:
+            if self.closed:
                 return
             try:
                 self.check_readable()
@@ -390,6 +451,7 @@ class NamespaceStore:
             except DatabaseError as error:
                 raise translate(error) from error
             finally:
-                self._closed = True
+                self.closed = True
+                self.leases.closed()
                 self.commits.close_log()
                 self.engine.close()

@@ -35,7 +35,7 @@ from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
-from gravitonfs.ports.namespace import Claims, Listener
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.store import EngineNames
 from gravitonfs.ports.target import RemoteTarget, Space, Target
 
@@ -259,7 +259,7 @@ class Engine:
                 self.owner,
                 self._waiting() is not None,
             ),
-            lambda: Volume(namespace.attach(label="maintenance"), content),
+            lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
             self.path / DUMPS,
             self.options.maintenance or self._settings(),
@@ -276,11 +276,12 @@ class Engine:
         listener: Listener | None = None,
         *,
         read_only: bool = False,
+        recall: Recall | None = None,
         name: str = "main",
     ) -> Volume:
         """Attach a front end to a volume; it closes the volume itself. NotFound."""
         namespace = self.namespace_store.attach(
-            name, label=label, claims=claims, listener=listener, read_only=read_only
+            name, label=label, claims=claims, listener=listener, read_only=read_only, recall=recall
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands

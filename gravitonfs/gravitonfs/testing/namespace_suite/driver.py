@@ -15,7 +15,7 @@ from gravitonfs.core.extents import REGION, Extent
 from gravitonfs.core.ids import ROOT_INO, BlockId, ContentId, Ino, PackNumber
 from gravitonfs.errors import Kind
 from gravitonfs.ports import ops
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry, PackState
 from gravitonfs.ports.upkeep import Upkeep
 
@@ -42,6 +42,7 @@ class Store(Protocol):
         read_only: bool = False,
         resume: int | None = None,
         at: int | None = None,
+        recall: Recall | None = None,
     ) -> Namespace: ...
     def set_barrier(self, barrier: Callable[[], None]) -> None: ...
     def commit(self) -> None: ...

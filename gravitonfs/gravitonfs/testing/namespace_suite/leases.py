@@ -9,12 +9,13 @@ import pytest
 
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Kind
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.ops import Batch, Create, Link, Unlink, Write
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.store import SessionStore
 from gravitonfs.ports.upkeep import Upkeep
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
+from gravitonfs.testing.namespace_suite.small_maps import sealed
 
 SECRET = bytes(range(32))
 
@@ -37,7 +38,10 @@ class LeasingStore(SessionStore, Protocol):
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
-        held: bool = False,
+        recall: Recall | None = None,
+        background: bool = False,
+        patience: float | None = None,
+        journals: bool = False,
     ) -> Namespace: ...
     def set_barrier(self, barrier: Callable[[], None]) -> None: ...
     def close(self) -> None: ...
@@ -173,6 +177,10 @@ class VolumesSuite:
         content = main.ns.attr(file).content
         assert main.ns.has_content(content)
         assert not other.ns.has_content(content)
+        fixed = sealed(main, b"sealed", b"bytes").content
+        assert list(main.ns.extents_of([fixed])) == [fixed]
+        assert other.ns.extents_of([fixed]) == {}
+        main.do(Unlink(ROOT, b"sealed"))
         assert [(row.name, row.inodes, row.logical_bytes) for row in store.volume_rows()] == [
             ("main", 2, 4),
             ("other", 2, 0),

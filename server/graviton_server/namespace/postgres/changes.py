@@ -19,6 +19,7 @@ import psycopg
 from graviton_server.namespace.postgres.applying import CLOCK, INCARNATION
 from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import Exchange, Query, send
+from graviton_server.namespace.postgres.leases import RECALLED
 from graviton_server.namespace.postgres.loose import BYTES
 from graviton_server.namespace.postgres.wire import Ints
 from gravitonfs.core.ids import Ino
@@ -158,13 +159,14 @@ class Changes:
         store = self._store
         mine = store.roster.numbers()
         generation = store.loose.generation
-        [now], new, asked, [[loose]] = send(
+        [now], new, asked, [[loose]], recalled = send(
             connection,
             [
                 Query(_NOW, ()),
                 Query(_NEW, (self._position, store.process)),
                 Query(_ASKED, (Ints(mine),)),
                 Query(BYTES, ()),
+                Query(RECALLED, (Ints(mine),)),
             ],
         )
         self._rung_meanwhile = False
@@ -176,6 +178,7 @@ class Changes:
             self._incarnation = now[1]
             store.roster.incarnation(now[1])
         store.roster.tell_pending()
+        store.roster.recall(recalled)
         if lost:
             store.roster.tell_everything()
         self._deliver([row for row in new if row[0] not in self._seen])

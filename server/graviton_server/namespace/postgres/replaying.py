@@ -118,7 +118,7 @@ class Replayer:
 
 def put_aside(store: PostgresStore, session: PostgresSession, batch: Batch) -> None:
     """What a batch wrote, as files of their own: ``.graviton-lost/<session>-<batch>-<inode>``."""
-    namespace = store.attach(session.volume.name, label="lost and found")
+    namespace = store.attach(session.volume.name, label="lost and found", background=True)
     try:
         found = namespace.lookup(namespace.root, LOST)
         number = 0

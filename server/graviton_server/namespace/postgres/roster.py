@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from graviton_server.namespace import orphans
+from graviton_server.namespace.postgres import leases
 from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
 from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
@@ -26,8 +27,8 @@ from graviton_server.namespace.roster import GONE
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
-from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener
-from gravitonfs.ports.store import HELD_SECONDS, SessionRow
+from gravitonfs.ports.namespace import EVERYTHING, Change, Listener
+from gravitonfs.ports.store import JOURNAL_PATIENCE, SessionRow
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -42,8 +43,8 @@ _VOLUMES: Final = (
     " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
 )
 _ADD: Final = (
-    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s) RETURNING id"
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
     f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK} + %s"
@@ -53,6 +54,7 @@ _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
 _ALL: Final = (
     "SELECT s.id, v.name, s.label, s.read_only, s.secret IS NOT NULL,"
     " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0),"
+    f" EXISTS (SELECT 1 FROM leases l WHERE l.session = s.id AND l.until > {CLOCK}),"
     f" s.heartbeat > {CLOCK} + 60000000000"
     " FROM sessions s JOIN volumes v ON v.id = s.volume ORDER BY s.id"
 )
@@ -60,7 +62,7 @@ _VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
 _BEAT: Final = (
     f"UPDATE sessions SET heartbeat = {CLOCK}"
-    f" + CASE WHEN id = ANY(%s) THEN {int(HELD_SECONDS * 1e9)} ELSE 0 END"
+    f" + CASE WHEN id = ANY(%s) THEN {int(JOURNAL_PATIENCE * 1e9)} ELSE 0 END"
     " WHERE id = ANY(%s) RETURNING id"
 )
 """The first are of clients that keep a journal: their last word holds for much longer."""
@@ -78,12 +80,12 @@ _FOLD: Final = (
     " WHERE v.id = %s"
 )
 _OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
-_END: Final = ("DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
+_END: Final = (leases.FORGET, "DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
 
 
-def _patience(held: bool) -> int:
+def _patience(journals: bool) -> int:
     """Nanoseconds: a client that keeps a journal was heard of in the future, so to say."""
-    return int(HELD_SECONDS * 1e9) if held else 0
+    return int(JOURNAL_PATIENCE * 1e9) if journals else 0
 
 
 class Roster:
@@ -123,6 +125,9 @@ class Roster:
             first, self._incarnation = not self._incarnation, found
             self._up_since = time.monotonic()
             self._untold = self._untold or not first
+            for session in self._sessions.values():
+                if session.trust is not None:
+                    session.trust.suspend()
 
     def tell_pending(self) -> None:
         """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
@@ -163,53 +168,57 @@ class Roster:
 
     # --- sessions ------------------------------------------------------------------------------------
 
-    def admit(
-        self,
-        volume: Volume,
-        label: str,
-        claims: Claims | None,
-        listener: Listener | None,
-        read_only: bool,
-        leased: bytes | None,
-        held: bool,
-    ) -> PostgresSession:
-        """A new session. With the gate closed: every batch after this knows of it."""
-        asks, patience = claims is not None, _patience(held)
-        params = (volume.id, label, self._store.process, asks, patience, read_only, leased)
-        number = self._store.database.again(
-            lambda connection: int(transact(connection, CLOSE_GATE, (_ADD, params), durable=True)[-1][0][0])
+    def admit(self, session: PostgresSession) -> bool:
+        """A new session, which gets its number. With the gate closed: every batch after this knows of it.
+        True: somebody has the volume to itself, and is recalled."""
+        params = (
+            session.volume.id,
+            session.label,
+            self._store.process,
+            session.claims is not None,
+            _patience(session.journals),
+            session.read_only,
+            session.leased,
+            session.background,
         )
-        return self._enter(PostgresSession(number, volume, label, read_only, claims, listener, leased, held))
+        recall = self._recall_for(session)
+        rows = self._store.database.again(
+            lambda connection: transact(connection, CLOSE_GATE, (_ADD, params), *recall, durable=True)
+        )
+        session.id = int(rows[1][0][0])
+        self._enter(session)
+        return any(rows[2:])
 
-    def readmit(
-        self,
-        number: int,
-        volume: Volume,
-        label: str,
-        claims: Claims | None,
-        listener: Listener | None,
-        read_only: bool,
-        leased: bytes | None,
-        held: bool,
-    ) -> PostgresSession:
-        """A session that another process, or this one before, has left. Raises Fenced."""
+    @staticmethod
+    def _recall_for(session: PostgresSession) -> list[tuple[str, Any]]:
+        return [] if session.background else [(leases.RECALL, (session.volume.id, session.id))]
+
+    def readmit(self, session: PostgresSession) -> bool:
+        """A session that another process, or this one before, has left. Raises Fenced. Else as ``admit``; the
+        lease that it had is over."""
+        number, volume = session.id, session.volume
         with self._lock:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
-        self._must_prove(number, leased)
-        resume = (self._store.process, claims is not None, label, _patience(held), number, volume.id)
-        found, answers = self._store.database.again(
-            lambda connection: transact(
-                connection, CLOSE_GATE, (_RESUME, resume), (_ANSWERS, (number, KEEP_HERE)), durable=True
-            )
-        )[1:]
+        self._must_prove(number, session.leased)
+        asks, patience = session.claims is not None, _patience(session.journals)
+        resume = (self._store.process, asks, session.label, patience, number, volume.id)
+        todo = [
+            CLOSE_GATE,
+            (_RESUME, resume),
+            (_ANSWERS, (number, KEEP_HERE)),
+            (leases.FORGET, (number,)),
+            *self._recall_for(session),
+        ]
+        rows = self._store.database.again(lambda connection: transact(connection, *todo, durable=True))
+        found, answers = rows[1:3]
         if not found:
             raise Fenced(f"session {number} cannot be resumed: it has ended")
-        session = PostgresSession(number, volume, label, read_only, claims, listener, leased, held)
         session.recorded.extend(decode(row[0]) for row in reversed(answers))
         if session.recorded:
             session.last = session.durable = session.recorded[-1][0]
-        return self._enter(session)
+        self._enter(session)
+        return any(rows[4:])
 
     def _must_prove(self, number: int, leased: bytes | None) -> None:
         """A session of another process is taken up by whoever knows its secret."""
@@ -222,11 +231,10 @@ class Roster:
         if not proven:
             raise Fenced(f"session {number} cannot be resumed")
 
-    def _enter(self, session: PostgresSession) -> PostgresSession:
+    def _enter(self, session: PostgresSession) -> None:
         with self._lock:
             self._sessions[session.id] = session
             self._introduce()
-        return session
 
     def _introduce(self) -> None:
         """Sessions of a volume in this process know each other's listeners. Lock held."""
@@ -247,6 +255,7 @@ class Roster:
             with self._lock:
                 self._sessions.pop(session.id, None)
                 self._introduce()
+        self._store.leases.over(session)
         self.end(session.id, session.volume.id)
 
     def end(self, number: int, volume: int, *, silent: bool = False) -> None:
@@ -285,6 +294,7 @@ class Roster:
             self._sessions.clear()
         for session in sessions:
             session.alive = False
+            self._store.leases.over(session)
             if session.leased is not None:
                 continue  # its own process lives on, and comes back
             try:
@@ -293,8 +303,10 @@ class Roster:
                 log.warning("session %d lets go when it has been silent for a while: %s", session.id, error)
 
     def _let_go(self, number: int, volume: int) -> None:
-        with self._store.work.lock:
+        work = self._store.work
+        with work.lock:
             self._drop_claims(number, volume)
+            work.scope_of_thread().exchange.queue(leases.FORGET, (number,))
 
     def attached(self, number: int) -> PostgresSession:
         """Raises Fenced."""
@@ -308,8 +320,8 @@ class Roster:
         """All that are alive, whoever has them."""
         mine = set(self.numbers())
         return [
-            SessionRow(number, volume, label, read_only, leased, number in mine, last, held)
-            for number, volume, label, read_only, leased, last, held in self._store.ask(_ALL, ())
+            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds, journals)
+            for number, volume, label, read_only, leased, last, holds, journals in self._store.ask(_ALL, ())
         ]
 
     def evict(self, number: int) -> None:
@@ -425,14 +437,15 @@ class Roster:
             sessions = dict(self._sessions)
         if not sessions:
             return
-        held = [number for number, session in sessions.items() if session.held]
+        patient = [number for number, session in sessions.items() if session.journals]
         found, state = self._store.database.again(
-            lambda connection: self._beat(connection, sorted(sessions), held)
+            lambda connection: self._beat(connection, sorted(sessions), patient)
         )
         alive = {row[0] for row in found}
         for number, session in sessions.items():
             if number not in alive:
                 session.alive = False
+                self._store.leases.over(session)
                 log.error("session %d (%s) was ended by others: it was silent", number, session.label)
         incarnation, flushed = state[0]
         renewed = incarnation != self._beaten
@@ -441,10 +454,28 @@ class Roster:
             if session.alive and session.kept:
                 self._look_after(session, flushed, renewed)
         self._beaten = incarnation
+        for session in sessions.values():
+            if session.alive:
+                self._keep_lease(session)
 
-    def _beat(self, connection: Connection, numbers: list[int], held: list[int]) -> list[Any]:
+    def _keep_lease(self, session: PostgresSession) -> None:
+        try:
+            self._store.leases.keep(session)
+        except Fenced:
+            pass  # it has ended meanwhile
+
+    def recall(self, asked: Sequence[tuple[int, int]]) -> None:
+        """Sessions, and the numbers of the leases that they are to let go of."""
+        with self._lock:
+            sessions = dict(self._sessions)
+        for number, lease in asked:
+            if number in sessions:
+                self._store.leases.recall(sessions[number], lease)
+        self._store.leases.look(sessions.values())
+
+    def _beat(self, connection: Connection, numbers: list[int], patient: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
-        return transact(connection, (_BEAT, (Ints(held), Ints(numbers))), state, durable=False)
+        return transact(connection, (_BEAT, (Ints(patient), Ints(numbers))), state, durable=False)
 
     def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
         """A session that is idle: nobody else would notice."""

@@ -136,7 +136,16 @@ def _version_1(connection: Connection) -> None:
     connection.execute(VERSION_1.encode(), prepare=False)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1,)
+def _version_2(connection: Connection) -> None:
+    """Leases of volumes. No process of an older version, which would not heed them, may be at work."""
+    connection.execute("ALTER TABLE sessions ADD COLUMN background boolean NOT NULL DEFAULT false")
+    connection.execute(
+        "CREATE TABLE leases (volume bigint PRIMARY KEY, session bigint NOT NULL, number bigint NOT NULL,"
+        " until bigint NOT NULL, recalled boolean NOT NULL DEFAULT false) WITH (fillfactor = 50)"
+    )
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

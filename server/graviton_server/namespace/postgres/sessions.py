@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from graviton_server.namespace.sessions import Recorded, Session, recorded
+from gravitonfs.core.trust import Trust
+from gravitonfs.ports.namespace import EVERYTHING
 from gravitonfs.ports.ops import Batch
 
 KEEP: Final = 4096
@@ -39,10 +41,21 @@ class PostgresSession(Session):
     inodes: int = 0
     """What its batches have added to the volume, in all."""
 
+    trust: Trust | None = None
+    """Of the volume's lease; only where it asks for it by itself."""
     order: threading.Condition = field(default_factory=threading.Condition)
     """Guards ``running``."""
     running: int = 0
     """Calls that do not wait for their turn."""
+
+    def __post_init__(self) -> None:
+        if self.recall is not None and self.listener is not None and self.leased is None:
+            self.trust = Trust(self._drop)
+
+    def _drop(self) -> None:
+        """Others may have been let in since the lease before."""
+        if self.listener is not None:
+            self.listener([EVERYTHING])
 
     def arrive(self, number: int) -> None:
         """A call whose first batch has this number: it waits for those before it that are under way here.

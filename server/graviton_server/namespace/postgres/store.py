@@ -19,6 +19,7 @@ from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
 from graviton_server.namespace.postgres.database import Database, Settings, translate
 from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace
 from graviton_server.namespace.postgres.packs import PostgresPacks
@@ -32,8 +33,8 @@ from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Exists, Unavailable
-from gravitonfs.ports.namespace import Claims, Listener, Namespace
-from gravitonfs.ports.store import SessionRow, SessionState, VolumeRow
+from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
+from gravitonfs.ports.store import SessionRow, SessionState, VolumeLease, VolumeRow
 
 _IDENTITY: Final = "SELECT key, data FROM meta WHERE data IS NOT NULL"
 _SNAPSHOT: Final = (
@@ -58,6 +59,7 @@ class PostgresStore:
         self.barrier: Callable[[], None] = _nothing
         self.numbers = Numbers(database, "next_ino", INO_STEP)
         self.content_ids = Numbers(database, "next_content", CONTENT_STEP)
+        self.leases = Leases(self)
         self.roster = Roster(self)
         self.loose = PostgresLoose(self)
         self.packs = PostgresPacks(self)
@@ -168,22 +170,49 @@ class PostgresStore:
         resume: int | None = None,
         at: int | None = None,
         leased: bytes | None = None,
-        held: bool = False,
+        recall: Recall | None = None,
+        background: bool = False,
+        patience: float | None = None,
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
 
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
-        when this one ends; to resume it takes the same secret. ``held``: that process keeps a journal,
-        and may be away for days."""
+        when this one ends; to resume it takes the same secret. Its ``recall`` only passes the question on;
+        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``journals``: it may be away for
+        days.
+
+        Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
+        one is given. Not by sessions of the ``background``, which change nothing that users see."""
         found = self.roster.named(volume)
-        if resume is None:
-            session = self.roster.admit(found, label, claims, listener, read_only, leased, held)
-        else:
-            session = self.roster.readmit(resume, found, label, claims, listener, read_only, leased, held)
+        session = PostgresSession(
+            resume or 0, found, label, read_only, claims, listener, leased, recall, background, journals
+        )
+        recalled = self.roster.admit(session) if resume is None else self.roster.readmit(session)
+        try:
+            if recalled:
+                self.changes.ring()
+                self.leases.wait(session, patience)
+            self.leases.keep(session)
+        except BaseException:
+            self.detach(session)
+            raise
         if at is None:
             return PostgresNamespace(self, session)
         return HistoricNamespace(Reader(self), session, at)
+
+    def lease(self, number: int, at_most: float) -> VolumeLease:
+        """See ``SessionStore``."""
+        return self.leases.ask(number, at_most)
+
+    def let_go(self, number: int, lease: int) -> None:
+        """Nothing answered under this lease of the session is used any more. Idempotent."""
+        self.leases.let_go(number, lease)
+
+    def lease_of(self, number: int) -> int:
+        """The number of the lease that a session has, recalled or not; 0: none."""
+        return self.leases.number_of(number)
 
     def detach(self, session: Session) -> None:
         if not self.closed:

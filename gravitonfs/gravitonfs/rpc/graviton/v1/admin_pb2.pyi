@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Session(_message.Message):
-    __slots__ = ("number", "volume", "label", "read_only", "remote", "attached", "last_batch", "idle_seconds", "principal")
+    __slots__ = ("number", "volume", "label", "read_only", "remote", "attached", "last_batch", "idle_seconds", "principal", "holds")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class Session(_message.Message):
     LAST_BATCH_FIELD_NUMBER: _ClassVar[int]
     IDLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
     number: int
     volume: str
     label: str
@@ -26,7 +27,8 @@ class Session(_message.Message):
     last_batch: int
     idle_seconds: float
     principal: str
-    def __init__(self, number: _Optional[int] = ..., volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., remote: _Optional[bool] = ..., attached: _Optional[bool] = ..., last_batch: _Optional[int] = ..., idle_seconds: _Optional[float] = ..., principal: _Optional[str] = ...) -> None: ...
+    holds: bool
+    def __init__(self, number: _Optional[int] = ..., volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., remote: _Optional[bool] = ..., attached: _Optional[bool] = ..., last_batch: _Optional[int] = ..., idle_seconds: _Optional[float] = ..., principal: _Optional[str] = ..., holds: _Optional[bool] = ...) -> None: ...
 
 class ListSessionsRequest(_message.Message):
     __slots__ = ("volume",)

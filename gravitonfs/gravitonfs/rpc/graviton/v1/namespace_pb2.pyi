@@ -7,22 +7,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "hold")
+    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "journals")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
     LISTENS_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
-    HOLD_FIELD_NUMBER: _ClassVar[int]
+    RECALLS_FIELD_NUMBER: _ClassVar[int]
+    JOURNALS_FIELD_NUMBER: _ClassVar[int]
     volume: str
     label: str
     read_only: bool
     claims: bool
     listens: bool
     resume: bytes
-    hold: bool
-    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., hold: _Optional[bool] = ...) -> None: ...
+    recalls: bool
+    journals: bool
+    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., journals: _Optional[bool] = ...) -> None: ...
 
 class AttachReply(_message.Message):
     __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
@@ -61,6 +63,14 @@ class DetachRequest(_message.Message):
 class DetachReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class VolumeLease(_message.Message):
+    __slots__ = ("number", "seconds")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    seconds: float
+    def __init__(self, number: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Answers(_message.Message):
     __slots__ = ("released", "held")
@@ -286,6 +296,20 @@ class ExtentsReply(_message.Message):
     more_from: int
     def __init__(self, regions: _Optional[bytes] = ..., more_from: _Optional[int] = ...) -> None: ...
 
+class ExtentsOfRequest(_message.Message):
+    __slots__ = ("session", "contents")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    contents: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, session: _Optional[bytes] = ..., contents: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ExtentsOfReply(_message.Message):
+    __slots__ = ("maps",)
+    MAPS_FIELD_NUMBER: _ClassVar[int]
+    maps: bytes
+    def __init__(self, maps: _Optional[bytes] = ...) -> None: ...
+
 class RecordsRequest(_message.Message):
     __slots__ = ("session", "space", "prefix")
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -357,26 +381,32 @@ class UsageReply(_message.Message):
     def __init__(self, logical_bytes: _Optional[int] = ..., inodes: _Optional[int] = ..., capacity: _Optional[int] = ..., free: _Optional[int] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("session", "seen", "answers")
+    __slots__ = ("session", "seen", "answers", "ask_lease", "let_go")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SEEN_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    ASK_LEASE_FIELD_NUMBER: _ClassVar[int]
+    LET_GO_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     seen: int
     answers: Answers
-    def __init__(self, session: _Optional[bytes] = ..., seen: _Optional[int] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ...) -> None: ...
+    ask_lease: bool
+    let_go: int
+    def __init__(self, session: _Optional[bytes] = ..., seen: _Optional[int] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., ask_lease: _Optional[bool] = ..., let_go: _Optional[int] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("incarnation", "durable_through", "asked", "lease")
+    __slots__ = ("incarnation", "durable_through", "asked", "lease", "volume_lease")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     DURABLE_THROUGH_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_LEASE_FIELD_NUMBER: _ClassVar[int]
     incarnation: int
     durable_through: int
     asked: _containers.RepeatedScalarFieldContainer[int]
     lease: float
-    def __init__(self, incarnation: _Optional[int] = ..., durable_through: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ..., lease: _Optional[float] = ...) -> None: ...
+    volume_lease: VolumeLease
+    def __init__(self, incarnation: _Optional[int] = ..., durable_through: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ..., lease: _Optional[float] = ..., volume_lease: _Optional[_Union[VolumeLease, _Mapping]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("session", "after")
@@ -387,13 +417,15 @@ class WatchRequest(_message.Message):
     def __init__(self, session: _Optional[bytes] = ..., after: _Optional[int] = ...) -> None: ...
 
 class WatchReply(_message.Message):
-    __slots__ = ("sequence", "changes", "lost", "asked")
+    __slots__ = ("sequence", "changes", "lost", "asked", "recalled")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
+    RECALLED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     changes: bytes
     lost: bool
     asked: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, sequence: _Optional[int] = ..., changes: _Optional[bytes] = ..., lost: _Optional[bool] = ..., asked: _Optional[_Iterable[int]] = ...) -> None: ...
+    recalled: int
+    def __init__(self, sequence: _Optional[int] = ..., changes: _Optional[bytes] = ..., lost: _Optional[bool] = ..., asked: _Optional[_Iterable[int]] = ..., recalled: _Optional[int] = ...) -> None: ...
