@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gravitonfs.client.connection import Connection
+from gravitonfs.client.resuming import Resumed
 from gravitonfs.client.unacknowledged import STAMP, Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Detached, Fenced, GravitonError, Throttled, Unavailable
+from gravitonfs.errors import Conflict, Detached, Fenced, GravitonError, Stale, Throttled, Unavailable
 from gravitonfs.journal.journal import Journal
+from gravitonfs.journal.records import rewritten
 from gravitonfs.ports import wire
-from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.ops import Attr, Batch, Reply
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 log = logging.getLogger("graviton.client")
@@ -29,6 +31,8 @@ CALL: Final = 30.0
 _REPLAY: Final = 256
 _LATER: Final = (Unavailable, Throttled, Detached, Fenced)
 """Says nothing of a batch that is sent again: it is tried at the next attachment."""
+_ASK_AGAIN: Final = 8
+"""Answers that every store keeps, however sure it is of their batches."""
 
 Lost = Callable[[int, Batch, Reply, Reply | GravitonError], None]
 """A batch of a session that was answered with the first reply had, sent again, another outcome."""
@@ -76,6 +80,7 @@ class Attachment:
         self.journal = journal
         self.store = b""
         """Which store the daemon serves."""
+        self._resumed: Resumed | None = None
         self._incarnation = 0
         self.last = 0
         """The last batch that was answered, as the daemon counts."""
@@ -114,7 +119,7 @@ class Attachment:
             listens=self._listens,
             resume=resume,
             recalls=self._recalls,
-            hold=self.journal is not None,
+            journals=self.journal is not None,
         )
         try:
             reply = self.connection.call(
@@ -144,25 +149,25 @@ class Attachment:
         self._lost_it = False
         return int(reply.last)
 
-    def resume(
-        self,
-        handle: bytes,
-        answered: Sequence[tuple[Batch, Reply]],
-        unanswered: Sequence[Batch],
-        timeout: float,
-    ) -> int:
+    def resume(self, resumed: Resumed, timeout: float) -> int:
         """In place of the first ``attach``: a session that a dead process had, with the batches that it has
         sent, of which some were answered. The last batch that the daemon has now. Fenced where the session
         has ended."""
         with self.lock:
+            self._resumed = resumed
             self.kept.clear()
-            for batch, reply in answered:
+            for batch, reply in resumed.answered:
                 self.kept.add(batch, reply, b"")
                 self.last = batch.number
-            last = self._attach(handle, timeout)
-            for batch in unanswered:
-                if batch.number <= last:
-                    self.kept.add(batch, Reply(batch.number, (), None, 0), b"")
+            last = self._attach(resumed.handle, timeout)
+            applied = [batch for batch in resumed.unanswered if batch.number <= last]
+            for batch in applied[:-_ASK_AGAIN]:
+                self.kept.add(batch, Reply(batch.number, (), None, 0), b"")
+            if asked := applied[-_ASK_AGAIN:]:
+                replies = self._apply(asked, durable=False, timeout=timeout)
+                for batch, reply in zip(asked, replies, strict=True):
+                    self.kept.add(batch, reply, b"")
+                self._answers(replies)
             self.last = max(self.last, last)
             return self.last
 
@@ -182,6 +187,8 @@ class Attachment:
         if pending:
             log.info("%d batches that a crash had undone are sent again", len(pending))
             self._renewed()
+            if self._resumed is not None:
+                pending = self._without_foreign(self._resumed, pending, timeout)
         for at in range(0, len(pending), _REPLAY):
             part = pending[at : at + _REPLAY]
             try:
@@ -191,9 +198,35 @@ class Attachment:
             except GravitonError as error:
                 self._send_singly(part, error, timeout)
                 continue
+            self._answers(replies)
             for (batch, before), after in zip(part, replies, strict=True):
                 if differs(before, after):
                     self._lost(self.number, batch, before, after)
+
+    def _without_foreign(
+        self, resumed: Resumed, pending: list[tuple[Batch, Reply]], timeout: float
+    ) -> list[tuple[Batch, Reply]]:
+        """An empty batch in place of each that would overwrite what others have written since."""
+
+        def attr_of(ino: Ino) -> Attr | None:
+            request = pb.GetAttrRequest(session=self.handle, ino=ino)
+            try:
+                reply = self.connection.call(
+                    SERVICE + "GetAttr", request, pb.AttrReply, timeout=min(timeout, CALL)
+                )
+            except Stale:
+                return None
+            return wire.decode_attr(reply.attr)
+
+        foreign = resumed.foreign([batch for batch, _ in pending], attr_of)
+        result = []
+        for batch, before in pending:
+            if not foreign & rewritten(batch):
+                result.append((batch, before))
+                continue
+            self._lost(self.number, batch, before, Conflict("others have changed the file since"))
+            result.append((Batch(batch.number, batch.time_ns, ()), before))
+        return result
 
     def _send_singly(self, part: Sequence[tuple[Batch, Reply]], error: GravitonError, timeout: float) -> None:
         """One of them is refused: an empty batch takes its number, so that those behind it can follow."""
@@ -206,6 +239,7 @@ class Attachment:
                 self._apply([Batch(batch.number, batch.time_ns, ())], durable=False, timeout=timeout)
                 self._lost(self.number, batch, before, refusal)
             else:
+                self._answers([after])
                 if differs(before, after):
                     self._lost(self.number, batch, before, after)
 
@@ -234,8 +268,7 @@ class Attachment:
             if batch.number > self.last:
                 self.last = batch.number
                 self.kept.add(batch, reply, stamps[at * STAMP : (at + 1) * STAMP])
-        if self.journal is not None:
-            self.journal.answered(replies)
+        self._answers(replies)
         if replies:
             self._durable(replies[-1].durable_through)
         self.told_incarnation(incarnation)
@@ -246,6 +279,12 @@ class Attachment:
             if incarnation == self._incarnation:
                 self._durable(number)
             self.told_incarnation(incarnation)
+
+    def _answers(self, replies: Sequence[Reply]) -> None:
+        if self.journal is not None:
+            self.journal.answered(replies)
+        if self._resumed is not None:
+            self._resumed.heard(replies)
 
     def _durable(self, number: int) -> None:
         self.kept.durable_through(number)

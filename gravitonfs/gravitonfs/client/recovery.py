@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gravitonfs.client.connection import Connection
-from gravitonfs.client.remote_namespace import Resumed
+from gravitonfs.client.resuming import Resumed
 from gravitonfs.client.volumes import RemoteVolume, open_volume
 from gravitonfs.content.lost import LostAndFound
 from gravitonfs.core.ids import Ino
@@ -47,6 +47,8 @@ class Recovery:
         self._name = volume
         self._timeout = timeout
         self._tell = tell
+        self._heard: list[Reply] = []
+        """What batches of the dead mount are answered now, which it has not heard."""
         self._done = self._restored = self._aside = 0
         self._total = sum(write.length for one in found.inodes.values() for write in one.writes)
 
@@ -76,7 +78,10 @@ class Recovery:
             raise Fenced("the journal does not tell which session it was")
         resumed = journal = None
         if resume:
-            resumed = Resumed(found.head.handle, _answered(found), _unanswered(found))
+            known = {ino: one.known for ino, one in found.inodes.items() if one.writes}
+            resumed = Resumed(
+                found.head.handle, _answered(found), _unanswered(found), known, self._heard.extend
+            )
             if found.damage is None:
                 after = found.last_segment, found.last_sequence
                 journal = Journal(self._place.path, source=found.head.source, limit=_UNBOUNDED, after=after)
@@ -107,10 +112,14 @@ class Recovery:
                 found.damage.why,
             )
         self._lost = LostAndFound(volume)
-        self._resumed_at = volume.last_batch
+        resumed_at = volume.last_batch
         if not self._evicted:
             volume.commit()  # settles first what was sent and not answered
+            for reply in self._heard:
+                found.hear(records.answer_of(reply))
         self._last = volume.last_batch
+        late = {reply.number for reply in self._heard if reply.results}
+        self._dropped = {batch.number for batch in _unanswered(found) if batch.number > resumed_at} - late
         self._undone = {Ino(ino) for lost in volume.lost_batches() for ino in records.rewritten(lost.batch)}
         for ino, inode in sorted(found.inodes.items()):
             self._restore_inode(ino, inode)
@@ -149,8 +158,8 @@ class Recovery:
 
     def _happened(self, number: int) -> bool:
         found = self._found.batches.get(number)
-        if found is not None and found.answered:
-            return False  # it failed
+        if number in self._dropped or (found is not None and found.answered):
+            return False
         return self._is_sure(number) or (found is not None and found.answered is not None)
 
     def _put(self, ino: Ino, inode: FoundInode, writes: list[Write]) -> None:
@@ -167,17 +176,10 @@ class Recovery:
             return
         if self._evicted:
             self._keep(ino, writes, "the session was ended")
-        elif attr.version > inode.version + self._slack(ino):
+        elif (attr.content, attr.version) not in inode.known:
             self._keep(ino, writes, "somebody else has changed the file")
         else:
             self._write(attr, differing, max(write.time_ns for write in writes))
-
-    def _slack(self, ino: Ino) -> int:
-        """How often the mount itself may have changed it without having heard so."""
-        if self._resumed_at > max(self._found.batches, default=0):
-            return 0  # the end of the journal is missing: nothing can be told from numbers
-        unheard = (one.batch for one in self._found.batches.values() if one.answered is None)
-        return sum(records.rewritten(batch).get(ino, 0) for batch in unheard)
 
     def _attr(self, ino: Ino) -> Attr | None:
         try:

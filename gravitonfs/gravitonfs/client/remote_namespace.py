@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -24,6 +24,7 @@ from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
 from gravitonfs.client.read_regions import ReadRegions
+from gravitonfs.client.resuming import Resumed
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_CONTENT, BlockId, ContentId, Ino
 from gravitonfs.errors import (
@@ -63,14 +64,6 @@ M = TypeVar("M", bound=Message)
 
 _DETACH: Final = 5.0
 _CONTENT_KINDS: Final = {int(kind): kind for kind in ContentKind}
-
-
-class Resumed(NamedTuple):
-    """A session that a dead process had: its batches that were answered, and those that were sent."""
-
-    handle: bytes
-    answered: Sequence[tuple[Batch, Reply]]
-    unanswered: Sequence[Batch]
 
 
 class RemoteNamespace:
@@ -126,14 +119,13 @@ class RemoteNamespace:
         self._lifeline.start()
 
     def _resume(self, resume: Resumed) -> None:
-        last = until_answered(
-            lambda left: self.attachment.resume(resume.handle, resume.answered, resume.unanswered, left),
-            self.timeout,
-        )
+        last = until_answered(lambda left: self.attachment.resume(resume, left), self.timeout)
         self._numbers.resumed(self.attachment.number, last)
-        # Sent, and no answer had come: they are settled before anything else is sent.
-        follow = [batch for batch in resume.unanswered if batch.number > last]
-        self._numbers.unsettled = [batch for at, batch in enumerate(follow) if batch.number == last + 1 + at]
+        # Sent, and nobody was answered. They may still be on their way, so their numbers are used up.
+        sent = max((batch.number for batch in resume.unanswered), default=last)
+        self._numbers.unsettled = [Batch(number, 0, ()) for number in range(last + 1, sent + 1)]
+        if self.attachment.journal is not None:
+            self.attachment.journal.sending(self._numbers.unsettled)
 
     @property
     def session(self) -> int:

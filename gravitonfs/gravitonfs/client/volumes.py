@@ -10,7 +10,8 @@ from typing import Final
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.lost_batches import LostBatch
 from gravitonfs.client.remote_blocks import RemoteBlockStore
-from gravitonfs.client.remote_namespace import RemoteNamespace, Resumed
+from gravitonfs.client.remote_namespace import RemoteNamespace
+from gravitonfs.client.resuming import Resumed
 from gravitonfs.content.caching_namespace import attach_caching
 from gravitonfs.content.ingest import Pacer
 from gravitonfs.content.lost import LostAndFound

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Invalid
 from gravitonfs.journal import records, scan
-from gravitonfs.journal.records import DATA, Kind, Segment
+from gravitonfs.journal.records import DATA, Answer, Kind, Segment
 from gravitonfs.journal.scan import Damage, Record
 from gravitonfs.ports.ops import Batch
 
@@ -45,11 +45,11 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class FoundInode:
-    """``version``: the newest that the mount knew of. ``marks``: up to which sequence the namespace has the
-    bytes, and by batches up to which number. ``cleared``: the sequence of the last change of its size, and
-    the number of that batch."""
+    """``known``: contents and versions that the mount has seen or made. ``marks``: up to which sequence the
+    namespace has the bytes, and by batches up to which number. ``cleared``: the sequences of changes of its
+    size, and the numbers of those batches."""
 
-    version: int = 0
+    known: set[tuple[int, int]] = field(default_factory=set)
     writes: list[Write] = field(default_factory=list)
     marks: list[tuple[int, int]] = field(default_factory=list)
     cleared: list[tuple[int, int]] = field(default_factory=list)
@@ -77,6 +77,13 @@ class Found:
     damage: Damage | None = None
     last_segment: int = 0
     last_sequence: int = 0
+
+    def hear(self, answer: Answer) -> None:
+        """What the mount knew from it; of inodes without bytes here nothing is needed."""
+        for ino, content, version in answer.contents:
+            if (inode := self.inodes.get(Ino(ino))) is not None:
+                inode.known.add((content, version))
+        self.gone.update(Ino(ino) for ino in answer.gone)
 
     def inode(self, ino: int) -> FoundInode:
         return self.inodes.setdefault(Ino(ino), FoundInode())
@@ -144,7 +151,7 @@ def _enter(found: Found, record: Record, behind: bool) -> None:
     if record.kind == Kind.DATA:
         data = records.decode_data(memoryview(_payload(record, DATA.size)))
         inode = found.inode(data.ino)
-        inode.version = max(inode.version, data.version)
+        inode.known.add((data.content, data.version))
         inode.writes.append(
             Write(
                 record.sequence,
@@ -170,11 +177,7 @@ def _enter(found: Found, record: Record, behind: bool) -> None:
         for answer in records.decode_answers(payload):
             if answer.number in found.batches:
                 found.batches[answer.number].answered = answer.failure
-            for number, version in answer.versions:
-                if (known := Ino(number)) in found.inodes:
-                    inode = found.inodes[known]
-                    inode.version = max(inode.version, version)
-            found.gone.update(Ino(ino) for ino in answer.gone)
+            found.hear(answer)
     elif record.kind == Kind.APPLIED:
         mark = records.decode_applied(payload)
         found.inode(mark.ino).marks.append((mark.sequence, mark.number))

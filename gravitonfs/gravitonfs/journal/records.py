@@ -50,12 +50,12 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a batch was answered, as far as recovery needs it. ``versions``: of the inodes it answered with;
-    ``gone``: inodes whose last name it took."""
+    """What a batch was answered, as far as recovery needs it. ``contents``: inode, content and version, of
+    those it answered with; ``gone``: inodes whose last name it took."""
 
     number: int
     failure: str
-    versions: tuple[tuple[int, int], ...]
+    contents: tuple[tuple[int, int, int], ...]
     gone: tuple[int, ...]
 
 
@@ -154,19 +154,15 @@ def _decoded(decoder: msgspec.msgpack.Decoder[T], payload: memoryview) -> T:
 
 
 def answer_of(reply: Reply) -> Answer:
-    versions = tuple((r.ino, r.version) for r in reply.results if isinstance(r, Attr))
+    contents = tuple((r.ino, r.content, r.version) for r in reply.results if isinstance(r, Attr))
     gone = tuple(r.ino for r in reply.results if isinstance(r, Removed) and r.ino and not r.links)
     failure = "" if reply.failure is None else reply.failure.message or reply.failure.kind
-    return Answer(reply.number, failure, versions, gone)
+    return Answer(reply.number, failure, contents, gone)
 
 
-def rewritten(batch: Batch) -> dict[Ino, int]:
-    """The inodes whose bytes a batch changes, and how often."""
-    counts: dict[Ino, int] = {}
-    for op in batch.ops:
-        if isinstance(op, (Write, Append, Truncate)):
-            counts[op.ino] = counts.get(op.ino, 0) + 1
-    return counts
+def rewritten(batch: Batch) -> set[Ino]:
+    """The inodes whose bytes a batch changes."""
+    return {op.ino for op in batch.ops if isinstance(op, (Write, Append, Truncate))}
 
 
 def truncated(batch: Batch) -> list[Ino]:

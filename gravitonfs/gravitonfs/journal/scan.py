@@ -60,14 +60,18 @@ def segments(directory: Path) -> list[Path]:
 def scan(directory: Path) -> Scan:
     pieces: list[_Piece] = []
     last = 0
+    unread: Damage | None = None
     for path in segments(directory):
+        before = len(pieces)
         for piece in _pieces(path, last):
             first = piece.records[0].sequence
-            broken = piece.broken
+            broken, unread = piece.broken or unread, None
             if broken is None and last and first != last + 1:
                 broken = Damage(path, 0, f"{first - last - 1} records are missing")
             pieces.append(piece._replace(broken=broken))
             last = piece.records[-1].sequence
+        if len(pieces) == before and path.stat().st_size:
+            unread = Damage(path, 0, "no record is whole")
     good: list[Record] = []
     if not pieces:
         return Scan([], _unreadable(directory), [])

@@ -11,8 +11,8 @@ from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
-HELD_SECONDS: Final = 30.0 * 24 * 3600
-"""Silence for so long ends a session whose client keeps a journal of what is not stored yet (``held``).
+JOURNAL_PATIENCE: Final = 30.0 * 24 * 3600
+"""Silence for so long ends a session whose client keeps a journal of what is not stored yet (``journals``).
 Before that only ``evict`` does."""
 
 
@@ -24,7 +24,7 @@ class SessionState(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """``leased``: it belongs to another process, which with ``held`` keeps a journal. ``attached``: this
+    """``leased``: it belongs to another process, which with ``journals`` keeps a journal. ``attached``: this
     process has it."""
 
     number: int
@@ -36,7 +36,7 @@ class SessionRow(NamedTuple):
     last: int
     holds: bool = False
     """It has its volume to itself, and may keep what it was told."""
-    held: bool = False
+    journals: bool = False
 
 
 class VolumeRow(NamedTuple):
@@ -79,7 +79,7 @@ class SessionStore(Protocol):
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        held: bool = False,
+        journals: bool = False,
     ) -> Namespace:
         """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
         waits until the lease has run out, or raises Throttled after ``patience``. For more see

@@ -420,13 +420,12 @@ class Files:
             return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
-            if inode.behind and size:
+            if inode.behind:
                 await self._catch_up(inode)
-            self._drop_later(inode)
             recorded = self.journal.last_of(ino) if self.journal is not None else 0
             writer = inode.writer
-            if writer is not None and writer.dirty and size == 0:
-                await self._thread(writer.discard)
+            if writer is not None and writer.dirty and size == 0 and self.journal is None:
+                await self._thread(writer.discard)  # what a journal has answered for must outlive a failure
             if (writer is not None and writer.dirty) or inode.put_off is not None:
                 await self._flush(inode)
             attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
@@ -439,13 +438,6 @@ class Files:
             return attr
         finally:
             inode.lock.release()
-
-    def _drop_later(self, inode: OpenInode) -> None:
-        """Only what a change of the size makes void is left there."""
-        for _, data, _ in inode.later:
-            self.volume.ingest.budget.release(len(data))
-        inode.later.clear()
-        inode.behind = False
 
     async def flush_all(self) -> None:
         """Everything of every open file into the namespace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -233,10 +234,14 @@ class Vfs:
             self._writable()
             attr = await self.files.truncate(ino, 0)
             self.files.tick += 1
-        opened = self.files.open(attr, flags)
+        handle, keep = self.files.open(attr, flags)
         if self.lookups.opened(ino):
-            opened[0].inode.orphan = True
-        return opened
+            handle.inode.orphan = True
+        if handle.writes and self.files.journal is not None and not handle.inode.no_capability:
+            # The kernel asks before the first write, and that must not wait for a store that is away then.
+            with contextlib.suppress(NoAttribute):
+                await self.files.call(self._capability, ino)
+        return handle, keep
 
     async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
         self.files.tick += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graviton_server.cli import output
+from graviton_server.cli import noted, output
 from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.journals import LocalJournals, state_directory
 from graviton_server.cli.memory import memory_budget
@@ -102,6 +102,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
         if local.journal is not None:
             described["journal"] = str(local.journal.directory)
+            noted.note(described)
         output.say(local.told())
         with _metrics(choices, lambda: counters_of(opened[0], disk.cache)):
             mount.run(ready)
@@ -114,6 +115,8 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             one.close()
         disk.close()
         connection.close()
+        if local.journal is not None:
+            noted.forget(str(mountpoint))
         local.close()
 
 

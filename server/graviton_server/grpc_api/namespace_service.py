@@ -71,7 +71,7 @@ class NamespaceService:
             listens=request.listens,
             resume=request.resume,
             recalls=request.recalls,
-            hold=request.hold,
+            journals=request.journals,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)

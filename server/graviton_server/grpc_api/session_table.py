@@ -13,7 +13,7 @@ from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.remote_session import Handle, RemoteSession, fresh_secret
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError, Unavailable
-from gravitonfs.ports.store import HELD_SECONDS, NO_LEASE, SessionRow, VolumeLease
+from gravitonfs.ports.store import JOURNAL_PATIENCE, NO_LEASE, SessionRow, VolumeLease
 
 log = logging.getLogger("graviton.grpc")
 
@@ -46,12 +46,12 @@ class SessionTable:
         listens: bool,
         resume: bytes,
         recalls: bool,
-        hold: bool = False,
+        journals: bool = False,
     ) -> tuple[RemoteSession, bool]:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
         name = call.principal.name
-        session = RemoteSession(name, claims=claims, listens=listens, held=hold)
+        session = RemoteSession(name, claims=claims, listens=listens, journals=journals)
         enter = partial(self._enter, session, volume, label[:LABEL_MAX], read_only, recalls)
         if not resume:
             enter(None, fresh_secret())
@@ -90,9 +90,9 @@ class SessionTable:
             read_only=read_only,
             resume=resume,
             leased=Handle(0, secret).digest,
-            held=session.held,
             recall=session.recall if recalls and session.listens else None,
             patience=PATIENCE,
+            journals=session.journals,
         )
         session.handle = Handle(session.namespace.session, secret)
         session.heard()  # it may have waited for others
@@ -202,19 +202,21 @@ class SessionTable:
                 for session in self._sessions.values():
                     session.heard()
             self._looked = now
-            late = [one for one in self._sessions.values() if now - one.last_heard > self._patience(one.held)]
+            late = [
+                one for one in self._sessions.values() if now - one.last_heard > self._patience(one.journals)
+            ]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
             self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
             for row in self.rows():
-                if row.leased and not row.attached and now - self._started > self._patience(row.held):
+                if row.leased and not row.attached and now - self._started > self._patience(row.journals):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
 
-    def _patience(self, held: bool) -> float:
+    def _patience(self, journals: bool) -> float:
         """Seconds of silence that end a session."""
-        return max(self.lease, HELD_SECONDS) if held else self.lease
+        return max(self.lease, JOURNAL_PATIENCE) if journals else self.lease
 
     @staticmethod
     def _quietly(action: Callable[[], None]) -> None:

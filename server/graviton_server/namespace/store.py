@@ -258,7 +258,7 @@ class NamespaceStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        held: bool = False,
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -266,8 +266,8 @@ class NamespaceStore:
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
         when this one ends; to resume it takes the same secret. Whoever attaches it commits, so that it
         can be resumed, and ends it when its process is gone. Its ``recall`` only passes the question on;
-        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``held``: that process keeps a
-        journal, and may be away for days.
+        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``journals``: it may be away for
+        days.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
         one is given. Not by sessions of the ``background``, which change nothing that users see."""
@@ -276,7 +276,7 @@ class NamespaceStore:
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
             session = Session(
-                number, found, label, read_only, claims, listener, leased, recall, background, held
+                number, found, label, read_only, claims, listener, leased, recall, background, journals
             )
             if resume is None:
                 self.roster.admit(session)
@@ -345,7 +345,7 @@ class NamespaceStore:
                     True,
                     s.last,
                     s.id in holders,
-                    s.held,
+                    s.journals,
                 )
                 for s in self.roster.all()
             ]
@@ -359,7 +359,7 @@ class NamespaceStore:
                     False,
                     row.last,
                     row.id in holders,
-                    row.held,
+                    row.journals,
                 )
                 for row in self.roster.left()
             ]

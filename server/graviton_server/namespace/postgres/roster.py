@@ -26,7 +26,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
 from gravitonfs.ports.namespace import EVERYTHING, Change, Listener
-from gravitonfs.ports.store import HELD_SECONDS, SessionRow
+from gravitonfs.ports.store import JOURNAL_PATIENCE, SessionRow
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -60,7 +60,7 @@ _VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
 _BEAT: Final = (
     f"UPDATE sessions SET heartbeat = {CLOCK}"
-    f" + CASE WHEN id = ANY(%s) THEN {int(HELD_SECONDS * 1e9)} ELSE 0 END"
+    f" + CASE WHEN id = ANY(%s) THEN {int(JOURNAL_PATIENCE * 1e9)} ELSE 0 END"
     " WHERE id = ANY(%s) RETURNING id"
 )
 """The first are of clients that keep a journal: their last word holds for much longer."""
@@ -78,9 +78,9 @@ _FOLD: Final = (
 _END: Final = (leases.FORGET, "DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
 
 
-def _patience(held: bool) -> int:
+def _patience(journals: bool) -> int:
     """Nanoseconds: a client that keeps a journal was heard of in the future, so to say."""
-    return int(HELD_SECONDS * 1e9) if held else 0
+    return int(JOURNAL_PATIENCE * 1e9) if journals else 0
 
 
 class Roster:
@@ -126,7 +126,7 @@ class Roster:
             session.label,
             self._store.process,
             session.claims is not None,
-            _patience(session.held),
+            _patience(session.journals),
             session.read_only,
             session.leased,
             session.background,
@@ -151,8 +151,8 @@ class Roster:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, session.leased)
-        patience = _patience(session.held)
-        resume = (self._store.process, session.claims is not None, session.label, patience, number, volume.id)
+        asks, patience = session.claims is not None, _patience(session.journals)
+        resume = (self._store.process, asks, session.label, patience, number, volume.id)
         todo = [
             CLOSE_GATE,
             (_RESUME, resume),
@@ -270,8 +270,8 @@ class Roster:
         """All that are alive, whoever has them."""
         mine = set(self.numbers())
         return [
-            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds, held)
-            for number, volume, label, read_only, leased, last, holds, held in self._store.ask(_ALL, ())
+            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds, journals)
+            for number, volume, label, read_only, leased, last, holds, journals in self._store.ask(_ALL, ())
         ]
 
     def evict(self, number: int) -> None:
@@ -358,9 +358,9 @@ class Roster:
             sessions = dict(self._sessions)
         if not sessions:
             return
-        held = [number for number, session in sessions.items() if session.held]
+        patient = [number for number, session in sessions.items() if session.journals]
         found, state = self._store.database.again(
-            lambda connection: self._beat(connection, sorted(sessions), held)
+            lambda connection: self._beat(connection, sorted(sessions), patient)
         )
         alive = {row[0] for row in found}
         for number, session in sessions.items():
@@ -408,9 +408,9 @@ class Roster:
             self._introduce()
         return moved
 
-    def _beat(self, connection: Connection, numbers: list[int], held: list[int]) -> list[Any]:
+    def _beat(self, connection: Connection, numbers: list[int], patient: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
-        return transact(connection, (_BEAT, (Ints(held), Ints(numbers))), state, durable=False)
+        return transact(connection, (_BEAT, (Ints(patient), Ints(numbers))), state, durable=False)
 
     def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
         """A session that is idle: nobody else would notice."""

@@ -180,21 +180,21 @@ class PostgresStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        held: bool = False,
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
 
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
         when this one ends; to resume it takes the same secret. Its ``recall`` only passes the question on;
-        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``held``: that process keeps
-        a journal, and may be away for days.
+        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``journals``: it may be away for
+        days.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
         one is given. Not by sessions of the ``background``, which change nothing that users see."""
         found = self.roster.named(volume)
         session = PostgresSession(
-            resume or 0, found, label, read_only, claims, listener, leased, recall, background, held
+            resume or 0, found, label, read_only, claims, listener, leased, recall, background, journals
         )
         recalled = self.roster.admit(session) if resume is None else self.roster.readmit(session)
         try:
