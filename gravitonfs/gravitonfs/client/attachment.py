@@ -15,6 +15,7 @@ from gravitonfs.client.connection import Connection
 from gravitonfs.client.unacknowledged import Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.processes import myself
 from gravitonfs.errors import Fenced, GravitonError, Throttled, Unavailable
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Batch, Reply
@@ -104,6 +105,7 @@ class Attachment:
             listens=self._listens,
             resume=resume,
             recalls=self._recalls,
+            process=myself(),
         )
         try:
             reply = self.connection.call(

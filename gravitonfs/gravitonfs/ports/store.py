@@ -73,6 +73,7 @@ class SessionStore(Protocol):
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
     ) -> Namespace:
         """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
         waits until the lease has run out, or raises Throttled after ``patience``. For more see

@@ -2,7 +2,8 @@
 
 A session is alive while its process says so in time, by the database's clock. One that is silent is ended
 by any process, with the gate closed, but not before the database and this process have themselves been
-up for as long. Guarded by a lock: the sessions of this process and the incarnation.
+up for as long. Guarded by a lock: the sessions of this process and the incarnation;
+another lets one thread at a time begin a new one.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ _VOLUMES: Final = (
     " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
 )
 _ADD: Final = (
-    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s, %s) RETURNING id"
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background, owner)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
-    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, owner = %s, heartbeat = {CLOCK}"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
 _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
@@ -89,7 +90,9 @@ class Roster:
         self._beaten = ""
         self.current = 0
         self._away = False
-        self._untold = False
+        self._changed = self._begun = 0
+        """How often the database has changed, and how much of that was told."""
+        self._beginning = threading.Lock()
         self._up_since = time.monotonic()
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
@@ -116,18 +119,23 @@ class Roster:
         with self._lock:
             first, self._incarnation = not self._incarnation, found
             self._up_since = time.monotonic()
-            self._untold = self._untold or not first
+            self._changed += not first
             for session in self._sessions.values():
                 if session.trust is not None:
                     session.trust.doubt()
 
     def tell_pending(self) -> None:
         """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
-        with self._lock:
-            pending, self._untold = self._untold, False
+        if self._begun == self._changed:
+            return  # nearly always
+        with self._beginning:
+            changed = self._changed
+            pending = self._begun != changed
+            if pending:
+                self.begin()
+                self._begun = changed
         if pending:
             log.info("the database was restarted: what its clients have cached is dropped")
-            self.begin()
             self.tell_everything()
 
     def begin(self) -> None:
@@ -171,6 +179,7 @@ class Roster:
             session.read_only,
             session.leased,
             session.background,
+            session.process,
         )
         recall = self._recall_for(session)
         rows = self._store.database.again(
@@ -192,7 +201,8 @@ class Roster:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, session.leased)
-        resume = (self._store.process, session.claims is not None, session.label, number, volume.id)
+        asks = session.claims is not None
+        resume = (self._store.process, asks, session.label, session.process, number, volume.id)
         todo = [
             CLOSE_GATE,
             (_RESUME, resume),
