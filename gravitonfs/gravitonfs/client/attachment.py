@@ -16,6 +16,7 @@ from gravitonfs.client.resuming import Resumed
 from gravitonfs.client.unacknowledged import STAMP, Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.processes import myself
 from gravitonfs.errors import Conflict, Detached, Fenced, GravitonError, Stale, Throttled, Unavailable
 from gravitonfs.journal.journal import Journal
 from gravitonfs.journal.records import rewritten
@@ -120,6 +121,7 @@ class Attachment:
             resume=resume,
             recalls=self._recalls,
             journals=self.journal is not None,
+            process=myself(),
         )
         try:
             reply = self.connection.call(

@@ -80,6 +80,7 @@ class SessionStore(Protocol):
         background: bool = False,
         patience: float | None = None,
         journals: bool = False,
+        process: str = "",
     ) -> Namespace:
         """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
         waits until the lease has run out, or raises Throttled after ``patience``. For more see

@@ -72,6 +72,7 @@ class NamespaceService:
             resume=request.resume,
             recalls=request.recalls,
             journals=request.journals,
+            process=request.process,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)

@@ -63,7 +63,7 @@ class GrpcServer:
         settings.check()
         self.settings = settings
         self.tallies = tallies or Tallies()
-        self.sessions = SessionTable(backend, settings.lease)
+        self.sessions = SessionTable(backend, settings.lease, settings.request_timeout / 2)
         self._own_pool = VolumePool(backend.volume, settings.idle_volume) if pool is None else None
         pool = pool or self._own_pool
         assert pool is not None

@@ -27,9 +27,10 @@ class SessionTable:
     """``_lock`` guards the table; ``_resuming`` makes resumptions come one after the other, and is held
     while the namespace is asked. New sessions do not take it: they may have to wait for others to answer."""
 
-    def __init__(self, backend: Backend, lease: float) -> None:
+    def __init__(self, backend: Backend, lease: float, patience: float = PATIENCE) -> None:
         self._backend = backend
         self.lease = lease
+        self._patience = min(patience, PATIENCE)
         self._lock = threading.Lock()
         self._resuming = threading.Lock()
         self._sessions: dict[int, RemoteSession] = {}
@@ -46,13 +47,16 @@ class SessionTable:
         listens: bool,
         resume: bytes,
         recalls: bool,
+        process: str,
         journals: bool = False,
     ) -> tuple[RemoteSession, bool]:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
         name = call.principal.name
         session = RemoteSession(name, claims=claims, listens=listens, journals=journals)
-        enter = partial(self._enter, session, volume, label[:LABEL_MAX], read_only, recalls)
+        enter = partial(
+            self._enter, session, volume, label[:LABEL_MAX], read_only, recalls, process[:LABEL_MAX]
+        )
         if not resume:
             enter(None, fresh_secret())
             if not call.active:
@@ -78,6 +82,7 @@ class SessionTable:
         label: str,
         read_only: bool,
         recalls: bool,
+        process: str,
         resume: int | None,
         secret: bytes,
     ) -> None:
@@ -91,7 +96,8 @@ class SessionTable:
             resume=resume,
             leased=Handle(0, secret).digest,
             recall=session.recall if recalls and session.listens else None,
-            patience=PATIENCE,
+            patience=self._patience,
+            process=process,
             journals=session.journals,
         )
         session.handle = Handle(session.namespace.session, secret)
@@ -203,18 +209,24 @@ class SessionTable:
                     session.heard()
             self._looked = now
             late = [
-                one for one in self._sessions.values() if now - one.last_heard > self._patience(one.journals)
+                one
+                for one in self._sessions.values()
+                if now - one.last_heard > self._silence_allowed(one.journals)
             ]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
             self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
             for row in self.rows():
-                if row.leased and not row.attached and now - self._started > self._patience(row.journals):
+                if (
+                    row.leased
+                    and not row.attached
+                    and now - self._started > self._silence_allowed(row.journals)
+                ):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
 
-    def _patience(self, journals: bool) -> float:
+    def _silence_allowed(self, journals: bool) -> float:
         """Seconds of silence that end a session."""
         return max(self.lease, JOURNAL_PATIENCE) if journals else self.lease
 

@@ -259,6 +259,7 @@ class NamespaceStore:
         background: bool = False,
         patience: float | None = None,
         journals: bool = False,
+        process: str = "",
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -270,13 +271,24 @@ class NamespaceStore:
         days.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
-        one is given. Not by sessions of the ``background``, which change nothing that users see."""
+        one is given. Not by sessions of the ``background``, which change nothing that users see.
+        ``process``: of a ``leased`` session (``core.processes``); nobody waits for one that is gone."""
         with self.lock:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
             session = Session(
-                number, found, label, read_only, claims, listener, leased, recall, background, journals
+                number,
+                found,
+                label,
+                read_only,
+                claims,
+                listener,
+                leased,
+                recall,
+                background,
+                journals,
+                process,
             )
             if resume is None:
                 self.roster.admit(session)

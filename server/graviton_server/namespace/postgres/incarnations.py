@@ -1,6 +1,6 @@
 """Which database this process talks to: a start, fail-over or load of it may take back what was answered.
 
-Guarded by a lock: all of it.
+One lock guards all of it; another lets one thread at a time begin a new one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Incarnations:
         self.current = 0
         """As clients know it."""
         self._away = False
-        self._untold = False
+        self._changed = self._begun = 0
+        """How often the database has changed, and how much of that was told."""
+        self._beginning = threading.Lock()
         self._up_since = time.monotonic()
 
     @property
@@ -47,16 +49,21 @@ class Incarnations:
         with self._lock:
             first, self.database = not self.database, found
             self._up_since = time.monotonic()
-            self._untold = self._untold or not first
+            self._changed += not first
             self._store.roster.suspend_trust()
 
     def tell_pending(self) -> None:
         """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
-        with self._lock:
-            pending, self._untold = self._untold, False
+        if self._begun == self._changed:
+            return  # nearly always
+        with self._beginning:
+            changed = self._changed
+            pending = self._begun != changed
+            if pending:
+                self.begin()
+                self._begun = changed
         if pending:
             log.info("the database was restarted: what its clients have cached is dropped")
-            self.begin()
             self._store.roster.tell_everything()
 
     def begin(self) -> None:

@@ -41,11 +41,11 @@ _VOLUMES: Final = (
     " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
 )
 _ADD: Final = (
-    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s, %s) RETURNING id"
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background, owner)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
-    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK} + %s"
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, owner = %s, heartbeat = {CLOCK} + %s"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
 _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
@@ -130,6 +130,7 @@ class Roster:
             session.read_only,
             session.leased,
             session.background,
+            session.process,
         )
         recall = self._recall_for(session)
         rows = self._store.database.again(
@@ -152,7 +153,7 @@ class Roster:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, session.leased)
         asks, patience = session.claims is not None, _patience(session.journals)
-        resume = (self._store.process, asks, session.label, patience, number, volume.id)
+        resume = (self._store.process, asks, session.label, session.process, patience, number, volume.id)
         todo = [
             CLOSE_GATE,
             (_RESUME, resume),

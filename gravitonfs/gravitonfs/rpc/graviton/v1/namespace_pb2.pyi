@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "journals")
+    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "journals", "process")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class AttachRequest(_message.Message):
     RESUME_FIELD_NUMBER: _ClassVar[int]
     RECALLS_FIELD_NUMBER: _ClassVar[int]
     JOURNALS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     volume: str
     label: str
     read_only: bool
@@ -24,7 +25,8 @@ class AttachRequest(_message.Message):
     resume: bytes
     recalls: bool
     journals: bool
-    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., journals: _Optional[bool] = ...) -> None: ...
+    process: str
+    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., journals: _Optional[bool] = ..., process: _Optional[str] = ...) -> None: ...
 
 class AttachReply(_message.Message):
     __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
