@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+# Tests wait more than they compute: one process more than there are processors.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+QUICK := $(PYTEST) -m "not soak" -n $(WORKERS) --dist loadfile
 
 .PHONY: help up test test-all lint format lock bench clean run-environment dev-environment
 
@@ -13,10 +16,11 @@ up: run-environment  ## mount a volume on ./mnt and serve it over WebDAV, until 
 	@exec .venv/bin/graviton up --data ./graviton-data --mount ./mnt
 
 test: lint       ## the whole quick suite, real mounts included
-	$(PYTEST) -m "not soak"
+	$(QUICK)
 
 test-all: lint   ## also soak, long fuzzing and the comparison with other systems
-	$(PYTEST)
+	$(QUICK)
+	$(PYTEST) -m soak
 	$(PY) -m tests.benchmarks.compare
 
 lint: dev-environment  ## ruff, mypy, import directions

@@ -10,12 +10,18 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks import environment, report
+from tests.benchmarks.backends import stop_backends
+from tests.benchmarks.daemon import DAEMON_GROUPS, run_daemon
 from tests.benchmarks.results import ROWS, Results
+from tests.benchmarks.shared_systems import SHARED_SYSTEMS, SharedSystem
 from tests.benchmarks.systems import SYSTEMS, System
 from tests.benchmarks.webdav import WEBDAV_GROUPS, run_webdav
-from tests.benchmarks.workloads import FULL, GROUPS, QUICK, Sizes, incompressible
+from tests.benchmarks.workloads import FULL, GROUPS, QUICK, SHARED_GROUPS, Sizes, incompressible
 
-PROGRAMS = {"juicefs": "juicefs", "seaweedfs": "weed"}
+PROGRAMS = {"juicefs": "juicefs", "juicefs-pg": "juicefs", "seaweedfs": "weed"}
+ALL_SYSTEMS: dict[str, type[System]] = SYSTEMS | SHARED_SYSTEMS
+MOUNTED_GROUPS = GROUPS | SHARED_GROUPS
+DEFAULT = ("juicefs", "graviton", "memory", *SHARED_SYSTEMS)
 
 
 class Round:
@@ -31,8 +37,18 @@ class Round:
     def cold(self) -> None:
         self._system.cold()
 
+    def unmount(self) -> None:
+        self._system.unmount()
+
     def stored_bytes(self) -> int:
         return self._system.stored_bytes()
+
+    def requests(self) -> int:
+        assert isinstance(self._system, SharedSystem)
+        return self._system.requests()
+
+    def count(self, row: str, value: int) -> None:
+        self._tell(row, value)
 
     def rate(self, row: str, count: float, seconds: float) -> None:
         self._tell(row, count / seconds)
@@ -50,11 +66,11 @@ class Round:
 
 
 def run_group(name: str, group: str, results: Results, sizes: Sizes, work: Path) -> None:
-    system = SYSTEMS[name](work / name)
+    system = ALL_SYSTEMS[name](work / name)
     try:
         system.prepare()
         system.mount()
-        GROUPS[group](Round(system, results, sizes, work))
+        MOUNTED_GROUPS[group](Round(system, results, sizes, work))
         system.note_peak()
         system.unmount()
     except BaseException:
@@ -62,14 +78,16 @@ def run_group(name: str, group: str, results: Results, sizes: Sizes, work: Path)
         raise
     finally:
         results.add_process(name, system.peak, system.start_seconds)
+        for other, peak in system.other_peaks.items():
+            results.add_process(other, peak, [])
         system.close()
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="compare", description=__doc__)
-    groups = [*GROUPS, *WEBDAV_GROUPS]
+    groups = [*MOUNTED_GROUPS, *WEBDAV_GROUPS, *DAEMON_GROUPS]
     parser.add_argument("--only", action="append", choices=groups, help="a group of rows; may be repeated")
-    parser.add_argument("--systems", default="juicefs,graviton,memory", help="also seaweedfs")
+    parser.add_argument("--systems", default=",".join(DEFAULT), help="also seaweedfs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="little data, to try the rows")
     parser.add_argument("--dir", type=Path, help="where the volumes go; must be on a real disk")
@@ -83,9 +101,9 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("dropping the kernel's caches needs root")
     systems = options.systems.split(",")
-    if unknown := set(systems) - SYSTEMS.keys():
-        sys.exit(f"no system is called {min(unknown)}; there are {', '.join(sorted(SYSTEMS))}")
-    groups = options.only or [*GROUPS, *WEBDAV_GROUPS]
+    if unknown := set(systems) - ALL_SYSTEMS.keys():
+        sys.exit(f"no system is called {min(unknown)}; there are {', '.join(sorted(ALL_SYSTEMS))}")
+    groups = options.only or [*MOUNTED_GROUPS, *WEBDAV_GROUPS, *DAEMON_GROUPS]
     sizes = QUICK if options.quick else FULL
     environment.install({PROGRAMS[name] for name in systems if name in PROGRAMS} | {"rclone"})
     results = Results()
@@ -98,9 +116,14 @@ def main() -> None:
                 if group in WEBDAV_GROUPS:
                     run_webdav(group, systems, results, sizes, work)
                     continue
+                if group in DAEMON_GROUPS:
+                    run_daemon(group, results, sizes, work)
+                    continue
                 for name in systems:
-                    run_group(name, group, results, sizes, work)
+                    if group in GROUPS or name in SHARED_SYSTEMS:
+                        run_group(name, group, results, sizes, work)
     finally:
+        stop_backends()
         if options.json:
             results.save(options.json)
         shutil.rmtree(work, ignore_errors=True)

@@ -63,6 +63,8 @@ class System:
         self.process: subprocess.Popen[bytes] | None = None
         self.start_seconds: list[float] = []
         self.peak = 0
+        self.other_peaks: dict[str, int] = {}
+        """Of processes beside the mount's."""
         for folder in (home, self.point, self.data):
             folder.mkdir(parents=True)
 

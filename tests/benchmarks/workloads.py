@@ -49,10 +49,13 @@ class Bench(Protocol):
     sizes: Sizes
 
     def cold(self) -> None: ...
+    def unmount(self) -> None: ...
     def stored_bytes(self) -> int: ...
     def rate(self, row: str, count: float, seconds: float) -> None: ...
     def seconds(self, row: str, seconds: float) -> None: ...
     def growth(self, row: str, before: int, added: int) -> None: ...
+    def requests(self) -> int: ...
+    def count(self, row: str, value: int) -> None: ...
 
 
 @cache
@@ -262,6 +265,26 @@ def sqlite(bench: Bench) -> None:
     bench.rate("SQLite transactions", count, spent())
 
 
+def requests(bench: Bench) -> None:
+    """How many requests the store behind gets for small files, until all are there."""
+    count = bench.sizes.small_files
+    block = random.Random(9).randbytes(4088)
+    for writers in (1, 8):
+        folder = bench.directory / f"by-{writers}"
+        folder.mkdir()
+        paths = [os.fsencode(folder / f"file-{number:05}") for number in range(count)]
+        # Each writer has bytes of its own, else the second half would be found stored.
+        shares = [(paths[at::writers], bytes([writers, at]) + block[2:]) for at in range(writers)]
+        before = bench.requests()
+        with ThreadPoolExecutor(writers) as pool:
+            list(pool.map(lambda share: _create(*share, sync=False), shares))
+        bench.unmount()
+        bench.count(
+            f"S3 requests, 4 KiB files, {writers} writer{'s' * (writers > 1)}", bench.requests() - before
+        )
+        bench.cold()
+
+
 GROUPS: dict[str, Callable[[Bench], None]] = {
     "sequential": sequential,
     "parallel": parallel,
@@ -271,3 +294,6 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "tree": tree,
     "sqlite": sqlite,
 }
+
+SHARED_GROUPS: dict[str, Callable[[Bench], None]] = {"requests": requests}
+"""Of systems with a store of objects behind them."""

@@ -9,8 +9,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.waiting import wait_until
 
@@ -19,6 +21,11 @@ SECRET_KEY = "graviton-test-secret"
 REGION = "us-east-1"
 _TRIES = 3
 _PORTS = ("master", "volume", "filer", "s3")
+_COUNTERS = (
+    "SeaweedFS_s3_request_total",
+    "SeaweedFS_s3_bucket_traffic_received_bytes_total",
+    "SeaweedFS_s3_bucket_traffic_sent_bytes_total",
+)
 
 
 def free_ports(count: int) -> list[int]:
@@ -28,6 +35,14 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+class Traffic(NamedTuple):
+    """Of one bucket, as the server itself counts; bytes as its clients see them."""
+
+    requests: int
+    received: int
+    sent: int
 
 
 class S3Server:
@@ -60,11 +75,13 @@ class S3Server:
         subprocess.run(command, check=True, capture_output=True)
 
     def _choose_ports(self) -> None:
-        ports = free_ports(2 * len(_PORTS))
+        ports = free_ports(2 * len(_PORTS) + 1)
+        self._metrics = f"http://127.0.0.1:{ports[-1]}/metrics"
         self.port = ports[3]
         self.endpoint = f"http://127.0.0.1:{self.port}"
         options = [f"-{name}.port={port}" for name, port in zip(_PORTS, ports, strict=False)]
-        options += [f"-{name}.port.grpc={port}" for name, port in zip(_PORTS, ports[4:], strict=True)]
+        options += [f"-{name}.port.grpc={port}" for name, port in zip(_PORTS, ports[4:-1], strict=True)]
+        options.append(f"-metricsPort={ports[-1]}")
         if self._tls:
             self.endpoint = f"https://127.0.0.1:{self.port}"
             options += [f"-s3.cert.file={self.ca_file}", f"-s3.key.file={self._home / 'key.pem'}"]
@@ -109,6 +126,17 @@ class S3Server:
             trusted = ssl.create_default_context(cafile=str(self.ca_file))
             return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=trusted)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+
+    def traffic(self, bucket: str) -> Traffic:
+        """Since the server was started."""
+        with urllib.request.urlopen(self._metrics, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = dict.fromkeys(_COUNTERS, 0.0)
+        for line in lines:
+            name, _, rest = line.partition("{")
+            if name in found and f'bucket="{bucket}"' in rest:
+                found[name] += float(rest.rpartition(" ")[2])
+        return Traffic(*(int(found[name]) for name in _COUNTERS))
 
     def kill(self) -> None:
         """SIGKILL; ``start`` brings it back with its data."""

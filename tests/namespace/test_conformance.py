@@ -20,6 +20,7 @@ from gravitonfs.testing.namespace_suite import (
     model,
     names,
     sessions,
+    small_maps,
     tree_model,
     upkeep,
 )
@@ -47,6 +48,9 @@ class TestSeals(contents.SealSuite): ...
 
 
 class TestBases(contents.BaseSuite): ...
+
+
+class TestSmallMaps(small_maps.SmallMapsSuite): ...
 
 
 class TestClone(contents.CloneSuite): ...

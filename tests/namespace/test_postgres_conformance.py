@@ -14,6 +14,7 @@ from gravitonfs.testing.namespace_suite import (
     leases,
     names,
     sessions,
+    small_maps,
     upkeep,
 )
 from harness.postgres import BINARIES, PostgresServer
@@ -56,6 +57,9 @@ class TestSeals(contents.SealSuite): ...
 
 
 class TestBases(contents.BaseSuite): ...
+
+
+class TestSmallMaps(small_maps.SmallMapsSuite): ...
 
 
 class TestClone(contents.CloneSuite): ...

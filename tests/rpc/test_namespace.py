@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from gravitonfs.errors import Kind
 from gravitonfs.ports.ops import Create, Disclaim, Unlink
-from gravitonfs.testing.namespace_suite import attributes, blobs, contents, history, names, sessions, upkeep
+from gravitonfs.testing.namespace_suite import (
+    attributes,
+    blobs,
+    contents,
+    history,
+    names,
+    sessions,
+    small_maps,
+    upkeep,
+)
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, Store, Stores, refused
 from rpc.served import ServedStore
 
@@ -39,6 +48,9 @@ class TestSeals(contents.SealSuite): ...
 
 
 class TestBases(contents.BaseSuite): ...
+
+
+class TestSmallMaps(small_maps.SmallMapsSuite): ...
 
 
 class TestClone(contents.CloneSuite): ...

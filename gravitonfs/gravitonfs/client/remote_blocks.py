@@ -28,8 +28,8 @@ _CALL: Final = 30.0
 PUT_BYTES: Final = 4 << 20
 _PUT_BLOCKS: Final = 4096
 _IDS: Final = 8192
-_GET_BLOCKS: Final = 16
-"""About as many average blocks as fit into one answer."""
+_GET_BLOCKS: Final = 1024
+"""Small ones; of large ones fewer fit into an answer, and the rest is asked for again."""
 _UNDER_WAY: Final = 4
 
 

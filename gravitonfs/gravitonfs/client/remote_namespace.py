@@ -23,6 +23,7 @@ from gravitonfs.client.holding import Holding
 from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import (
     Detached,
@@ -308,6 +309,12 @@ class RemoteNamespace:
                 break
             first = reply.more_from
         return found
+
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        if not contents:
+            return {}
+        reply = self._read("ExtentsOf", pb.ExtentsOfRequest(contents=contents), pb.ExtentsOfReply)
+        return wire.decode_maps(reply.maps)
 
     def has_content(self, content: ContentId) -> bool:
         try:

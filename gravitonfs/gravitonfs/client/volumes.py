@@ -62,7 +62,7 @@ def open_volume(
     wrap: Callable[[BlockStore], BlockStore] = lambda blocks: blocks,
     pace: Pacer | None = None,
 ) -> RemoteVolume:
-    """Attach. ``memory``: half of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
+    """Attach. ``memory``: 9/16 of it for blocks that were read (or ``cache`` bytes), a quarter for bytes on
     their way; a sixteenth for names, of a session that can be recalled. ``wrap``: what stands around the
     block store; ``pace`` holds back what travels in batches."""
     opened: list[RemoteNamespace] = []
@@ -85,7 +85,7 @@ def open_volume(
     names = attach_caching(attach, memory // 16 if recall is not None else 0, listener, recall)
     namespace = opened[0]
     blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout))
-    cache_limit = memory // 2 if cache is None else cache
+    cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
         blocks,
         loose=_Elsewhere(),

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 from gravitonfs.content.fresh import Fresh, Ticket
 from gravitonfs.content.known_names import UNKNOWN, KnownNames, Names, Unknown
 from gravitonfs.content.own_changes import follow, touches
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_INO, ContentId, Ino
 from gravitonfs.errors import GravitonError, NoAttribute
 from gravitonfs.ports.namespace import (
@@ -420,6 +421,9 @@ class CachingNamespace:
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
         """Their readers keep them; and re-chunking, which changes them, is told to nobody."""
         return self._ask(lambda: self._namespace.extents(content, first, last), lambda _, __: None)
+
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        return self._namespace.extents_of(contents)
 
     def has_content(self, content: ContentId) -> bool:
         return self._namespace.has_content(content)

@@ -11,6 +11,7 @@ from typing_extensions import Buffer
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.runs import RUN, plan, read_runs
 from gravitonfs.core.extents import REGION, Extent, covering, inside, laid_out
 from gravitonfs.core.ids import NO_CONTENT, BlockId, PackNumber
@@ -116,21 +117,43 @@ class Fetcher:
         if group:
             self._start(group)
 
+    def lacks(self, block: BlockId) -> bool:
+        """It is neither in the cache nor on its way."""
+        return block not in self.cache and block not in self._flying
+
+    def fetch(self, group: list[tuple[BlockId, PackNumber]]) -> bool:
+        """As ``ahead``, on this thread; returns when they are there. False where one cannot be read."""
+        group, landed = self._claim(group)
+        return not group or self._fetch(group, landed)
+
+    def fill(self, group: Sequence[tuple[BlockId, PackNumber]]) -> bool:
+        """As ``fetch``, but nobody who needs one of them meanwhile waits for this."""
+        try:
+            for (block, _), data in zip(group, self.store.get(group), strict=True):
+                self.cache.put(block, data)
+        except GravitonError:
+            return False  # whoever needs the block asks the store itself and is told what is wrong with it
+        return True
+
     def _start(self, group: list[tuple[BlockId, PackNumber]]) -> None:
+        group, landed = self._claim(group)
+        if group:
+            self._workers.submit(self._fetch, group, landed)
+
+    def _claim(
+        self, group: list[tuple[BlockId, PackNumber]]
+    ) -> tuple[list[tuple[BlockId, PackNumber]], Future[None]]:
+        """Those that nobody is fetching; from now on somebody is."""
         landed: Future[None] = Future()
         with self._lock:
             group = [pair for pair in group if pair[0] not in self._flying]
             for block, _ in group:
                 self._flying[block] = landed
-        if group:
-            self._workers.submit(self._fetch, group, landed)
+        return group, landed
 
-    def _fetch(self, group: list[tuple[BlockId, PackNumber]], landed: Future[None]) -> None:
+    def _fetch(self, group: list[tuple[BlockId, PackNumber]], landed: Future[None]) -> bool:
         try:
-            for (block, _), data in zip(group, self.store.get(group), strict=True):
-                self.cache.put(block, data)
-        except GravitonError:
-            pass  # whoever needs the block asks the store itself and is told what is wrong with it
+            return self.fill(group)
         finally:
             with self._lock:
                 for block, _ in group:
@@ -145,12 +168,19 @@ class ContentReader:
     read anew, once.
     """
 
-    def __init__(self, namespace: Namespace, fetcher: Fetcher, attr: Attr) -> None:
+    def __init__(
+        self, namespace: Namespace, fetcher: Fetcher, attr: Attr, known: SmallMaps | None = None
+    ) -> None:
+        """``known``: maps that were read ahead."""
         self.size = attr.size
         self.key = (attr.content, attr.version)
         self._namespace = namespace
         self._fetcher = fetcher
+        self._known = known
         self._maps: OrderedDict[int, tuple[Extent, ...]] = OrderedDict()
+        extents = None if known is None else known.get(attr.content)
+        if extents is not None:
+            self._maps[0] = extents
 
     def read(self, offset: int, length: int) -> Buffer:
         """Up to ``length`` bytes at ``offset``, fewer only at the end. Holes read as zeroes."""
@@ -161,6 +191,8 @@ class ContentReader:
             return self._assemble(offset, end)
         except Damaged:
             self._maps.clear()
+            if self._known is not None:
+                self._known.drop(self.key[0])
             return self._assemble(offset, end)
 
     def mapped(self, offset: int, length: int) -> bool:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
 from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Waiting
+from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
@@ -66,6 +67,7 @@ class Volume:
         self.store = content.store
         self.shared = content
         self.session = Session(namespace)
+        self.maps = SmallMaps()
         self.ingest = Ingest(
             self.session,
             content.store,
@@ -93,7 +95,7 @@ class Volume:
         return self.session.new_ino()
 
     def reader(self, attr: Attr) -> ContentReader:
-        return ContentReader(self.namespace, self.shared.fetcher, attr)
+        return ContentReader(self.namespace, self.shared.fetcher, attr, self.maps)
 
     def writer(self, attr: Attr) -> FileWriter:
         return FileWriter(self.ingest, attr, self._tail_of)

@@ -189,6 +189,7 @@ class Mount:
             nursery.start_soon(WriteBack(self.vfs.files).run)
             await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
+        self.vfs.files.ahead.stop()
         with trio.CancelScope(
             shield=True, deadline=trio.current_time() + self._options.drain_timeout
         ) as scope:

@@ -80,6 +80,10 @@ class VolumeUsage(NamedTuple):
     inodes: int
 
 
+EXTENTS_OF_MAX = 1000
+SMALL_CONTENT = 1 << 20
+"""Bytes of a content whose map ``Namespace.extents_of`` tells."""
+
 Listener = Callable[[Sequence[Change]], None]
 """Called with what *other* sessions changed, before their call returns, on their thread, no lock held."""
 Claims = Callable[[Ino], bool]
@@ -155,6 +159,15 @@ class Namespace(Protocol):
         """The regions [first, last] that have extents, with what shows through from bases.
 
         Stale when nothing uses the content any more: it may be half freed, and never reads as zeroes.
+        """
+
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        """The whole maps of up to ``EXTENTS_OF_MAX`` small files' contents, in one query, for reading ahead.
+
+        Only of contents that are immutable, have at most ``SMALL_CONTENT`` bytes and stand on nothing; the
+        others, those no file of this volume has and what an answer has no room for are left out. What is
+        answered may be kept: the content's bytes stay the same. Where a block of it is gone (re-chunked and
+        collected since), ``extents`` tells the new map.
         """
 
     def has_content(self, content: ContentId) -> bool:

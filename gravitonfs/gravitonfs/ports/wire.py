@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gravitonfs.core.extents import Extent
+from gravitonfs.core.ids import ContentId
 from gravitonfs.errors import Gap, GravitonError, Internal, Invalid, Kind, MissingBlocks, Throttled, error_of
 from gravitonfs.ports.namespace import BlobRef, Change, Entry, RegionMap, Touched
 from gravitonfs.ports.ops import Attr, Batch, Failure, Removed, Reply, Result
@@ -32,6 +33,7 @@ _attr = _decoder(Attr)
 _attrs = _decoder(list[Attr])
 _entries = _decoder(list[Entry])
 _regions = _decoder(list[tuple[int, list[Extent]]])
+_maps = _decoder(list[tuple[ContentId, list[Extent]]])
 _changes = _decoder(list[Change])
 _replies = _decoder(list[tuple[int, list[list[Any] | None], Failure | None, int]])
 _blob = _decoder(BlobRef)
@@ -95,6 +97,10 @@ def decode_entries(data: bytes) -> list[Entry]:
 
 def decode_regions(data: bytes) -> list[RegionMap]:
     return [RegionMap(region, tuple(extents)) for region, extents in _decoded(_regions, data)]
+
+
+def decode_maps(data: bytes) -> dict[ContentId, tuple[Extent, ...]]:
+    return {content: tuple(extents) for content, extents in _decoded(_maps, data)}
 
 
 def decode_changes(data: bytes) -> list[Change]:

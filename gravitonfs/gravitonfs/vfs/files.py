@@ -14,10 +14,11 @@ from typing_extensions import Buffer
 
 from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.volume import Volume
-from gravitonfs.content.whole import fetch_rest
+from gravitonfs.content.whole import around, fetch_rest
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Stale, Unavailable
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
+from gravitonfs.vfs.ahead import FilesAhead
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
 
 log = logging.getLogger("graviton.vfs")
@@ -87,6 +88,7 @@ class Files:
     ) -> None:
         self.volume = volume
         self.open_inodes = OpenInodes()
+        self.ahead = FilesAhead(volume)
         self._timeout = timeout
         self._inline = volume.namespace.inline
         self._memory = volume.namespace if isinstance(volume.namespace, CachingNamespace) else None
@@ -103,6 +105,8 @@ class Files:
         writes = flags & os.O_ACCMODE != os.O_RDONLY
         if writes and self.volume.namespace.read_only:
             raise ReadOnly("the mount is read-only")
+        if not writes:
+            self.ahead.opened(attr)
         inode = self.open_inodes.open(attr, writes=writes)
         keep = inode.writer is not None or self.open_inodes.pages_are_current(attr)
         self.open_inodes.remember_pages(attr)
@@ -138,13 +142,16 @@ class Files:
             if data is not None:
                 return data
         shared = self.volume.shared
-        if shared.near:
-            if handle.window == 0 and inode.misses.enough(reader.size):
-                fetch_rest(reader, shared.store, shared.cache, shared.fetch_workers)
-            if self._alone() and self._pace.allows():
-                with self._pace:
-                    return reader.read(offset, size)
-        return await self._thread(partial(reader.read, offset, size))
+        here_and_there = handle.window == 0
+        if here_and_there and inode.misses.enough(reader.size):
+            fetch_rest(reader, shared.fetcher, shared.fetch_workers, far=not shared.near)
+        if shared.near and self._alone() and self._pace.allows():
+            with self._pace:
+                return reader.read(offset, size)
+        data = await self._thread(partial(reader.read, offset, size))
+        if here_and_there and not shared.near and inode.misses.several:
+            around(reader, offset)
+        return data
 
     async def _read_ahead(self, handle: FileHandle, end: int) -> None:
         """Keep a window ahead of a sequential reader that doubles up to 32 MiB."""

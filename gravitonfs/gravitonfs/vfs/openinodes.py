@@ -66,7 +66,8 @@ class OpenInode:
         reader = self.reader
         if reader is None or reader.key != (attr.content, attr.version) or reader.size != attr.size:
             reader = self.reader = volume.reader(attr)
-            self.misses = Misses(volume.shared.cache.limit * 15 // 16)
+            shared = volume.shared
+            self.misses = Misses(shared.cache.limit * 15 // 16, far=not shared.near)
         return reader
 
     def seen(self, attr: Attr) -> Attr:

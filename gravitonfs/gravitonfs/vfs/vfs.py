@@ -76,7 +76,10 @@ class Vfs:
         if len(name) > NAME_MAX:
             raise NameTooLong(f"names have at most {NAME_MAX} bytes")
         attr = self.namespace.lookup(parent, name)
-        return None if attr is None else self._seen(attr)
+        if attr is None:
+            return None
+        self.files.ahead.seen(parent, name, attr)
+        return self._seen(attr)
 
     def make(
         self, parent: Ino, name: bytes, mode: int, uid: int, gid: int, *, rdev: int = 0, target: bytes = b""
@@ -163,7 +166,12 @@ class Vfs:
     # Directories.
 
     def open_directory(self, ino: Ino) -> DirectoryHandle:
-        return DirectoryHandle(ino, self.namespace.entries)
+        return DirectoryHandle(ino, self._list)
+
+    def _list(self, directory: Ino, after: bytes | None, limit: int) -> list[Entry]:
+        entries = self.namespace.entries(directory, after, limit)
+        self.files.ahead.listed(directory, after, entries, whole=len(entries) < limit)
+        return entries
 
     async def fetch_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""

@@ -12,11 +12,11 @@ from graviton_server.grpc_api.remote_session import RemoteSession
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet
-from gravitonfs.core.extents import EXTENT_SIZE
+from gravitonfs.core.extents import EXTENT_SIZE, Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Detached, Fenced, Invalid, MissingBlocks, NoAttribute, Stale
 from gravitonfs.ports import wire
-from gravitonfs.ports.namespace import Namespace
+from gravitonfs.ports.namespace import EXTENTS_OF_MAX, Namespace
 from gravitonfs.ports.ops import Batch, Reply
 from gravitonfs.ports.store import NO_LEASE
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
@@ -241,6 +241,19 @@ class NamespaceService:
             first = step + 1
         more = first if first <= request.last else 0
         return pb.ExtentsReply(regions=wire.encode(regions), more_from=more)
+
+    def extents_of(self, request: pb.ExtentsOfRequest, call: Call) -> pb.ExtentsOfReply:
+        namespace = self._of(request, call)
+        if len(request.contents) > EXTENTS_OF_MAX:
+            raise Invalid(f"one call asks for at most {EXTENTS_OF_MAX} contents")
+        maps: list[tuple[ContentId, Sequence[Extent]]] = []
+        size = 0
+        for content, extents in namespace.extents_of([ContentId(n) for n in request.contents]).items():
+            size += len(extents) * _EXTENT
+            if size > self._settings.reply_limit // 2:
+                break
+            maps.append((content, extents))
+        return pb.ExtentsOfReply(maps=wire.encode(maps))
 
     def records(self, request: pb.RecordsRequest, call: Call) -> pb.RecordsReply:
         found = self._of(request, call).records(request.space, request.prefix)

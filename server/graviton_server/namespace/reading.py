@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from graviton_server.namespace import blobs, records, regions
 from graviton_server.namespace.engine import DatabaseError, translate
 from graviton_server.namespace.sessions import Recorded, Session
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import GravitonError, Invalid, NoAttribute, NotADirectory, NotFound, Stale
 from gravitonfs.ports.namespace import (
+    SMALL_CONTENT,
     BlobRef,
     Change,
     ContentInfo,
@@ -58,6 +60,12 @@ _CONTENT: Final = "SELECT id, kind, length, version, digest FROM contents WHERE 
 _HAS_CONTENT: Final = (
     "SELECT EXISTS (SELECT 1 FROM inodes WHERE content = ? AND content <> 0 AND volume = ?)"
     " OR EXISTS (SELECT 1 FROM blob_refs WHERE content = ? AND content <> 0 AND volume = ?)"
+)
+_SMALL_MAPS: Final = (
+    "SELECT r.content, r.seq, r.data FROM contents c JOIN regions r ON r.content = c.id"
+    f" WHERE c.id IN ({{}}) AND c.kind > 0 AND c.refs > 0 AND c.base = 0 AND c.length <= {SMALL_CONTENT}"
+    " AND EXISTS (SELECT 1 FROM inodes i WHERE i.content = c.id AND i.content <> 0 AND i.volume = ?)"
+    " ORDER BY r.content, r.seq"
 )
 _USED: Final = "SELECT refs FROM contents WHERE id = ?"
 _OWNER: Final = "SELECT size, version FROM inodes WHERE content = ? AND content <> 0"
@@ -246,6 +254,13 @@ class SqlNamespace:
                 return regions.read(self._execute, content, first, last)
             except DatabaseError as error:
                 raise translate(error) from error
+
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        if not contents:
+            return {}
+        sql = _SMALL_MAPS.format(",".join("?" * len(contents)))
+        with self._store.reading() as execute:
+            return regions.small_maps(execute(sql, (*contents, self._volume)))
 
     def has_content(self, content: ContentId) -> bool:
         key = (content, self._volume)

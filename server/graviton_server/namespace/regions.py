@@ -96,6 +96,14 @@ def merge(
     return [RegionMap(region, tuple(extents)) for region, extents in sorted(found.items()) if extents]
 
 
+def small_maps(rows: Iterable[tuple[ContentId, int, bytes]]) -> dict[ContentId, tuple[Extent, ...]]:
+    """Of contents with one region, from (content, seq, data) in this order."""
+    parts: dict[ContentId, list[tuple[int, bytes]]] = {}
+    for content, seq, data in rows:
+        parts.setdefault(content, []).append((seq, data))
+    return {content: tuple(resolve(0, found)) for content, found in parts.items()}
+
+
 def resolve(region: int, rows: Rows) -> list[Extent]:
     """The extents of one region's rows: sorted, disjoint, without holes."""
     if len(rows) == 1 and rows[0][0] < DELTA:

@@ -62,6 +62,12 @@ class Catalog:
         """The key of a pack in the target. Raises ``NotFound`` when there is no such pack."""
         return self._name(number).key
 
+    def known_key(self, number: PackNumber) -> str | None:
+        """As ``key``, but None where the database would be asked."""
+        with self._lock:
+            found = self._names.get(number)
+        return None if found is None else found.key
+
     def _name(self, number: PackNumber) -> _Name:
         with self._lock:
             found = self._names.get(number)

@@ -48,7 +48,23 @@ class PackReading:
         self.bytes = 0
 
     def get(self, wanted: Sequence[Wanted]) -> Iterator[Buffer]:
+        """Small files that were written together lie together, but seldom in the order that is asked for."""
         places = self._locate(wanted)
+        for start, stop in _parts(places):
+            order = sorted(range(start, stop), key=lambda at: _position(places[at]))
+            if order != list(range(start, stop)):
+                try:
+                    read = self._read([wanted[at] for at in order], [places[at] for at in order])
+                    found = dict(zip(order, read, strict=True))
+                except Damaged:
+                    pass  # those before it in the order that was asked for are answered first
+                else:
+                    for at in range(start, stop):
+                        yield found.pop(at)
+                    continue
+            yield from self._read(wanted[start:stop], places[start:stop])
+
+    def _read(self, wanted: Sequence[Wanted], places: Sequence[Location | Block | None]) -> Iterator[Buffer]:
         at = 0
         while at < len(wanted):
             place = places[at]
@@ -163,7 +179,9 @@ class PackReading:
         if place is None:
             return self._plain(block, self._loose.loose_get([block]).get(block))
         try:
-            key = self._catalog.key(place.pack)
+            key = self._catalog.known_key(place.pack) if self._remote else self._catalog.key(place.pack)
+            if key is None:
+                return None
             payload = self._target.read_cached(key, place.offset + RECORD_HEADER, place.stored)
         except (NotFound, Damaged):
             return None
@@ -204,6 +222,23 @@ class PackReading:
         with self._lock:
             self.blocks += blocks
             self.bytes += size
+
+
+def _parts(places: Sequence[Location | Block | None]) -> Iterator[tuple[int, int]]:
+    """Of at most as many bytes as one read brings."""
+    start = size = 0
+    for at, place in enumerate(places):
+        length = 0 if place is None else place.plain if isinstance(place, Location) else place.plain_length
+        if size + length > SPAN and at > start:
+            yield start, at
+            start, size = at, 0
+        size += length
+    if start < len(places):
+        yield start, len(places)
+
+
+def _position(place: Location | Block | None) -> tuple[int, int]:
+    return (place.pack, place.offset) if isinstance(place, Location) else (-1, 0)
 
 
 def _own(plain: Buffer, codec: int) -> Buffer:

@@ -15,6 +15,7 @@ from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.store import SessionStore
 from gravitonfs.ports.upkeep import Upkeep
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
+from gravitonfs.testing.namespace_suite.small_maps import sealed
 
 SECRET = bytes(range(32))
 
@@ -175,6 +176,10 @@ class VolumesSuite:
         content = main.ns.attr(file).content
         assert main.ns.has_content(content)
         assert not other.ns.has_content(content)
+        fixed = sealed(main, b"sealed", b"bytes").content
+        assert list(main.ns.extents_of([fixed])) == [fixed]
+        assert other.ns.extents_of([fixed]) == {}
+        main.do(Unlink(ROOT, b"sealed"))
         assert [(row.name, row.inodes, row.logical_bytes) for row in store.volume_rows()] == [
             ("main", 2, 4),
             ("other", 2, 0),

@@ -11,6 +11,7 @@ from graviton_server.namespace.postgres.upkeep import VOLUMES
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.postgres.work import Reader
 from graviton_server.namespace.reading import SqlNamespace
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.errors import NotFound, Stale
 from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
@@ -39,6 +40,7 @@ _XATTRS_OF: Final = (
     "SELECT x.ino, x.name, x.value FROM xattrs x JOIN inodes i ON i.ino = x.ino AND i.volume = %s"
     " WHERE x.ino = ANY(%s) AND substr(x.name, 1, %s::bigint::int) = %s ORDER BY x.ino, x.name"
 )
+_SMALL_MAPS: Final = reading._SMALL_MAPS.replace("IN ({})", "= ANY(%s)").replace("?", "%s")
 _USED: Final = "SELECT 1 FROM contents WHERE id = %s AND refs > 0"
 _CONTENT: Final = (
     "SELECT c.id, c.kind, coalesce(i.size, c.length), coalesce(i.version, c.version), c.digest"
@@ -136,6 +138,11 @@ class PostgresNamespace(SqlNamespace):
                 rows.append((seq, data))
         resolved = ((region, regions.resolve(region, rows)) for region, (_, rows) in sorted(found.items()))
         return [RegionMap(region, tuple(extents)) for region, extents in resolved if extents]
+
+    def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
+        if not contents:
+            return {}
+        return regions.small_maps(self._postgres.ask(_SMALL_MAPS, (Ints(contents), self._volume)))
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         return records.read(Reader(self._postgres).execute, self._volume, space, prefix)

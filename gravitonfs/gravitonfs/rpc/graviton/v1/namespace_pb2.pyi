@@ -292,6 +292,20 @@ class ExtentsReply(_message.Message):
     more_from: int
     def __init__(self, regions: _Optional[bytes] = ..., more_from: _Optional[int] = ...) -> None: ...
 
+class ExtentsOfRequest(_message.Message):
+    __slots__ = ("session", "contents")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    contents: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, session: _Optional[bytes] = ..., contents: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ExtentsOfReply(_message.Message):
+    __slots__ = ("maps",)
+    MAPS_FIELD_NUMBER: _ClassVar[int]
+    maps: bytes
+    def __init__(self, maps: _Optional[bytes] = ...) -> None: ...
+
 class RecordsRequest(_message.Message):
     __slots__ = ("session", "space", "prefix")
     SESSION_FIELD_NUMBER: _ClassVar[int]

@@ -110,6 +110,11 @@ class NamespaceServiceStub:
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsRequest.SerializeToString,
                 response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsReply.FromString,
                 _registered_method=True)
+        self.ExtentsOf = channel.unary_unary(
+                '/graviton.v1.NamespaceService/ExtentsOf',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsOfRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsOfReply.FromString,
+                _registered_method=True)
         self.Records = channel.unary_unary(
                 '/graviton.v1.NamespaceService/Records',
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.RecordsRequest.SerializeToString,
@@ -241,6 +246,14 @@ class NamespaceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtentsOf(self, request, context):
+        """The maps of many small immutable contents, to read ahead by; those that are not, and what an answer has
+        no room for, are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Records(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -358,6 +371,11 @@ def add_NamespaceServiceServicer_to_server(servicer, server):
                     servicer.Extents,
                     request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsRequest.FromString,
                     response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsReply.SerializeToString,
+            ),
+            'ExtentsOf': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtentsOf,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsOfRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsOfReply.SerializeToString,
             ),
             'Records': grpc.unary_unary_rpc_method_handler(
                     servicer.Records,
@@ -796,6 +814,33 @@ class NamespaceService:
             '/graviton.v1.NamespaceService/Extents',
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsRequest.SerializeToString,
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtentsOf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.NamespaceService/ExtentsOf',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsOfRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_namespace__pb2.ExtentsOfReply.FromString,
             options,
             channel_credentials,
             insecure,
