@@ -15,7 +15,7 @@ from gravitonfs.client.connection import Connection
 from gravitonfs.client.unacknowledged import Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Fenced, GravitonError, Unavailable
+from gravitonfs.errors import Fenced, GravitonError, Throttled, Unavailable
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Batch, Reply
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
@@ -71,6 +71,7 @@ class Attachment:
         self._incarnation = 0
         self._last = 0
         self._lost_it = False
+        self._told_to_wait = False
 
     def attach(self, timeout: float) -> None:
         """The first time, and whenever ``detached`` has been called since."""
@@ -104,7 +105,15 @@ class Attachment:
             resume=resume,
             recalls=self._recalls,
         )
-        reply = self.connection.call(SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL))
+        try:
+            reply = self.connection.call(
+                SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL)
+            )
+        except Throttled as busy:
+            if not self._told_to_wait:
+                self._told_to_wait = True
+                log.warning("waiting: %s", busy)
+            raise
         self.handle, self.number = reply.session, reply.number
         self.root, self.read_only = Ino(reply.root), reply.read_only
         self.format = VolumeFormat.from_json(reply.format)

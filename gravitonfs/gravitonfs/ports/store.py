@@ -94,6 +94,10 @@ class SessionStore(Protocol):
     def state_of(self, number: int) -> SessionState:
         """Of an attached session. Fenced where there is none."""
 
+    def retake(self, number: int) -> None:
+        """The client of an attached session is back here; it may have been with another process meanwhile,
+        which no longer ends the session when it hears nothing of it."""
+
     def sessions(self) -> list[SessionRow]: ...
 
     def evict(self, number: int) -> None:

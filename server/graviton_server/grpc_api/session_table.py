@@ -121,13 +121,13 @@ class SessionTable:
 
     # --- finding -------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _again(session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
+    def _again(self, session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
         if not session.has(handle):
             raise Fenced(f"session {handle.number} cannot be resumed")
         if session.principal != name:
             raise AccessDenied("the session belongs to somebody else")
         session.heard()
+        self._backend.sessions.retake(session.number)
         return session
 
     def find(self, call: Call, data: bytes) -> RemoteSession:

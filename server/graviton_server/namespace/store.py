@@ -311,6 +311,9 @@ class NamespaceStore:
             session = self.roster.attached(number)
             return SessionState(session.last, session.durable)
 
+    def retake(self, number: int) -> None:
+        """There is no other process that could have had it."""
+
     def sessions(self) -> list[SessionRow]:
         """Those attached, and leased ones that a former process has left."""
         with self.lock:

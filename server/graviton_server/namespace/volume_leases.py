@@ -152,5 +152,5 @@ class VolumeLeases:
 def waits(volume: Volume, holder: int, left: float) -> str:
     return (
         f"volume {volume.name!r} is kept by session {holder}, which does not answer: it is free in"
-        f" {left:.0f} s, or at once after 'graviton session evict {holder}'"
+        f" {left:.0f} s, or at once after 'graviton session evict SOURCE {holder}'"
     )

@@ -146,11 +146,13 @@ class Leases:
 
     def _give_up(self, session: PostgresSession, number: int) -> None:
         assert session.recall is not None
+        assert session.trust is not None
         try:
             session.recall()
         except Exception:
             log.exception("what is cached could not be dropped: the lease has to run out")
             return
+        session.trust.dropped(number)
         try:
             self.let_go(session.id, number)
         except GravitonError as error:

@@ -64,7 +64,10 @@ _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
 )
-_STILL: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat < {CLOCK} - %s"
+_HEARD: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat >= {CLOCK} - %s"
+_ELSEWHERE: Final = "SELECT 1 FROM sessions WHERE id = %s AND process <> %s"
+"""It has moved to another process, which alone may say that it is gone."""
+_TAKE: Final = "UPDATE sessions SET process = %s WHERE id = %s"
 _CLAIMED: Final = "SELECT ino FROM claims WHERE session = %s ORDER BY ino"
 _LOCK_INODES: Final = "SELECT 1 FROM inodes WHERE ino = ANY(%s) ORDER BY ino FOR UPDATE"
 _CONFIRM: Final = "UPDATE claims SET confirmed = true WHERE ino = %s AND session = %s"
@@ -116,7 +119,7 @@ class Roster:
             self._untold = self._untold or not first
             for session in self._sessions.values():
                 if session.trust is not None:
-                    session.trust.suspend()
+                    session.trust.doubt()
 
     def tell_pending(self) -> None:
         """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
@@ -218,6 +221,12 @@ class Roster:
         if not proven:
             raise Fenced(f"session {number} cannot be resumed")
 
+    def retake(self, number: int) -> None:
+        """Its client is back after it may have been with another process."""
+        self._store.database.again(
+            lambda connection: transact(connection, (_TAKE, (self._store.process, number)), durable=False)
+        )
+
     def _enter(self, session: PostgresSession) -> None:
         with self._lock:
             self._sessions[session.id] = session
@@ -243,18 +252,18 @@ class Roster:
                 self._sessions.pop(session.id, None)
                 self._introduce()
         self._store.leases.over(session)
-        self.end(session.id, session.volume.id)
+        self.end(session.id, session.volume.id, unless=(_ELSEWHERE, (session.id, self._store.process)))
 
-    def end(self, number: int, volume: int, *, silent: bool = False) -> None:
-        """Drop what a session held, and forget it."""
-        self._store.upkeep.again(self._end, number, volume, silent)
+    def end(self, number: int, volume: int, *, unless: tuple[str, Any] | None = None) -> None:
+        """Drop what a session held, and forget it, unless this question has an answer."""
+        self._store.upkeep.again(self._end, number, volume, unless)
 
-    def _end(self, number: int, volume: int, silent: bool) -> None:
+    def _end(self, number: int, volume: int, unless: tuple[str, Any] | None) -> None:
         work = self._store.work
         with work.lock:
             work.close_gate()
             exchange = work.scope_of_thread().exchange
-            if silent and not exchange.query((_STILL, (number, int(self._silence * 1e9)))):
+            if unless is not None and exchange.query(unless):
                 return
             self._drop_claims(number, volume)
             exchange.queue(_FOLD, (number, volume))
@@ -320,8 +329,7 @@ class Roster:
             session = self._sessions.get(number)
         if session is not None:
             self.dismiss(session)
-        else:
-            self.end(number, rows[0][0])
+        self.end(number, rows[0][0])
 
     def claimed_by(self, number: int) -> list[Ino]:
         return [Ino(row[0]) for row in self._store.ask(_CLAIMED, (number,))]
@@ -479,4 +487,4 @@ class Roster:
         silence = int(self._silence * 1e9)
         for number, volume in self._store.ask(_SILENT, (silence, silence)):
             log.warning("session %d has been silent for %.0f s: it is ended", number, self._silence)
-            self.end(number, volume, silent=True)
+            self.end(number, volume, unless=(_HEARD, (number, silence)))

@@ -222,6 +222,10 @@ class PostgresStore:
         session = self.roster.attached(number)
         return SessionState(session.last, session.durable)
 
+    def retake(self, number: int) -> None:
+        """See ``SessionStore``."""
+        self.roster.retake(number)
+
     def sessions(self) -> list[SessionRow]:
         """All that are alive, whichever process has them."""
         return self.roster.rows()
