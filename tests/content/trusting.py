@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gravitonfs.content.caching_namespace import CachingNamespace, NamesCache
-from gravitonfs.ports.namespace import Change, Listener, Recall
+from gravitonfs.content.caching_namespace import NamesCache
+from gravitonfs.ports.namespace import Listener, Recall
 from gravitonfs.ports.ops import Batch, Reply
 
 
 class Trusted:
-    """A namespace as its one holder sees it; ``calls`` counts what is asked of it, by method."""
+    """A namespace as its one holder sees it; ``calls`` counts what is asked of it, by method. ``then`` is
+    called when an answer is there and not given yet."""
 
-    def __init__(self, namespace: Any) -> None:
+    def __init__(self, namespace: Any, then: Callable[[str], None] = lambda method: None) -> None:
         self._namespace = namespace
+        self._then = then
         self.until = float("inf")
         self.calls: dict[str, int] = {}
 
@@ -24,6 +26,7 @@ class Trusted:
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
         self._count("apply")
         result: list[Reply] = self._namespace.apply(batches, durable=durable)
+        self._then("apply")
         return result
 
     def __getattr__(self, name: str) -> Any:
@@ -33,7 +36,9 @@ class Trusted:
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             self._count(name)
-            return found(*args, **kwargs)
+            answer = found(*args, **kwargs)
+            self._then(name)
+            return answer
 
         return counted
 
@@ -74,12 +79,3 @@ class CachingStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
-
-
-def caching(namespace: Any, budget: int = 1 << 20) -> tuple[CachingNamespace, Trusted, NamesCache]:
-    cache = NamesCache(budget)
-    trusted = Trusted(namespace)
-    return cache.over(trusted), trusted, cache
-
-
-__all__ = ["CachingStore", "Change", "Trusted", "caching"]

@@ -175,3 +175,71 @@ def test_a_recall_in_the_middle_of_work(place: Place) -> None:
     assert sorted(os.listdir(two / "d")) == sorted(os.listdir(one / "d"))
     place.graviton.unmount(second, two)
     place.graviton.unmount(first, one)
+
+
+def test_attributes_set_before_a_close(place: Place) -> None:
+    """They may wait for it with the bytes, and nobody can tell: not on this mount, and not on the other."""
+    one, first = place.mount("one")
+    wait_alone(first)
+
+    def unpack(number: int) -> tuple[Path, int]:
+        """As tar does it."""
+        path = one / f"f{number}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(file, b"%d" % number * 100)
+        os.utime(file, ns=(10**18 + 1, 10**18 + number))
+        os.fchown(file, 1000 + number, 100)
+        os.fchmod(file, 0o640 if number % 2 else 0o4755)
+        return path, file
+
+    def shown(path: Path) -> tuple[int, ...]:
+        found = path.stat()
+        return (
+            found.st_mode,
+            found.st_uid,
+            found.st_gid,
+            found.st_size,
+            found.st_atime_ns,
+            found.st_mtime_ns,
+        )
+
+    def expected(number: int) -> tuple[int, ...]:
+        mode = 0o100640 if number % 2 else 0o104755
+        return (mode, 1000 + number, 100, len(b"%d" % number) * 100, 10**18 + 1, 10**18 + number)
+
+    for number in range(20):
+        path, file = unpack(number)
+        assert shown(path) == expected(number)
+        if number == 3:
+            os.fsync(file)
+        os.close(file)
+        assert shown(path) == expected(number)
+    # What is written behind them has its own time; a later change counts.
+    path, file = unpack(20)
+    os.write(file, b"more")
+    assert path.stat().st_mtime_ns > 10**18 + 10**9
+    os.fchmod(file, 0o600)
+    os.ftruncate(file, 3)
+    os.close(file)
+    assert (path.stat().st_mode, path.stat().st_size) == (0o100600, 3)
+    path, file = unpack(21)
+    os.ftruncate(file, 0)
+    os.close(file)
+    assert (path.stat().st_mode, path.stat().st_uid, path.stat().st_size) == (0o100640, 1021, 0)
+    # One that is open still, and one that is removed, when the second mount comes.
+    waits, held = unpack(22)
+    gone, open_still = unpack(23)
+    gone.unlink()
+    two, second = place.mount("two")
+    for number in range(20):
+        assert shown(two / f"f{number}") == expected(number)
+        assert (two / f"f{number}").read_bytes() == b"%d" % number * 100
+    assert shown(two / waits.name) == expected(22)
+    os.chmod(two / waits.name, 0o444)
+    os.close(held)
+    assert waits.stat().st_mode == 0o100444
+    assert os.fstat(open_still).st_mode == 0o100640
+    os.close(open_still)
+    assert sorted(os.listdir(two)) == sorted(os.listdir(one))
+    place.graviton.unmount(second, two)
+    place.graviton.unmount(first, one)
