@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
-from graviton_server.control.figures import counters_of
+from graviton_server.control.answers import Counters
+from graviton_server.control.figures import counters_of, mount_operations
 from graviton_server.limits import LimitedBlockStore, Pace
 
 if TYPE_CHECKING:
@@ -90,9 +93,18 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         timeout=choices.timeout,
         cache_seconds=0.0,  # others change the volume too
     )
+
+    def values() -> dict[str, float]:
+        return counters_of(opened[0], disk.cache)
+
+    def describe() -> dict[str, object]:
+        """What ``graviton stats`` and ``profile`` ask for, too."""
+        counters = Counters(time.monotonic(), values(), mount_operations())
+        return described | {"counters": msgspec.to_builtins(counters)}
+
     try:
-        mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
-        with _metrics(choices, lambda: counters_of(opened[0], disk.cache)):
+        mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=describe)
+        with _metrics(choices, values):
             mount.run(ready)
     finally:
         for one in opened:
