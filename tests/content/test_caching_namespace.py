@@ -39,7 +39,7 @@ class Rig:
 
     def attach(self, *, label: str) -> CachingNamespace:
         namespace = self.store.attach(label=label, listener=self.cache.listening(None))
-        self.trusted = Trusted(namespace, lambda method: self.then(method))
+        self.trusted = Trusted(namespace, lambda method: self.then(method))  # noqa: PLW0108 (then changes)
         return self.cache.over(self.trusted)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -115,6 +116,10 @@ def test_a_second_mount_asks_for_no_block(
     assert told["graviton_disk_cache_hit_bytes_total"] > 20 * MIB
     assert 20 * MIB < told["graviton_disk_cache_bytes"] <= told["graviton_disk_cache_limit_bytes"]
     assert told['graviton_downloads_total{front_end="fuse"}'] >= 0
+    (rates,) = graviton.run("stats", point, "-n", "1", "-i", "0.1", "--json").stdout.splitlines()
+    assert json.loads(rates)["disk_bytes"] == told["graviton_disk_cache_bytes"]
+    assert b"on disk" in graviton.run("stats", point / "small", "-n", "1", "-i", "0.1").stdout
+    assert b"fuse read" in graviton.run("profile", point).stdout
     second.unmount()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import click
@@ -13,9 +13,8 @@ import msgspec
 from graviton_server.cli import output
 from graviton_server.cli.opening import owner, reach
 from graviton_server.cli.params import DATA
-from graviton_server.cli.places import source_of
+from graviton_server.cli.places import mount_of, remote_mount, source_of
 from graviton_server.control.answers import Counters, Operation, Status
-from graviton_server.control.client import RemoteCaller
 from graviton_server.control.requests import GetCounters, GetStatus
 from graviton_server.maintenance.reports import TaskStatus
 from gravitonfs.core.units import format_size
@@ -72,7 +71,12 @@ def _task_row(task: TaskStatus) -> tuple[str, ...]:
 
 
 @contextmanager
-def _serving(source: str) -> Iterator[RemoteCaller]:
+def _serving(source: str) -> Iterator[Callable[[], Counters]]:
+    """What the process behind a volume or a mount counts."""
+    mountpoint = remote_mount(source)
+    if mountpoint is not None:
+        yield lambda: _counters_of_mount(mountpoint)
+        return
     data = source_of(source)
     caller = owner(data) if data.is_dir() else None
     if caller is None:
@@ -82,36 +86,48 @@ def _serving(source: str) -> Iterator[RemoteCaller]:
             raise NotFound(f"{data} is no volume: make one with 'graviton init {data}'")
         raise Unavailable(f"no process has {data} open: only one that does has rates and times to tell")
     try:
-        yield caller
+        yield lambda: caller.call(GetCounters())
     finally:
         caller.close()
 
 
+def _counters_of_mount(mountpoint: str) -> Counters:
+    """The mount of a daemon's volume has no control socket; it tells them as an attribute of its root."""
+    told = mount_of(mountpoint)
+    if told is None or "counters" not in told:
+        raise Unavailable(f"the mount at {mountpoint} does not tell its counters")
+    return msgspec.convert(told["counters"], Counters)
+
+
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="DATA|PATH", type=DATA)
 @click.option("-i", "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True,
               help="Seconds between two lines.")  # fmt: skip
 @click.option("-n", "--count", type=click.IntRange(1), help="Stop after so many lines.")
 @output.json_option
 def stats(source: str, interval: float, count: int | None, as_json: bool) -> None:
-    """Rates of the process that has the volume open, line by line, until Ctrl-C."""
-    with _serving(source) as caller, suppress(KeyboardInterrupt):
-        _print_rates(caller, interval, count, as_json)
+    """Rates of the process that has the volume open, line by line, until Ctrl-C.
+
+    For a mount of a daemon's volume, or what is in it, those of the mount.
+    """
+    with _serving(source) as counters, suppress(KeyboardInterrupt):
+        _print_rates(counters, interval, count, as_json)
 
 
-def _print_rates(caller: RemoteCaller, interval: float, count: int | None, as_json: bool) -> None:
-    before = caller.call(GetCounters())
+def _print_rates(counters: Callable[[], Counters], interval: float, count: int | None, as_json: bool) -> None:
+    before = counters()
+    columns = _COLUMNS + (_DISK_COLUMNS if "disk_bytes" in before.values else ())
     shown = 0
     while count is None or shown < count:
         time.sleep(interval)
-        now = caller.call(GetCounters())
+        now = counters()
         line = _rates(before, now)
         if as_json:
             output.line(msgspec.json.encode(line).decode())
         else:
             if shown % 20 == 0:
-                output.line("".join(title.rjust(width) for title, width, _ in _COLUMNS))
-            output.line("".join(_cell(line[key], key).rjust(width) for _, width, key in _COLUMNS))
+                output.line("".join(title.rjust(width) for title, width, _ in columns))
+            output.line("".join(_cell(line[key], key).rjust(width) for _, width, key in columns))
         before = now
         shown += 1
 
@@ -128,7 +144,8 @@ _COLUMNS = (
     ("cached", 11, "cached_bytes"),
     ("hits", 6, "hit_ratio"),
 )
-_LEVELS = ("dirty_bytes", "cached_bytes")
+_DISK_COLUMNS = (("on disk", 11, "disk_bytes"), ("hits", 6, "disk_hit_ratio"))
+_LEVELS = ("dirty_bytes", "cached_bytes", "disk_bytes", "disk_blocks", "disk_limit")
 
 
 def _rates(before: Counters, now: Counters) -> dict[str, float | None]:
@@ -137,10 +154,16 @@ def _rates(before: Counters, now: Counters) -> dict[str, float | None]:
     grown = {key: value - before.values.get(key, 0) for key, value in now.values.items()}
     line: dict[str, float | None] = {key: round(value / seconds, 3) for key, value in grown.items()}
     for key in _LEVELS:
-        line[key] = now.values[key]
-    looked = grown["cache_hits"] + grown["cache_misses"]
-    line["hit_ratio"] = round(grown["cache_hits"] / looked, 4) if looked else None
+        if key in now.values:
+            line[key] = now.values[key]
+    line["hit_ratio"] = _share(grown["cache_hits"], grown["cache_misses"])
+    if "disk_hits" in grown:
+        line["disk_hit_ratio"] = _share(grown["disk_hits"], grown["disk_misses"])
     return line
+
+
+def _share(hits: float, misses: float) -> float | None:
+    return round(hits / (hits + misses), 4) if hits + misses else None
 
 
 def _cell(value: float | None, key: str) -> str:
@@ -148,22 +171,25 @@ def _cell(value: float | None, key: str) -> str:
         return "-"
     if key.endswith("_bytes"):
         return format_size(value)
-    return f"{100 * value:.0f}%" if key == "hit_ratio" else f"{value:,.0f}"
+    return f"{100 * value:.0f}%" if key.endswith("hit_ratio") else f"{value:,.0f}"
 
 
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="DATA|PATH", type=DATA)
 @click.option("-s", "--seconds", type=click.FloatRange(0.1, 86400),
               help="Watch for so long, instead of telling of all since the process started.")  # fmt: skip
 @output.json_option
 def profile(source: str, seconds: float | None, as_json: bool) -> None:
-    """Which operations of the front ends took the time, waiting included."""
-    with _serving(source) as caller:
+    """Which operations of the front ends took the time, waiting included.
+
+    For a mount of a daemon's volume, or what is in it, those of the mount.
+    """
+    with _serving(source) as counters:
         earlier: dict[tuple[str, str], Operation] = {}
         if seconds is not None:
-            earlier = {(o.front_end, o.name): o for o in caller.call(GetCounters()).operations}
+            earlier = {(o.front_end, o.name): o for o in counters().operations}
             time.sleep(seconds)
-        found = [_since(o, earlier.get((o.front_end, o.name))) for o in caller.call(GetCounters()).operations]
+        found = [_since(o, earlier.get((o.front_end, o.name))) for o in counters().operations]
     found = sorted((o for o in found if o.count), key=lambda o: -o.seconds)
     if as_json:
         output.print_json([msgspec.to_builtins(o) | {"mean_ms": _mean(o)} for o in found])

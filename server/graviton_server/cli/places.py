@@ -84,10 +84,7 @@ def parse(text: str) -> Place | None:
 def _in_mount(text: str) -> Place | None:
     """The mount says which volume it shows, through an extended attribute of its root."""
     path = _resolved(text)
-    mountpoint = path
-    _refuse_dead(path)
-    while not os.path.ismount(mountpoint):
-        mountpoint = os.path.dirname(mountpoint)
+    mountpoint = _mountpoint(path)
     told = mount_of(mountpoint)
     if told is None:
         return None
@@ -100,6 +97,22 @@ def _in_mount(text: str) -> Place | None:
     if text.endswith("/"):
         inner += "/"
     return Place(Path(told["data"]), os.fsencode(inner), text, bool(told.get("read_only")))
+
+
+def remote_mount(text: str) -> str | None:
+    """The mount point where ``text`` is in a mount of a daemon's volume."""
+    if _SCHEME.match(text):
+        return None
+    mountpoint = _mountpoint(_resolved(text))
+    told = mount_of(mountpoint)
+    return mountpoint if told is not None and "data" not in told else None
+
+
+def _mountpoint(path: str) -> str:
+    _refuse_dead(path)
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _refuse_dead(path: str) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from graviton_server.cli import noted, output
 from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.journals import LocalJournals, state_directory
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
-from graviton_server.control.figures import counters_of
+from graviton_server.control.answers import Counters
+from graviton_server.control.figures import counters_of, mount_operations
 from graviton_server.limits import LimitedBlockStore, Pace
 from gravitonfs.errors import GravitonError, Unavailable
 
@@ -97,14 +100,23 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         timeout=choices.timeout,
         cache_seconds=None,  # others may change the volume too
     )
+
+    def values() -> dict[str, float]:
+        return counters_of(opened[0], disk.cache)
+
+    def describe() -> dict[str, object]:
+        """What ``graviton stats`` and ``profile`` ask for, too."""
+        counters = Counters(time.monotonic(), values(), mount_operations())
+        return described | {"counters": msgspec.to_builtins(counters)}
+
     try:
         local.recover(connection)
-        mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
+        mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=describe)
         if local.journal is not None:
             described["journal"] = str(local.journal.directory)
             noted.note(described)
         output.say(local.told())
-        with _metrics(choices, lambda: counters_of(opened[0], disk.cache)):
+        with _metrics(choices, values):
             mount.run(ready)
     except GravitonError as error:
         if left := local.left_behind():

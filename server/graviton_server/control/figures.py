@@ -38,7 +38,7 @@ def counters(service: Service) -> dict[str, float]:
 
 def counters_of(volume: Volume, disk: DiskCache | None) -> dict[str, float]:
     """As ``counters``, of a mount without an engine."""
-    return _counters(_mount_operations(), volume.store, volume.shared, disk)
+    return _counters(mount_operations(), volume.store, volume.shared, disk)
 
 
 def _counters(
@@ -103,7 +103,7 @@ def _tallied(service: Service) -> list[tuple[str, Tallies]]:
 
 def operations(service: Service) -> list[Operation]:
     """Of the front ends of this process."""
-    found = _mount_operations() if service.mounts else []
+    found = mount_operations() if service.mounts else []
     if service.webdav_server is not None:
         found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
     for front_end, tallies in _tallied(service):
@@ -114,7 +114,7 @@ def operations(service: Service) -> list[Operation]:
     return found
 
 
-def _mount_operations() -> list[Operation]:
+def mount_operations() -> list[Operation]:
     from gravitonfs.fuse.counted import COUNTERS
 
     return [

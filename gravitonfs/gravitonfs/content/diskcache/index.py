@@ -67,7 +67,9 @@ class Index:
         return self._places.get(key) == (segment.number << _BITS) + record
 
     def forget(self, segment: Segment) -> int:
-        """The segment is gone; returns how many blocks went with it."""
+        """The segment is gone; returns how many blocks went with it. Idempotent."""
+        if self._segments.pop(segment.number, None) is None:
+            return 0
         places, start = self._places, segment.number << _BITS
         gone = 0
         for record, key in enumerate(segment.columns.keys):
@@ -75,7 +77,6 @@ class Index:
                 del places[key]
                 gone += 1
         self.records -= len(segment.columns)
-        self._segments.pop(segment.number, None)
         return gone
 
     def remember(self, key: int) -> None:

@@ -148,7 +148,7 @@ class SegmentLog:
         try:
             writer.end()
         finally:
-            writer.abandon()
+            writer.give_up()
             self._chains.add(writer.segment)
 
     # --- room ---
@@ -213,7 +213,7 @@ class SegmentLog:
         """What is open for writing is only read from now on."""
         writers, self._writers = self._writers, {}
         for writer in writers.values():
-            writer.abandon()
+            writer.give_up()
             self._chains.add(writer.segment)
 
     def close(self) -> None:

@@ -188,10 +188,17 @@ class SegmentWriter:
     def end(self) -> None:
         """Everything is flushed, and in ``columns``: nothing comes after it."""
         self.segment.end(self._offset)
-        self.abandon()
+        self._close()
 
-    def abandon(self) -> None:
-        """Idempotent."""
+    def give_up(self) -> None:
+        """What was flushed stays. Idempotent, and without effect after ``end``."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._offset)
+            self.segment.size = self._offset
+            self._close()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
