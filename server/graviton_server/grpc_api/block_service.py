@@ -12,6 +12,7 @@ from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.settings import GrpcSettings
 from gravitonfs.core.codec import RAW
+from gravitonfs.core.frames import Framed
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Invalid
 from gravitonfs.ports.blocks import Block
@@ -42,12 +43,18 @@ class BlockService:
         self._settings = settings
         self._rates = rates
 
+    def _passed(self) -> None:
+        """Background work gives way to whoever does this."""
+        if self._backend.content is not None:
+            self._backend.content.passed += 1
+
     def missing(self, request: pb.MissingRequest, call: Call) -> pb.MissingReply:
         call.may_write(request.volume or "main")
         return pb.MissingReply(packs=self._blocks.missing(_ids(request.ids)))
 
     def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
         call.may_write(request.volume or "main")
+        self._passed()
         blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
         self._rates.received(sum(len(block.payload) for block in request.blocks))
         known = self._blocks.missing([block.id for block in blocks])
@@ -57,14 +64,14 @@ class BlockService:
         }
         return pb.PutReply(packs=packs, new_blocks=len(fresh), new_bytes=sum(fresh.values()))
 
-    def get(self, request: pb.GetRequest, call: Call) -> pb.GetReply:
+    def get(self, request: pb.GetRequest, call: Call) -> Framed:
         call.may_read(request.volume or "main")
+        self._passed()
         ids = _ids(request.ids)
         if len(request.packs) not in (0, len(ids)):
             raise Invalid("one hint for each block is expected, or none at all")
         hints = [PackNumber(pack) for pack in request.packs] or [NO_PACK] * len(ids)
-        reply = pb.GetReply()
-        room = self._settings.reply_limit
+        reply = _Reply(self._settings.reply_limit_of(request.room))
         found = self._blocks.get(list(zip(ids, hints, strict=True)))
         for block in ids:
             try:
@@ -72,25 +79,21 @@ class BlockService:
             except Damaged as error:
                 reply.damaged = str(error)
                 break
-            room -= memoryview(data).nbytes + _PER_BLOCK
-            if room < 0 and reply.blocks:
+            if not reply.add(block, data):
                 break
-            _add(reply, block, data)
-        self._rates.sent(self._settings.reply_limit - room)
-        return reply
+        self._rates.sent(reply.bytes)
+        return reply.message()
 
-    def near(self, request: pb.NearRequest, call: Call) -> pb.GetReply:
+    def near(self, request: pb.NearRequest, call: Call) -> Framed:
         call.may_read(request.volume or "main")
-        reply = pb.GetReply()
-        room = self._settings.reply_limit
+        self._passed()
+        reply = _Reply(self._settings.reply_limit)
         span = min(request.span, SPAN_MAX)
         for block, data in self._blocks.near(_id(request.id), PackNumber(request.pack), span):
-            room -= memoryview(data).nbytes + _PER_BLOCK
-            if room < 0 and reply.blocks:
+            if not reply.add(block, data):
                 break
-            _add(reply, block, data)
-        self._rates.sent(self._settings.reply_limit - room)
-        return reply
+        self._rates.sent(reply.bytes)
+        return reply.message()
 
     def sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncReply:
         call.may_write(request.volume or "main")
@@ -108,9 +111,29 @@ class BlockService:
         return pb.StoredBytesReply(bytes=self._blocks.stored_bytes(_ids(request.ids)))
 
 
-def _add(reply: pb.GetReply, block: BlockId, data: Buffer) -> None:
-    plain = data if isinstance(data, bytes) else bytes(data)
-    reply.blocks.append(pb.Block(id=block, codec=RAW, plain_length=len(plain), payload=plain))
+class _Reply:
+    """A ``GetReply`` of at most ``room`` bytes, and of one block at least."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._blocks: list[tuple[BlockId, Buffer]] = []
+        self.bytes = 0
+        self.damaged = ""
+
+    def add(self, block: BlockId, data: Buffer) -> bool:
+        """False, and nothing added, where it does not fit any more."""
+        size = memoryview(data).nbytes + _PER_BLOCK
+        if self._blocks and self.bytes + size > self._room:
+            return False
+        self.bytes += size
+        self._blocks.append((block, data))
+        return True
+
+    def message(self) -> Framed:
+        framed = Framed(pb.GetReply(damaged=self.damaged).SerializeToString())
+        for block, data in self._blocks:
+            framed.add_block(pb.GetReply.BLOCKS_FIELD_NUMBER, block, RAW, memoryview(data).nbytes, data)
+        return framed
 
 
 def _id(data: bytes) -> BlockId:
