@@ -17,11 +17,13 @@ from google.protobuf.message import Message
 
 from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.failures import failure_of
+from gravitonfs.core.frames import Framed
 from gravitonfs.errors import Invalid, Unavailable
 
 log = logging.getLogger("graviton.client")
 
 M = TypeVar("M", bound=Message)
+Sendable = Message | Framed
 Metadata = tuple[tuple[str, str], ...]
 
 MESSAGE_MAX: Final = 256 << 20
@@ -65,7 +67,7 @@ class Channel:
         self._channel.close()
 
 
-def _serialize(message: Message) -> bytes:
+def _serialize(message: Sendable) -> bytes:
     return message.SerializeToString()
 
 
@@ -109,7 +111,7 @@ class Connection:
                 self._channels[purpose] = found
             return found, self._turn
 
-    def call(self, path: str, request: Message, reply: type[M], *, timeout: float, bulk: bool = False) -> M:
+    def call(self, path: str, request: Sendable, reply: type[M], *, timeout: float, bulk: bool = False) -> M:
         """One unary call. Not tried again here."""
         channel, turn = self._channel("bulk" if bulk else "calls")
         try:
@@ -118,7 +120,7 @@ class Connection:
             raise self._failed(error, turn) from error
         return answer
 
-    def begin(self, path: str, request: Message, reply: type[M], *, timeout: float) -> Pending[M]:
+    def begin(self, path: str, request: Sendable, reply: type[M], *, timeout: float) -> Pending[M]:
         """A unary call of the bulk channel that goes on while others are begun."""
         channel, turn = self._channel("bulk")
         future = channel.unary(path, reply).future(request, timeout=timeout, metadata=self._token.metadata())

@@ -10,10 +10,11 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 from typing_extensions import Buffer
 
-from gravitonfs.client.connection import Connection, Pending
+from gravitonfs.client.connection import Connection, Pending, Sendable
 from gravitonfs.client.failures import until_answered
 from gravitonfs.core.codec import decode
 from gravitonfs.core.format import VolumeFormat
+from gravitonfs.core.frames import Framed
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Stale, Throttled, Unavailable
@@ -26,6 +27,8 @@ _SERVICE: Final = "/graviton.v1.BlockService/"
 _CALL: Final = 30.0
 """Seconds for one try."""
 PUT_BYTES: Final = 4 << 20
+GET_BYTES: Final = 12 << 20
+"""A run of a sequential reader comes in one answer: the daemon then reads it with one request."""
 _PUT_BLOCKS: Final = 4096
 _IDS: Final = 8192
 _GET_BLOCKS: Final = 1024
@@ -73,7 +76,7 @@ class RemoteBlockStore:
         """A writer has asked what is missing before it compressed; the daemon asks its index once more."""
         known: dict[BlockId, PackNumber] = {}
         fresh = list({block.id: block for block in blocks}.values())
-        under_way: deque[tuple[list[Block], pb.PutRequest, Pending[pb.PutReply]]] = deque()
+        under_way: deque[tuple[list[Block], Framed, Pending[pb.PutReply]]] = deque()
         try:
             for batch in _batches(fresh):
                 if len(under_way) >= _UNDER_WAY:
@@ -88,20 +91,17 @@ class RemoteBlockStore:
                 pending.cancel()
         return [known[block.id] for block in blocks]
 
-    def _put_request(self, batch: list[Block]) -> pb.PutRequest:
-        return pb.PutRequest(
-            volume=self._volume,
-            blocks=[
-                pb.Block(id=b.id, codec=b.codec, plain_length=b.plain_length, payload=bytes(b.payload))
-                for b in batch
-            ],
-        )
+    def _put_request(self, batch: list[Block]) -> Framed:
+        request = Framed(pb.PutRequest(volume=self._volume).SerializeToString())
+        for block in batch:
+            request.add_block(pb.PutRequest.BLOCKS_FIELD_NUMBER, *block)
+        return request
 
     def _placed(
         self,
         known: dict[BlockId, PackNumber],
         batch: list[Block],
-        request: pb.PutRequest,
+        request: Framed,
         pending: Pending[pb.PutReply],
     ) -> None:
         try:
@@ -145,7 +145,10 @@ class RemoteBlockStore:
 
     def _get_request(self, group: Sequence[tuple[BlockId, PackNumber]]) -> pb.GetRequest:
         return pb.GetRequest(
-            volume=self._volume, ids=b"".join(block for block, _ in group), packs=[pack for _, pack in group]
+            volume=self._volume,
+            ids=b"".join(block for block, _ in group),
+            packs=[pack for _, pack in group],
+            room=GET_BYTES,
         )
 
     def _begin_get(self, group: Sequence[tuple[BlockId, PackNumber]]) -> Pending[pb.GetReply]:
@@ -236,7 +239,7 @@ class RemoteBlockStore:
                 self._put, self._put_bytes, self._found, self._read, self._read_bytes, self._syncs
             )
 
-    def _call(self, method: str, request: Message, reply: type[M], *, bulk: bool = True) -> M:
+    def _call(self, method: str, request: Sendable, reply: type[M], *, bulk: bool = True) -> M:
         return until_answered(
             lambda left: self._connection.call(
                 _SERVICE + method, request, reply, timeout=min(left, _CALL), bulk=bulk

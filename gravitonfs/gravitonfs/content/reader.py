@@ -28,6 +28,9 @@ _HOLE_MIN = 64 << 10
 _REGIONS_AT_ONCE = 64
 _WINDOW = 16 << 20
 _STEP = 1 << 20
+FAR_RUN = 8 << 20
+FAR_RUN_MAX = 11 << 20
+_BLOCK_MAX = 1 << 20
 _LONG_SHARE = 4
 """A stream of more than this part of the cache does not go through it."""
 
@@ -46,11 +49,15 @@ class Fetcher:
         workers: ThreadPoolExecutor,
         run_workers: ThreadPoolExecutor,
         held: Budget,
+        *,
+        far: bool = False,
     ) -> None:
+        """``far``: the store is behind a network, and each request to it costs what half a megabyte costs."""
         self.store = store
         self.cache = cache
         self.run_workers = run_workers
         self.held = held
+        self._run, self._run_max = (FAR_RUN, FAR_RUN_MAX) if far else (RUN, RUN)
         self._workers = workers
         self._lock = threading.Lock()
         self._flying: dict[BlockId, Future[None]] = {}
@@ -102,16 +109,19 @@ class Fetcher:
 
     def ahead(self, wanted: Sequence[tuple[BlockId, PackNumber, int]]) -> None:
         """Start fetching (block, hint, plain length)s that are not there yet; returns at once."""
+        lacking: dict[BlockId, tuple[PackNumber, int]] = {}  # a fragmented file has many pieces of one block
+        for block, hint, length in wanted:
+            if block not in self.cache and block not in self._flying:
+                lacking.setdefault(block, (hint, length))
+        # Runs of about the same size: a small rest would cost a request of its own.
+        total = sum(length for _, length in lacking.values())
+        limit = min(self._run_max, total // max(1, round(total / self._run)) + _BLOCK_MAX // 2)
         group: list[tuple[BlockId, PackNumber]] = []
         size = 0
-        seen = set()  # a fragmented file has many pieces of one block
-        for block, hint, length in wanted:
-            if block in seen or block in self.cache or block in self._flying:
-                continue
-            if size + length > RUN and group:
+        for block, (hint, length) in lacking.items():
+            if size + length > limit and group:
                 self._start(group)
                 group, size = [], 0
-            seen.add(block)
             group.append((block, hint))
             size += length
         if group:

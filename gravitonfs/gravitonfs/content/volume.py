@@ -48,10 +48,14 @@ class Content:
         self.cache = BlockCache(cache_limit)
         cores = processors or os.cpu_count() or 2
         self.ingest_workers = ThreadPoolExecutor(cores + 1, "ingest")
+        self.passed = 0
+        """Calls that went past the pipeline, straight to the store; a lost increment is harmless."""
         self.fetch_workers = ThreadPoolExecutor(cores + 1, "fetch")
         # Most of these wait for the medium. A mount has none: more threads would only be in its loop's way.
         self.run_workers = ThreadPoolExecutor(2 * cores + 2, "run")
-        self.fetcher = Fetcher(store, self.cache, self.fetch_workers, self.run_workers, Budget(stream_limit))
+        self.fetcher = Fetcher(
+            store, self.cache, self.fetch_workers, self.run_workers, Budget(stream_limit), far=not near
+        )
 
     def close(self) -> None:
         """Waits for work that has begun; every volume is closed before."""

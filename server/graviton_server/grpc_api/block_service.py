@@ -13,6 +13,7 @@ from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.reach import Reach
 from graviton_server.grpc_api.settings import GrpcSettings
 from gravitonfs.core.codec import RAW
+from gravitonfs.core.frames import Framed
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Invalid, Stale
 from gravitonfs.ports.blocks import Block
@@ -44,6 +45,11 @@ class BlockService:
         self._settings = settings
         self._rates = rates
 
+    def _passed(self) -> None:
+        """Background work gives way to whoever does this."""
+        if self._backend.content is not None:
+            self._backend.content.passed += 1
+
     def missing(self, request: pb.MissingRequest, call: Call) -> pb.MissingReply:
         volume = request.volume or "main"
         call.may_write(volume)
@@ -56,6 +62,7 @@ class BlockService:
     def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
         volume = request.volume or "main"
         call.may_write(volume)
+        self._passed()
         blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
         self._rates.received(sum(len(block.payload) for block in request.blocks))
         known = self._blocks.missing([block.id for block in blocks])
@@ -69,16 +76,16 @@ class BlockService:
         }
         return pb.PutReply(packs=packs, new_blocks=len(fresh), new_bytes=sum(fresh.values()))
 
-    def get(self, request: pb.GetRequest, call: Call) -> pb.GetReply:
+    def get(self, request: pb.GetRequest, call: Call) -> Framed:
         volume = request.volume or "main"
         call.may_read(volume)
+        self._passed()
         ids = _ids(request.ids)
         self._told(volume, ids)
         if len(request.packs) not in (0, len(ids)):
             raise Invalid("one hint for each block is expected, or none at all")
         hints = [PackNumber(pack) for pack in request.packs] or [NO_PACK] * len(ids)
-        reply = pb.GetReply()
-        room = self._settings.reply_limit
+        reply = _Reply(self._settings.reply_limit_of(request.room))
         found = self._blocks.get(list(zip(ids, hints, strict=True)))
         for block in ids:
             try:
@@ -86,31 +93,27 @@ class BlockService:
             except Damaged as error:
                 reply.damaged = str(error)
                 break
-            room -= memoryview(data).nbytes + _PER_BLOCK
-            if room < 0 and reply.blocks:
+            if not reply.add(block, data):
                 break
-            _add(reply, block, data)
-        self._rates.sent(self._settings.reply_limit - room)
-        return reply
+        self._rates.sent(reply.bytes)
+        return reply.message()
 
-    def near(self, request: pb.NearRequest, call: Call) -> pb.GetReply:
+    def near(self, request: pb.NearRequest, call: Call) -> Framed:
         volume = request.volume or "main"
         call.may_read(volume)
+        self._passed()
         self._told(volume, [_id(request.id)])
-        reply = pb.GetReply()
-        room = self._settings.reply_limit
+        reply = _Reply(self._settings.reply_limit)
         span = min(request.span, SPAN_MAX)
         found = self._blocks.near(_id(request.id), PackNumber(request.pack), span)
         foreign = self._reach.unknown(volume, [block for block, _ in found])
         for block, data in found:
             if block in foreign:
                 continue
-            room -= memoryview(data).nbytes + _PER_BLOCK
-            if room < 0 and reply.blocks:
+            if not reply.add(block, data):
                 break
-            _add(reply, block, data)
-        self._rates.sent(self._settings.reply_limit - room)
-        return reply
+        self._rates.sent(reply.bytes)
+        return reply.message()
 
     def sync(self, request: pb.SyncRequest, call: Call) -> pb.SyncReply:
         call.may_write(request.volume or "main")
@@ -135,9 +138,29 @@ class BlockService:
             raise Stale("this daemon has told nobody of these blocks lately: ask for the extents again")
 
 
-def _add(reply: pb.GetReply, block: BlockId, data: Buffer) -> None:
-    plain = data if isinstance(data, bytes) else bytes(data)
-    reply.blocks.append(pb.Block(id=block, codec=RAW, plain_length=len(plain), payload=plain))
+class _Reply:
+    """A ``GetReply`` of at most ``room`` bytes, and of one block at least."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._blocks: list[tuple[BlockId, Buffer]] = []
+        self.bytes = 0
+        self.damaged = ""
+
+    def add(self, block: BlockId, data: Buffer) -> bool:
+        """False, and nothing added, where it does not fit any more."""
+        size = memoryview(data).nbytes + _PER_BLOCK
+        if self._blocks and self.bytes + size > self._room:
+            return False
+        self.bytes += size
+        self._blocks.append((block, data))
+        return True
+
+    def message(self) -> Framed:
+        framed = Framed(pb.GetReply(damaged=self.damaged).SerializeToString())
+        for block, data in self._blocks:
+            framed.add_block(pb.GetReply.BLOCKS_FIELD_NUMBER, block, RAW, memoryview(data).nbytes, data)
+        return framed
 
 
 def _id(data: bytes) -> BlockId:

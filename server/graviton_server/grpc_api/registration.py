@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import methodcaller
 from typing import Any, Final
 
 import grpc
@@ -11,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from graviton_server.grpc_api.calls import Guard
 
+_WRITES: Final = methodcaller("SerializeToString")
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -27,9 +29,8 @@ def _handler(
     call = getattr(implementation, name)
     operation = f"{service.name}.{method.name}"
     reads = GetMessageClass(method.input_type).FromString
-    writes = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(guard.stream_in(operation, call), reads, writes)
+        return grpc.stream_unary_rpc_method_handler(guard.stream_in(operation, call), reads, _WRITES)
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(guard.stream_out(operation, call), reads, writes)
-    return grpc.unary_unary_rpc_method_handler(guard.unary(operation, call), reads, writes)
+        return grpc.unary_stream_rpc_method_handler(guard.stream_out(operation, call), reads, _WRITES)
+    return grpc.unary_unary_rpc_method_handler(guard.unary(operation, call), reads, _WRITES)

@@ -69,4 +69,8 @@ class GrpcSettings:
     @property
     def reply_limit(self) -> int:
         """Bytes of an answer: clients in other languages receive 4 MiB unless they ask for more."""
-        return min(self.max_message_size, 4 * MIB) - 64 * 1024
+        return self.reply_limit_of(0)
+
+    def reply_limit_of(self, room: int) -> int:
+        """Where the client says how much it takes."""
+        return min(self.max_message_size, 16 * MIB, max(room, 4 * MIB)) - 64 * 1024

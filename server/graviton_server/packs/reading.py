@@ -24,6 +24,8 @@ GAP: Final = 64 << 10
 long as more of them."""
 FAR_GAP: Final = 256 << 10
 SPAN: Final = (4 << 20) - (16 << 10)
+SPAN_REMOTE: Final = 12 << 20
+"""Of one request to an object store, which costs a millisecond and more whatever comes with it."""
 
 Wanted = tuple[BlockId, PackNumber]
 
@@ -47,6 +49,7 @@ class PackReading:
         self._block_key = block_key
         self._remote = remote
         self._gap = FAR_GAP if remote else GAP
+        self._span = SPAN_REMOTE if remote else SPAN
         self._lock = threading.Lock()
         self.blocks = 0
         self.bytes = 0
@@ -54,7 +57,7 @@ class PackReading:
     def get(self, wanted: Sequence[Wanted]) -> Iterator[Buffer]:
         """Small files that were written together lie together, but seldom in the order that is asked for."""
         places = self._locate(wanted)
-        for start, stop in _parts(places):
+        for start, stop in _parts(places, self._span):
             order = sorted(range(start, stop), key=lambda at: _position(places[at]))
             if order != list(range(start, stop)):
                 try:
@@ -77,7 +80,7 @@ class PackReading:
                 yield self._search(wanted[at], None) if plain is None else plain
                 at += 1
                 continue
-            stop = _run(places, at, self._gap)
+            stop = _run(places, at, self._gap, self._span)
             yield from self._read_run(
                 wanted[at:stop], [p for p in places[at:stop] if isinstance(p, Location)]
             )
@@ -228,12 +231,12 @@ class PackReading:
             self.bytes += size
 
 
-def _parts(places: Sequence[Location | Block | None]) -> Iterator[tuple[int, int]]:
+def _parts(places: Sequence[Location | Block | None], span: int) -> Iterator[tuple[int, int]]:
     """Of at most as many bytes as one read brings."""
     start = size = 0
     for at, place in enumerate(places):
         length = 0 if place is None else place.plain if isinstance(place, Location) else place.plain_length
-        if size + length > SPAN and at > start:
+        if size + length > span and at > start:
             yield start, at
             start, size = at, 0
         size += length
@@ -250,7 +253,7 @@ def _own(plain: Buffer, codec: int) -> Buffer:
     return bytes(plain) if codec == RAW else plain
 
 
-def _run(places: Sequence[Location | Block | None], start: int, gap: int) -> int:
+def _run(places: Sequence[Location | Block | None], start: int, gap: int, span: int) -> int:
     """The end of the run of neighbours that begins at ``start``."""
     first = places[start]
     assert isinstance(first, Location)
@@ -263,7 +266,7 @@ def _run(places: Sequence[Location | Block | None], start: int, gap: int) -> int
         if not 0 <= place.offset - end <= gap:
             break
         end = place.offset + RECORD_HEADER + place.stored
-        if end - first.offset > SPAN:
+        if end - first.offset > span:
             break
         at += 1
     return at

@@ -8,6 +8,7 @@ on it, so the group commit has nothing to wait for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from graviton_server.index import COMPLETE, PackMark
 from graviton_server.packs.catalog import Catalog
@@ -19,6 +20,9 @@ from graviton_server.packs.writing import PackWriting
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import GravitonError, NoSpace, Unavailable
 from gravitonfs.ports.packs import PackRegistry
+
+_CHUNK: Final = 10 << 20
+"""A writer's segment stays together: what is read together comes in one request."""
 
 
 class StagedWriting(PackWriting):
@@ -32,7 +36,9 @@ class StagedWriting(PackWriting):
         pack_size: int,
         reserve: int | None,
     ) -> None:
-        super().__init__(target, registry, catalog, unsealed, pack_size=pack_size, reserve=reserve, workers=6)
+        super().__init__(
+            target, registry, catalog, unsealed, pack_size=pack_size, reserve=reserve, workers=6, chunk=_CHUNK
+        )
         self._staging = target
         self._room = Room(target.name, target.staging_space, reserve, lambda: 0)
 

@@ -43,13 +43,15 @@ class PackWriting:
         pack_size: int,
         reserve: int | None,
         workers: int = 3,
+        chunk: int = _CHUNK,
     ) -> None:
+        """``chunk``: so many bytes of a put are sure to lie together."""
         self._registry = registry
         self._catalog = catalog
         self._unsealed = unsealed
         self._rescue = Rescue(target, registry, catalog, unsealed)
         self._room = Room(target.name, target.space, reserve, unsealed.pending)
-        self._chunk = min(_CHUNK, pack_size // 4)
+        self._chunk = min(chunk, pack_size // 3)
         self._lock = threading.Lock()
         self._waiting: list[OpenPack] = []
         self._worker = ThreadPoolExecutor(workers, thread_name_prefix="pack-store")

@@ -228,7 +228,7 @@ class Engine:
 
         def activity() -> object:
             cache = users.cache
-            return namespace.upkeep.version(), cache.hits + cache.misses, users.dirty.used
+            return namespace.upkeep.version(), cache.hits + cache.misses, users.dirty.used, users.passed
 
         self.maintenance = Maintenance(
             Stores(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gravitonfs/rpc/graviton/v1/blocks.proto\x12\x0bgraviton.v1\"-\n\x0eMissingRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"\x1d\n\x0cMissingReply\x12\r\n\x05packs\x18\x01 \x03(\x04\"I\n\x05\x42lock\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x63odec\x18\x02 \x01(\r\x12\x14\n\x0cplain_length\x18\x03 \x01(\r\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"@\n\nPutRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\"\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x12.graviton.v1.Block\"@\n\x08PutReply\x12\r\n\x05packs\x18\x01 \x03(\x04\x12\x12\n\nnew_blocks\x18\x02 \x01(\x04\x12\x11\n\tnew_bytes\x18\x03 \x01(\x04\"8\n\nGetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\x12\r\n\x05packs\x18\x03 \x03(\x04\"?\n\x08GetReply\x12\"\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x12.graviton.v1.Block\x12\x0f\n\x07\x64\x61maged\x18\x02 \x01(\t\"E\n\x0bNearRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04pack\x18\x03 \x01(\x04\x12\x0c\n\x04span\x18\x04 \x01(\r\",\n\x0bSyncRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\x0b\n\tSyncReply\".\n\rForgetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\r\n\x0b\x46orgetReply\"1\n\x12StoredBytesRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"!\n\x10StoredBytesReply\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\xc1\x03\n\x0c\x42lockService\x12\x41\n\x07Missing\x12\x1b.graviton.v1.MissingRequest\x1a\x19.graviton.v1.MissingReply\x12\x35\n\x03Put\x12\x17.graviton.v1.PutRequest\x1a\x15.graviton.v1.PutReply\x12\x35\n\x03Get\x12\x17.graviton.v1.GetRequest\x1a\x15.graviton.v1.GetReply\x12\x37\n\x04Near\x12\x18.graviton.v1.NearRequest\x1a\x15.graviton.v1.GetReply\x12\x38\n\x04Sync\x12\x18.graviton.v1.SyncRequest\x1a\x16.graviton.v1.SyncReply\x12>\n\x06\x46orget\x12\x1a.graviton.v1.ForgetRequest\x1a\x18.graviton.v1.ForgetReply\x12M\n\x0bStoredBytes\x12\x1f.graviton.v1.StoredBytesRequest\x1a\x1d.graviton.v1.StoredBytesReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gravitonfs/rpc/graviton/v1/blocks.proto\x12\x0bgraviton.v1\"-\n\x0eMissingRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"\x1d\n\x0cMissingReply\x12\r\n\x05packs\x18\x01 \x03(\x04\"I\n\x05\x42lock\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x63odec\x18\x02 \x01(\r\x12\x14\n\x0cplain_length\x18\x03 \x01(\r\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"@\n\nPutRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\"\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x12.graviton.v1.Block\"@\n\x08PutReply\x12\r\n\x05packs\x18\x01 \x03(\x04\x12\x12\n\nnew_blocks\x18\x02 \x01(\x04\x12\x11\n\tnew_bytes\x18\x03 \x01(\x04\"F\n\nGetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\x12\r\n\x05packs\x18\x03 \x03(\x04\x12\x0c\n\x04room\x18\x04 \x01(\r\"?\n\x08GetReply\x12\"\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x12.graviton.v1.Block\x12\x0f\n\x07\x64\x61maged\x18\x02 \x01(\t\"E\n\x0bNearRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04pack\x18\x03 \x01(\x04\x12\x0c\n\x04span\x18\x04 \x01(\r\",\n\x0bSyncRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\x0b\n\tSyncReply\".\n\rForgetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\r\n\x0b\x46orgetReply\"1\n\x12StoredBytesRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"!\n\x10StoredBytesReply\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\xc1\x03\n\x0c\x42lockService\x12\x41\n\x07Missing\x12\x1b.graviton.v1.MissingRequest\x1a\x19.graviton.v1.MissingReply\x12\x35\n\x03Put\x12\x17.graviton.v1.PutRequest\x1a\x15.graviton.v1.PutReply\x12\x35\n\x03Get\x12\x17.graviton.v1.GetRequest\x1a\x15.graviton.v1.GetReply\x12\x37\n\x04Near\x12\x18.graviton.v1.NearRequest\x1a\x15.graviton.v1.GetReply\x12\x38\n\x04Sync\x12\x18.graviton.v1.SyncRequest\x1a\x16.graviton.v1.SyncReply\x12>\n\x06\x46orget\x12\x1a.graviton.v1.ForgetRequest\x1a\x18.graviton.v1.ForgetReply\x12M\n\x0bStoredBytes\x12\x1f.graviton.v1.StoredBytesRequest\x1a\x1d.graviton.v1.StoredBytesReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,23 +42,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTREPLY']._serialized_start=275
   _globals['_PUTREPLY']._serialized_end=339
   _globals['_GETREQUEST']._serialized_start=341
-  _globals['_GETREQUEST']._serialized_end=397
-  _globals['_GETREPLY']._serialized_start=399
-  _globals['_GETREPLY']._serialized_end=462
-  _globals['_NEARREQUEST']._serialized_start=464
-  _globals['_NEARREQUEST']._serialized_end=533
-  _globals['_SYNCREQUEST']._serialized_start=535
-  _globals['_SYNCREQUEST']._serialized_end=579
-  _globals['_SYNCREPLY']._serialized_start=581
-  _globals['_SYNCREPLY']._serialized_end=592
-  _globals['_FORGETREQUEST']._serialized_start=594
-  _globals['_FORGETREQUEST']._serialized_end=640
-  _globals['_FORGETREPLY']._serialized_start=642
-  _globals['_FORGETREPLY']._serialized_end=655
-  _globals['_STOREDBYTESREQUEST']._serialized_start=657
-  _globals['_STOREDBYTESREQUEST']._serialized_end=706
-  _globals['_STOREDBYTESREPLY']._serialized_start=708
-  _globals['_STOREDBYTESREPLY']._serialized_end=741
-  _globals['_BLOCKSERVICE']._serialized_start=744
-  _globals['_BLOCKSERVICE']._serialized_end=1193
+  _globals['_GETREQUEST']._serialized_end=411
+  _globals['_GETREPLY']._serialized_start=413
+  _globals['_GETREPLY']._serialized_end=476
+  _globals['_NEARREQUEST']._serialized_start=478
+  _globals['_NEARREQUEST']._serialized_end=547
+  _globals['_SYNCREQUEST']._serialized_start=549
+  _globals['_SYNCREQUEST']._serialized_end=593
+  _globals['_SYNCREPLY']._serialized_start=595
+  _globals['_SYNCREPLY']._serialized_end=606
+  _globals['_FORGETREQUEST']._serialized_start=608
+  _globals['_FORGETREQUEST']._serialized_end=654
+  _globals['_FORGETREPLY']._serialized_start=656
+  _globals['_FORGETREPLY']._serialized_end=669
+  _globals['_STOREDBYTESREQUEST']._serialized_start=671
+  _globals['_STOREDBYTESREQUEST']._serialized_end=720
+  _globals['_STOREDBYTESREPLY']._serialized_start=722
+  _globals['_STOREDBYTESREPLY']._serialized_end=755
+  _globals['_BLOCKSERVICE']._serialized_start=758
+  _globals['_BLOCKSERVICE']._serialized_end=1207
 # @@protoc_insertion_point(module_scope)

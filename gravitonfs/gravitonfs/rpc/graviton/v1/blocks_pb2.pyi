@@ -51,14 +51,16 @@ class PutReply(_message.Message):
     def __init__(self, packs: _Optional[_Iterable[int]] = ..., new_blocks: _Optional[int] = ..., new_bytes: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("volume", "ids", "packs")
+    __slots__ = ("volume", "ids", "packs", "room")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     PACKS_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
     volume: str
     ids: bytes
     packs: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, volume: _Optional[str] = ..., ids: _Optional[bytes] = ..., packs: _Optional[_Iterable[int]] = ...) -> None: ...
+    room: int
+    def __init__(self, volume: _Optional[str] = ..., ids: _Optional[bytes] = ..., packs: _Optional[_Iterable[int]] = ..., room: _Optional[int] = ...) -> None: ...
 
 class GetReply(_message.Message):
     __slots__ = ("blocks", "damaged")
