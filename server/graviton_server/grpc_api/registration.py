@@ -10,6 +10,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from graviton_server.grpc_api.calls import Guard
+from graviton_server.grpc_api.parsing import parser_of
 
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -26,7 +27,7 @@ def _handler(
     name = _WORD.sub("_", method.name).lower()
     call = getattr(implementation, name)
     operation = f"{service.name}.{method.name}"
-    reads = GetMessageClass(method.input_type).FromString
+    reads = parser_of(GetMessageClass(method.input_type))
     writes = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler(guard.stream_in(operation, call), reads, writes)
