@@ -477,3 +477,20 @@ def test_a_session_moves_to_another_daemon(stores: PostgresStores) -> None:
     [repeated] = session.ns.apply([later], durable=False)
     assert repeated.failure is None
     assert session.names() == []
+
+
+def test_a_session_that_has_moved_is_not_ended_where_it_was(stores: PostgresStores) -> None:
+    """A daemon that hears nothing of it any more only forgets it; one that it has come back to ends it."""
+    one, two = stores.open(), stores.open()
+    session = Session(one)
+    number = session.ns.session
+    moved = two.attach(label="moved", resume=number)
+    session.ns.detach()
+    [reply] = moved.apply([session.batch(Create(ROOT, b"f", session.ino(), 0o100600, 0, 0))], durable=False)
+    assert reply.failure is None
+    back = one.attach(label="back", resume=number)
+    one.retake(number)
+    moved.detach()
+    assert [row.number for row in one.sessions()] == [number]
+    back.detach()
+    assert one.sessions() == []

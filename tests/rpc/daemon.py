@@ -1,4 +1,7 @@
-"""A daemon of one volume: ``python -m rpc.daemon DATA PORT``. Prints ``ready PORT``; SIGTERM ends it."""
+"""A daemon of one volume: ``python -m rpc.daemon DATA PORT LEASE``. Prints ``ready PORT``.
+
+SIGTERM ends it.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from graviton_server.wiring import EngineOptions, open_embedded
 
 def main() -> None:
     logs.setup("info")
-    data, port = Path(sys.argv[1]), int(sys.argv[2])
+    data, port, lease = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     with open_embedded(data, create=True, options=EngineOptions(memory=128 << 20)) as engine:
-        server = serve(engine, GrpcSettings(port=port, lease=30.0, stop_grace=2.0))
+        server = serve(engine, GrpcSettings(port=port, lease=lease, stop_grace=2.0))
         sys.stdout.write(f"ready {server.port}\n")
         sys.stdout.flush()
         stop.wait()

@@ -19,8 +19,9 @@ from harness.waiting import wait_until
 class Daemon:
     """One process; started again on the same port after a kill."""
 
-    def __init__(self, data: Path, scratch: Path) -> None:
+    def __init__(self, data: Path, scratch: Path, lease: float = 30.0) -> None:
         self.data = data
+        self.lease = lease
         self.scratch = scratch
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -33,7 +34,7 @@ class Daemon:
         extra = {"PYTHONPATH": environment()["PYTHONPATH"] + f":{ROOT / 'tests'}"}
         with output.open("wb") as out, log.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rpc.daemon", str(self.data), str(self.port)],
+                [sys.executable, "-m", "rpc.daemon", str(self.data), str(self.port), str(self.lease)],
                 env=environment(**extra),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -72,8 +73,8 @@ class Daemon:
 
 
 @contextmanager
-def daemon(data: Path, scratch: Path) -> Iterator[Daemon]:
-    running = Daemon(data, scratch)
+def daemon(data: Path, scratch: Path, lease: float = 30.0) -> Iterator[Daemon]:
+    running = Daemon(data, scratch, lease)
     try:
         yield running
     finally:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.server import GrpcServer
 from graviton_server.grpc_api.settings import GrpcSettings
+from graviton_server.namespace.postgres.store import PostgresStore
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.endpoint import Endpoint
@@ -49,7 +50,7 @@ class SettledNamespace(RemoteNamespace):
 
 
 class ServedStore:
-    def __init__(self, store: NamespaceStore) -> None:
+    def __init__(self, store: NamespaceStore | PostgresStore) -> None:
         self.local = store
         self.packs, self.loose = store.packs, store.loose
         backend = Backend(

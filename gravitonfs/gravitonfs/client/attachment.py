@@ -15,6 +15,7 @@ from gravitonfs.client.connection import Connection
 from gravitonfs.client.unacknowledged import Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.processes import myself
 from gravitonfs.errors import Detached, Fenced, GravitonError, Throttled, Unavailable
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Batch, Reply
@@ -73,6 +74,7 @@ class Attachment:
         self._incarnation = 0
         self._last = 0
         self._lost_it = False
+        self._told_to_wait = False
 
     def attach(self, timeout: float) -> None:
         """The first time, and whenever ``detached`` has been called since."""
@@ -105,8 +107,17 @@ class Attachment:
             listens=self._listens,
             resume=resume,
             recalls=self._recalls,
+            process=myself(),
         )
-        reply = self.connection.call(SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL))
+        try:
+            reply = self.connection.call(
+                SERVICE + "Attach", request, pb.AttachReply, timeout=min(timeout, CALL)
+            )
+        except Throttled as busy:
+            if not self._told_to_wait:
+                self._told_to_wait = True
+                log.warning("waiting: %s", busy)
+            raise
         self.handle, self.number = reply.session, reply.number
         self.root, self.read_only = Ino(reply.root), reply.read_only
         self.format = VolumeFormat.from_json(reply.format)

@@ -65,6 +65,11 @@ class Holding:
         self.listening = False
         self._trust.suspend()
 
+    def renewed(self) -> None:
+        """Answers given before may no longer hold."""
+        self._trust.doubt()
+        self._hurry()
+
     def told(self, let_go: int, lease: pb.VolumeLease, asked: float) -> None:
         """The answer to a heartbeat that was sent at ``asked``."""
         if let_go == self.let_go:
@@ -99,6 +104,7 @@ class Holding:
         except Exception:
             log.exception("what is cached could not be dropped: the lease has to run out")
             return
+        self._trust.dropped(number)
         self._answered = number
         self._tell(number)
 

@@ -114,7 +114,7 @@ class RemoteNamespace:
     def _renewed(self) -> None:
         """On a thread of its own: whoever hears it may ask back, and the caller has the lock."""
         if self._holding is not None:
-            self._holding.deaf()
+            self._holding.renewed()
         if self._listener is not None:
             threading.Thread(target=self._listener, args=([EVERYTHING],), name="renewed", daemon=True).start()
 

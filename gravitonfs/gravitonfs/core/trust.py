@@ -16,6 +16,8 @@ MARGIN: Final = 0.1
 NAP: Final = 0.5
 """A machine that has slept for longer has kernel caches that are too old."""
 
+_DOUBTED: Final = -1
+
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -73,17 +75,31 @@ class Trust:
         return number <= self._given_up
 
     def give_up(self, number: int) -> None:
-        """The lease was recalled: it is not trusted from now on. Whoever calls this drops what is cached."""
+        """The lease was recalled: it is not trusted from now on."""
         with self._lock:
             self._given_up = max(self._given_up, number)
             if self._number <= number:
-                self._until, self._number = 0.0, 0
+                self._until = 0.0
+
+    def dropped(self, number: int) -> None:
+        """Nothing is kept of what was told under this lease."""
+        with self._lock:
+            if self._number <= number:
+                self._number = 0
 
     def suspend(self) -> None:
         """Recalls could not be heard: nothing is trusted until the store has been asked again."""
         with self._lock:
             self._until = 0.0
             self._not_before = instant()
+
+    def doubt(self) -> None:
+        """What was told may be wrong (the database has lost some of it): it is dropped before any of it is
+        trusted again, by the same lease or another."""
+        with self._lock:
+            self._until = 0.0
+            self._not_before = instant()
+            self._number = self._number and _DOUBTED
 
     def end(self) -> None:
         with self._lock:

@@ -73,6 +73,7 @@ class SessionStore(Protocol):
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
     ) -> Namespace:
         """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
         waits until the lease has run out, or raises Throttled after ``patience``. For more see
@@ -93,6 +94,10 @@ class SessionStore(Protocol):
 
     def state_of(self, number: int) -> SessionState:
         """Of an attached session. Fenced where there is none."""
+
+    def retake(self, number: int) -> None:
+        """The client of an attached session is back here; it may have been with another process meanwhile,
+        which no longer ends the session when it hears nothing of it."""
 
     def sessions(self) -> list[SessionRow]: ...
 

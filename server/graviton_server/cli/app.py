@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "umount": Entry(VOLUMES, "umount:umount", "Unmount; waits until everything is stored."),
     "webdav": Entry(VOLUMES, "webdav:webdav", "Serve a volume over WebDAV alone."),
     "token": Entry(VOLUMES, "token:token", "Make, list and revoke tokens for programs and WebDAV."),
+    "session": Entry(VOLUMES, "session:session", "List who uses a volume, and end sessions."),
     "passwd": Entry(VOLUMES, "passwd:passwd", "Set a WebDAV user's password."),
     "put": Entry(FILES, "put:put", "Copy files and trees into a volume; resumes."),
     "get": Entry(FILES, "get:get", "Copy files and trees out of a volume; resumes."),

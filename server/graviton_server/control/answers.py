@@ -123,6 +123,19 @@ class TokenInfo(msgspec.Struct, frozen=True):
     expires: float | None
 
 
+class SessionInfo(msgspec.Struct, frozen=True):
+    """``remote``: of another process, by gRPC. ``attached``: this process has it. ``holds``: it has its
+    volume to itself, and keeps what it was told."""
+
+    number: int
+    volume: str
+    label: str
+    read_only: bool
+    remote: bool
+    attached: bool
+    holds: bool
+
+
 class NewToken(msgspec.Struct, frozen=True):
     """``token`` is told this once; only its hash is kept."""
 

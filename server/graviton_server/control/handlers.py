@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graviton_server.control import making, nodes, reports, requests, tokens, transfer, upkeep
+from graviton_server.control import making, nodes, reports, requests, sessions, tokens, transfer, upkeep
 from graviton_server.control.calls import Handler
 from graviton_server.control.requests import Request
 
@@ -34,4 +34,6 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.MakeToken: tokens.handle_make,
     requests.ListTokens: tokens.handle_list,
     requests.RevokeToken: tokens.handle_revoke,
+    requests.ListSessions: sessions.handle_list,
+    requests.EvictSession: sessions.handle_evict,
 }

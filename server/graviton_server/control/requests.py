@@ -15,6 +15,7 @@ from graviton_server.control.answers import (
     NewToken,
     Node,
     Page,
+    SessionInfo,
     SmallFile,
     Status,
     TokenInfo,
@@ -191,6 +192,17 @@ class Dump(Request[Dumped], frozen=True, kw_only=True):
     """The namespace, compressed, as data from the owner."""
 
 
+# --- sessions ---------------------------------------------------------------------------------
+
+
+class ListSessions(Request[list[SessionInfo]], frozen=True, kw_only=True):
+    """Of all volumes, in all processes."""
+
+
+class EvictSession(Request[None], frozen=True, kw_only=True):
+    number: int
+
+
 # --- tokens -----------------------------------------------------------------------------------
 
 
@@ -218,7 +230,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {
     for cls in (
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
-        Dump, MakeToken, ListTokens, RevokeToken,
+        Dump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
     )
 }  # fmt: skip
 

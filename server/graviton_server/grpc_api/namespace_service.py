@@ -60,6 +60,7 @@ class NamespaceService:
             listens=request.listens,
             resume=request.resume,
             recalls=request.recalls,
+            process=request.process,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)

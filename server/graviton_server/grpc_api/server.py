@@ -57,7 +57,7 @@ class GrpcServer:
         settings.check()
         self.settings = settings
         self.tallies = tallies or Tallies()
-        self.sessions = SessionTable(backend, settings.lease)
+        self.sessions = SessionTable(backend, settings.lease, settings.request_timeout / 2)
         self._pool = VolumePool(backend, settings.idle_volume)
         self._guard = Guard(settings, authenticate, self.tallies)
         self._health = health.HealthServicer()

@@ -27,9 +27,10 @@ class SessionTable:
     """``_lock`` guards the table; ``_resuming`` makes resumptions come one after the other, and is held
     while the namespace is asked. New sessions do not take it: they may have to wait for others to answer."""
 
-    def __init__(self, backend: Backend, lease: float) -> None:
+    def __init__(self, backend: Backend, lease: float, patience: float = PATIENCE) -> None:
         self._backend = backend
         self.lease = lease
+        self._patience = min(patience, PATIENCE)
         self._lock = threading.Lock()
         self._resuming = threading.Lock()
         self._sessions: dict[int, RemoteSession] = {}
@@ -46,12 +47,15 @@ class SessionTable:
         listens: bool,
         resume: bytes,
         recalls: bool,
+        process: str,
     ) -> tuple[RemoteSession, bool]:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
         name = call.principal.name
         session = RemoteSession(name, claims=claims, listens=listens)
-        enter = partial(self._enter, session, volume, label[:LABEL_MAX], read_only, recalls)
+        enter = partial(
+            self._enter, session, volume, label[:LABEL_MAX], read_only, recalls, process[:LABEL_MAX]
+        )
         if not resume:
             enter(None, fresh_secret())
             if not call.active:
@@ -73,6 +77,7 @@ class SessionTable:
         label: str,
         read_only: bool,
         recalls: bool,
+        process: str,
         resume: int | None,
         secret: bytes,
     ) -> None:
@@ -86,7 +91,8 @@ class SessionTable:
             resume=resume,
             leased=Handle(0, secret).digest,
             recall=session.recall if recalls and session.listens else None,
-            patience=PATIENCE,
+            patience=self._patience,
+            process=process,
         )
         session.handle = Handle(session.namespace.session, secret)
         session.heard()  # it may have waited for others
@@ -121,13 +127,13 @@ class SessionTable:
 
     # --- finding -------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _again(session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
+    def _again(self, session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
         if not session.has(handle):
             raise Fenced(f"session {handle.number} cannot be resumed")
         if session.principal != name:
             raise AccessDenied("the session belongs to somebody else")
         session.heard()
+        self._backend.sessions.retake(session.number)
         return session
 
     def find(self, call: Call, data: bytes) -> RemoteSession:

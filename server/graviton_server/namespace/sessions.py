@@ -84,6 +84,8 @@ class Session:
     """It wants the volume's lease."""
     background: bool = False
     """Upkeep, which changes nothing that users see: no lease has to end for it."""
+    process: str = ""
+    """Whose it is (``core.processes``), where that is known."""
     alive: bool = True
     last: int = 0
     durable: int = 0

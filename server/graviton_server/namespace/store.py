@@ -247,6 +247,7 @@ class NamespaceStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -257,12 +258,15 @@ class NamespaceStore:
         it has let go when ``let_go`` says so, and renews by ``lease`` alone.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
-        one is given. Not by sessions of the ``background``, which change nothing that users see."""
+        one is given. Not by sessions of the ``background``, which change nothing that users see.
+        ``process``: of a ``leased`` session (``core.processes``); nobody waits for one that is gone."""
         with self.lock:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, claims, listener, leased, recall, background)
+            session = Session(
+                number, found, label, read_only, claims, listener, leased, recall, background, process
+            )
             if resume is None:
                 self.roster.admit(session)
             else:
@@ -310,6 +314,9 @@ class NamespaceStore:
         with self.lock:
             session = self.roster.attached(number)
             return SessionState(session.last, session.durable)
+
+    def retake(self, number: int) -> None:
+        """There is no other process that could have had it."""
 
     def sessions(self) -> list[SessionRow]:
         """Those attached, and leased ones that a former process has left."""

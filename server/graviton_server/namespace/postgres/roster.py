@@ -2,7 +2,8 @@
 
 A session is alive while its process says so in time, by the database's clock. One that is silent is ended
 by any process, with the gate closed, but not before the database and this process have themselves been
-up for as long. Guarded by a lock: the sessions of this process and the incarnation.
+up for as long. Guarded by a lock: the sessions of this process and the incarnation;
+another lets one thread at a time begin a new one.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ _VOLUMES: Final = (
     " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
 )
 _ADD: Final = (
-    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s, %s) RETURNING id"
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background, owner)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
-    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, owner = %s, heartbeat = {CLOCK}"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
 _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
@@ -64,7 +65,10 @@ _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
 )
-_STILL: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat < {CLOCK} - %s"
+_HEARD: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat >= {CLOCK} - %s"
+_ELSEWHERE: Final = "SELECT 1 FROM sessions WHERE id = %s AND process <> %s"
+"""It has moved to another process, which alone may say that it is gone."""
+_TAKE: Final = "UPDATE sessions SET process = %s WHERE id = %s"
 _CLAIMED: Final = "SELECT ino FROM claims WHERE session = %s ORDER BY ino"
 _LOCK_INODES: Final = "SELECT 1 FROM inodes WHERE ino = ANY(%s) ORDER BY ino FOR UPDATE"
 _CONFIRM: Final = "UPDATE claims SET confirmed = true WHERE ino = %s AND session = %s"
@@ -86,7 +90,9 @@ class Roster:
         self._beaten = ""
         self.current = 0
         self._away = False
-        self._untold = False
+        self._changed = self._begun = 0
+        """How often the database has changed, and how much of that was told."""
+        self._beginning = threading.Lock()
         self._up_since = time.monotonic()
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
@@ -113,18 +119,23 @@ class Roster:
         with self._lock:
             first, self._incarnation = not self._incarnation, found
             self._up_since = time.monotonic()
-            self._untold = self._untold or not first
+            self._changed += not first
             for session in self._sessions.values():
                 if session.trust is not None:
-                    session.trust.suspend()
+                    session.trust.doubt()
 
     def tell_pending(self) -> None:
         """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
-        with self._lock:
-            pending, self._untold = self._untold, False
+        if self._begun == self._changed:
+            return  # nearly always
+        with self._beginning:
+            changed = self._changed
+            pending = self._begun != changed
+            if pending:
+                self.begin()
+                self._begun = changed
         if pending:
             log.info("the database was restarted: what its clients have cached is dropped")
-            self.begin()
             self.tell_everything()
 
     def begin(self) -> None:
@@ -168,6 +179,7 @@ class Roster:
             session.read_only,
             session.leased,
             session.background,
+            session.process,
         )
         recall = self._recall_for(session)
         rows = self._store.database.again(
@@ -189,7 +201,8 @@ class Roster:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, session.leased)
-        resume = (self._store.process, session.claims is not None, session.label, number, volume.id)
+        asks = session.claims is not None
+        resume = (self._store.process, asks, session.label, session.process, number, volume.id)
         todo = [
             CLOSE_GATE,
             (_RESUME, resume),
@@ -218,6 +231,12 @@ class Roster:
         if not proven:
             raise Fenced(f"session {number} cannot be resumed")
 
+    def retake(self, number: int) -> None:
+        """Its client is back after it may have been with another process."""
+        self._store.database.again(
+            lambda connection: transact(connection, (_TAKE, (self._store.process, number)), durable=False)
+        )
+
     def _enter(self, session: PostgresSession) -> None:
         with self._lock:
             self._sessions[session.id] = session
@@ -243,18 +262,18 @@ class Roster:
                 self._sessions.pop(session.id, None)
                 self._introduce()
         self._store.leases.over(session)
-        self.end(session.id, session.volume.id)
+        self.end(session.id, session.volume.id, unless=(_ELSEWHERE, (session.id, self._store.process)))
 
-    def end(self, number: int, volume: int, *, silent: bool = False) -> None:
-        """Drop what a session held, and forget it."""
-        self._store.upkeep.again(self._end, number, volume, silent)
+    def end(self, number: int, volume: int, *, unless: tuple[str, Any] | None = None) -> None:
+        """Drop what a session held, and forget it, unless this question has an answer."""
+        self._store.upkeep.again(self._end, number, volume, unless)
 
-    def _end(self, number: int, volume: int, silent: bool) -> None:
+    def _end(self, number: int, volume: int, unless: tuple[str, Any] | None) -> None:
         work = self._store.work
         with work.lock:
             work.close_gate()
             exchange = work.scope_of_thread().exchange
-            if silent and not exchange.query((_STILL, (number, int(self._silence * 1e9)))):
+            if unless is not None and exchange.query(unless):
                 return
             self._drop_claims(number, volume)
             exchange.queue(_FOLD, (number, volume))
@@ -320,8 +339,7 @@ class Roster:
             session = self._sessions.get(number)
         if session is not None:
             self.dismiss(session)
-        else:
-            self.end(number, rows[0][0])
+        self.end(number, rows[0][0])
 
     def claimed_by(self, number: int) -> list[Ino]:
         return [Ino(row[0]) for row in self._store.ask(_CLAIMED, (number,))]
@@ -479,4 +497,4 @@ class Roster:
         silence = int(self._silence * 1e9)
         for number, volume in self._store.ask(_SILENT, (silence, silence)):
             log.warning("session %d has been silent for %.0f s: it is ended", number, self._silence)
-            self.end(number, volume, silent=True)
+            self.end(number, volume, unless=(_HEARD, (number, silence)))

@@ -138,7 +138,10 @@ def _version_1(connection: Connection) -> None:
 
 def _version_2(connection: Connection) -> None:
     """Leases of volumes. No process of an older version, which would not heed them, may be at work."""
-    connection.execute("ALTER TABLE sessions ADD COLUMN background boolean NOT NULL DEFAULT false")
+    connection.execute(
+        "ALTER TABLE sessions ADD COLUMN background boolean NOT NULL DEFAULT false,"
+        " ADD COLUMN owner text NOT NULL DEFAULT ''"
+    )
     connection.execute(
         "CREATE TABLE leases (volume bigint PRIMARY KEY, session bigint NOT NULL, number bigint NOT NULL,"
         " until bigint NOT NULL, recalled boolean NOT NULL DEFAULT false) WITH (fillfactor = 50)"

@@ -32,6 +32,7 @@ from graviton_server.namespace.postgres.work import Reader, Work, ask
 from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.processes import myself
 from gravitonfs.errors import Exists, Unavailable
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.store import SessionRow, SessionState, VolumeLease, VolumeRow
@@ -173,6 +174,7 @@ class PostgresStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -182,11 +184,13 @@ class PostgresStore:
         it has let go when ``let_go`` says so, and renews by ``lease`` alone.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
-        one is given. Not by sessions of the ``background``, which change nothing that users see."""
+        one is given. Not by sessions of the ``background``, which change nothing that users see.
+        ``process``: of a ``leased`` session (``core.processes``); nobody waits for one that is gone."""
         found = self.roster.named(volume)
         session = PostgresSession(
             resume or 0, found, label, read_only, claims, listener, leased, recall, background
         )
+        session.process = process if leased is not None else myself()
         recalled = self.roster.admit(session) if resume is None else self.roster.readmit(session)
         try:
             if recalled:
@@ -221,6 +225,10 @@ class PostgresStore:
         """Of an attached session. Fenced where there is none."""
         session = self.roster.attached(number)
         return SessionState(session.last, session.durable)
+
+    def retake(self, number: int) -> None:
+        """See ``SessionStore``."""
+        self.roster.retake(number)
 
     def sessions(self) -> list[SessionRow]:
         """All that are alive, whichever process has them."""

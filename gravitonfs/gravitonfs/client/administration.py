@@ -1,0 +1,57 @@
+"""What an administrator asks of a daemon, without a session of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from gravitonfs.client.connection import Connection
+from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
+
+_ADMIN: Final = "/graviton.v1.AdminService/"
+_CALL: Final = 60.0
+
+
+class SessionInfo(NamedTuple):
+    """``remote``: of another process, by gRPC. ``attached``: False where the daemon that had it has ended,
+    or another one has it. ``holds``: it has its volume to itself, and keeps what it was told."""
+
+    number: int
+    volume: str
+    label: str
+    read_only: bool
+    remote: bool
+    attached: bool
+    holds: bool
+    idle_seconds: float | None
+    """Since it was heard of, where that is known."""
+
+
+class Administration:
+    """Needs the scope graviton:admin."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def sessions(self, volume: str = "") -> Sequence[SessionInfo]:
+        """Of one volume, or of all."""
+        request = pb.ListSessionsRequest(volume=volume)
+        reply = self._connection.call(_ADMIN + "ListSessions", request, pb.ListSessionsReply, timeout=_CALL)
+        return [
+            SessionInfo(
+                one.number,
+                one.volume,
+                one.label,
+                one.read_only,
+                one.remote,
+                one.attached,
+                one.holds,
+                one.idle_seconds if one.principal else None,
+            )
+            for one in reply.sessions
+        ]
+
+    def evict(self, number: int) -> None:
+        """End a session: what it sends from now on is refused. NotFound."""
+        request = pb.EvictSessionRequest(number=number)
+        self._connection.call(_ADMIN + "EvictSession", request, pb.EvictSessionReply, timeout=_CALL)

@@ -1,0 +1,113 @@
+"""graviton session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from graviton_server.cli import output
+from graviton_server.cli.opening import reach
+from graviton_server.cli.places import is_remote, source_of
+from graviton_server.control.requests import EvictSession, ListSessions
+
+if TYPE_CHECKING:
+    from gravitonfs.client.administration import Administration
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_ACCESS = (
+    click.argument("source", metavar="SOURCE"),
+    click.option("--token-file", type=_FILE, help="A token with the scope admin; default: GRAVITON_TOKEN."),
+    click.option("--ca-file", type=_FILE, help="Whom to trust, for gravitons:// (PEM)."),
+    click.option("--cert-file", type=_FILE, help="A client certificate (PEM)."),
+    click.option("--key-file", type=_FILE, help="Its key (PEM)."),
+)
+
+
+def _access(command: Any) -> Any:
+    for one in reversed(_ACCESS):
+        command = one(command)
+    return command
+
+
+@click.group()
+def session() -> None:
+    """Who uses a volume: mounts, gateways, programs.
+
+    SOURCE is the data directory of a volume, or of a process that shares its store, or
+    graviton://HOST:PORT. One that "holds" has its volume to itself and keeps what it was told; others
+    that come wait until it lets go.
+    """
+
+
+@session.command("list")
+@_access
+@output.json_option
+def list_(source: str, as_json: bool, **access: Path | None) -> None:
+    """List sessions."""
+    if is_remote(source):
+        with _daemon(source, access) as daemon:
+            found = [one._asdict() for one in daemon.sessions()]
+    else:
+        with reach(source_of(source), "session") as caller:
+            found = [msgspec.to_builtins(one) for one in caller.call(ListSessions())]
+    if as_json:
+        output.print_json(found)
+        return
+    titles = ("number", "volume", "what", "", "idle")
+    output.rows([titles] + [_row(one) for one in found])
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    marks = {
+        "holds": one["holds"],
+        "read-only": one["read_only"],
+        "remote": one["remote"],
+        "away": not one["attached"],
+    }
+    idle = one.get("idle_seconds")
+    told = ",".join(mark for mark, so in marks.items() if so)
+    return str(one["number"]), one["volume"], one["label"], told, "" if idle is None else f"{idle:.0f} s"
+
+
+@session.command()
+@_access
+@click.argument("number", type=click.IntRange(1))
+def evict(source: str, number: int, **access: Path | None) -> None:
+    """End a session: what it sends from now on is refused.
+
+    For one whose process is gone, so that nobody has to wait for it. A mount that lives begins another
+    session; what it has not stored yet may fail.
+    """
+    if is_remote(source):
+        with _daemon(source, access) as daemon:
+            daemon.evict(number)
+    else:
+        with reach(source_of(source), "session") as caller:
+            caller.call(EvictSession(number=number))
+    output.say(f"session {number} has ended")
+
+
+@contextmanager
+def _daemon(source: str, access: dict[str, Path | None]) -> Iterator[Administration]:
+    from gravitonfs.client.administration import Administration
+    from gravitonfs.client.connection import Connection
+    from gravitonfs.client.endpoint import Endpoint
+
+    endpoint, _, _ = Endpoint.parse(source)
+    connection = Connection(
+        endpoint.with_options(
+            token_file=access["token_file"],
+            ca_file=access["ca_file"],
+            cert_file=access["cert_file"],
+            key_file=access["key_file"],
+        )
+    )
+    try:
+        yield Administration(connection)
+    finally:
+        connection.close()
