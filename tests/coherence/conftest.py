@@ -90,12 +90,13 @@ def _gateway_and_http(all_: Stores) -> Pair:
     return Pair(stores.dav(one), stores.http(other, MAIN), [])
 
 
+BUCKET = "mounts through two daemons, bucket"
 PAIRS: dict[str, Callable[[Stores], Pair]] = {
     "two remote mounts": _remote_mounts,
     "mount and WebDAV": _mount_and_webdav,
     "mount and HTTP": _mount_and_http,
     "mounts through two daemons, directory": lambda all_: _through_two_daemons(all_.directory),
-    "mounts through two daemons, bucket": lambda all_: _through_two_daemons(all_.bucket),
+    BUCKET: lambda all_: _through_two_daemons(all_.bucket),
     "two direct mounts": _direct_mounts,
     "direct mount and WebDAV": _direct_and_webdav,
     "WebDAV of two daemons": _gateways,

@@ -124,7 +124,7 @@ class Store:
         for daemon in self.daemons:
             daemon.running.process.terminate()
         for daemon in self.daemons:
-            assert daemon.running.stop() == 0, daemon.running.log_text()
+            assert daemon.running.process.wait(60) == 0, daemon.running.log_text()
 
 
 def _webdav() -> str:

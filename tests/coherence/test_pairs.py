@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import pytest
 
-from coherence.conftest import PAIRS
+from coherence.conftest import BUCKET, PAIRS
 from coherence.sides import MountSide, Mover, Side, closing
 from coherence.stores import Pair
 
@@ -33,8 +33,12 @@ MOUNTS = [name for name in ALL if "mounts" in name]
 WITH_MOUNT = [name for name in ALL if "mount" in name]
 
 
-def of(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("pair", names, indirect=True, scope="module")
+def of(*names: str, bytes_: bool = False) -> pytest.MarkDecorator:
+    """Where packs are matters only where bytes are what is tested."""
+    shown = [
+        name if bytes_ or name != BUCKET else pytest.param(name, marks=pytest.mark.soak) for name in names
+    ]
+    return pytest.mark.parametrize("pair", shown, indirect=True, scope="module")
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def at_once(*actions: Callable[[], T]) -> list[T]:
 # --- what was answered is seen ---------------------------------------------------------------------------
 
 
-@of(*ALL)
+@of(*ALL, bytes_=True)
 def test_bytes_and_sizes(pair: Pair, sides: tuple[Side, Side]) -> None:
     name = f"{pair.directory()}/f"
     for turn in range(12):
@@ -220,7 +224,7 @@ def test_a_link_has_one_winner(pair: Pair, rounds: int) -> None:
 
 
 @pytest.mark.parametrize("rounds", READS)
-@of(*MOVERS)
+@of(*MOVERS, bytes_=True)
 def test_a_replaced_file_is_read_whole(pair: Pair, rounds: int) -> None:
     """Never missing, never mixed, never older than what was answered before it was opened."""
     name = f"{pair.directory()}/f"
@@ -334,7 +338,7 @@ def run_two(code: str, path: Path, count: int) -> None:
     assert [one.wait(100) for one in running] == [0, 0]
 
 
-@of(*MOUNTS)
+@of(*MOUNTS, bytes_=True)
 def test_appends_under_a_lock_on_one_host(pair: Pair, sides: tuple[MountSide, MountSide]) -> None:
     name = f"{pair.directory()}/log"
     for turn, (writer, reader) in enumerate((sides, sides[::-1]), 1):
@@ -372,7 +376,7 @@ def test_appends_under_a_lock_file_on_two_hosts(pair: Pair) -> None:
             assert sorted((side.get(log) or b"").splitlines()) == expected
 
 
-@of(*MOUNTS)
+@of(*MOUNTS, bytes_=True)
 def test_a_database_on_one_host_is_read_on_another(pair: Pair, sides: tuple[MountSide, MountSide]) -> None:
     name = f"{pair.directory()}/test.db"
     for turn, (writer, reader) in enumerate((sides, sides[::-1]), 1):

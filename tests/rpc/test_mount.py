@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from gravitonfs.client import Client
 from harness.places import is_mounted
 from harness.programs import Graviton, Running
 from harness.waiting import wait_until
-from rpc.running import Daemon, daemon
+from rpc.running import Daemon, Wire, daemon
 from rpc.test_faults import check
 
 pytestmark = pytest.mark.mount
@@ -166,6 +168,44 @@ class TestDaemonAway:
         wait_until(lambda: _reads(point / "f") == b"before", "the mount to answer again")
         (point / "g").write_bytes(b"after")
         graviton.unmount(process, point)
+
+    def test_a_cut_that_is_longer_than_the_bound(
+        self, graviton: Graviton, running: Daemon, scratch: Path
+    ) -> None:
+        """Nothing comes through, and no connection breaks: EIO in time, and afterwards all is as it was."""
+        graviton.allow_log("does not answer")
+        wire = Wire(running.port)
+        point = scratch / "mnt"
+        process = mounted(graviton, wire.port, point, "timeout=1s")
+        (point / "d").mkdir()
+        for number in range(5):
+            (point / f"f{number}").write_bytes(b"%d" % number * 50_000)
+        try:
+            wire.hold()
+            started = time.monotonic()
+            for call in (
+                (point / "f0").stat,
+                partial((point / "new").write_bytes, b"x"),
+                partial((point / "f1").rename, point / "moved"),
+                partial(os.listdir, point / "d"),
+            ):
+                with pytest.raises(OSError, match="Input/output error"):
+                    call()
+            assert time.monotonic() - started < 60
+            wire.release()
+            wire.cut()
+            wait_until(lambda: _reads(point / "f0") == b"0" * 50_000, "the mount to answer again")
+            for number in (2, 3, 4):
+                assert (point / f"f{number}").read_bytes() == b"%d" % number * 50_000
+            # What was given up may have happened or not, but once and whole.
+            assert (point / "f1").exists() != (point / "moved").exists()
+            (point / "after").write_bytes(b"after")
+            assert (point / "after").read_bytes() == b"after"
+            graviton.unmount(process, point)
+        finally:
+            wire.close()
+        running.stop()
+        assert check(scratch / "data") == []
 
 
 def _reads(path: Path) -> bytes | None:

@@ -77,7 +77,8 @@ class WriteFile(io.RawIOBase):
         """Durable when this returns."""
         if not self.closed:
             super().close()
-            self._staged.publish(self._parent, self._name, absent=self._absent)
+            with self._staged:  # what cannot get its name leaves nothing
+                self._staged.publish(self._parent, self._name, absent=self._absent)
 
     def discard(self) -> None:
         """Leave nothing."""

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import grpc
 
 from graviton_server.control.tallies import Tallies
+from graviton_server.grpc_api.parsing import all_whole, whole
 from graviton_server.grpc_api.principals import ADMIN, READ, WRITE, Authenticate, Credentials, Principal
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.statuses import code_of, message_of, trailer_of
@@ -85,14 +86,14 @@ class Guard:
     def unary(self, operation: str, method: Callable[[Any, Call], Any]) -> Callable[[Any, Any], Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             with self._around(operation, context, bounded=True) as call:
-                return method(request, call)
+                return method(whole(request), call)
 
         return handle
 
     def stream_in(self, operation: str, method: Callable[[Any, Call], Any]) -> Callable[[Any, Any], Any]:
         def handle(requests: Any, context: grpc.ServicerContext) -> Any:
             with self._around(operation, context, bounded=False) as call:
-                return method(requests, call)
+                return method(all_whole(requests), call)
 
         return handle
 
@@ -101,7 +102,7 @@ class Guard:
     ) -> Callable[[Any, Any], Iterator[Any]]:
         def handle(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._around(operation, context, bounded=False) as call:
-                yield from method(request, call)
+                yield from method(whole(request), call)
 
         return handle
 

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from graviton_server.grpc_api.calls import Guard
+from graviton_server.grpc_api.parsing import parser_of
 
 _WRITES: Final = methodcaller("SerializeToString")
 _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -28,7 +29,7 @@ def _handler(
     name = _WORD.sub("_", method.name).lower()
     call = getattr(implementation, name)
     operation = f"{service.name}.{method.name}"
-    reads = GetMessageClass(method.input_type).FromString
+    reads = parser_of(GetMessageClass(method.input_type))
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler(guard.stream_in(operation, call), reads, _WRITES)
     if method.server_streaming:
