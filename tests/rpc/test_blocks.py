@@ -43,6 +43,8 @@ def connection(rig: Rig) -> Iterator[Connection]:
         loose=rig.loose,
         format=fmt,
         space=lambda: Space(0, 0),
+        secret=bytes(32),
+        whole_store=True,
     )
     server = GrpcServer(backend, SETTINGS)
     server._tending.run = lambda: None  # type: ignore[method-assign]  # there are no sessions to look after
