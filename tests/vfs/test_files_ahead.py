@@ -16,6 +16,7 @@ from graviton_server.wiring import Engine, TargetEngine
 from gravitonfs.client.volumes import open_volume
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import ROOT_INO, Ino
+from gravitonfs.ports.namespace import EVERYTHING
 from gravitonfs.vfs.vfs import Vfs
 from harness.buckets import settings
 from harness.engines import open_on_bucket
@@ -235,7 +236,7 @@ def test_what_is_read_ahead_stays_within_its_budget(engine: TargetEngine) -> Non
         write(writer, ROOT_INO, name_of(number), number.to_bytes(4, "big") + body)
     volume = engine.volume("mount")
     reader = Reader(volume)
-    reader.ahead.limit = 3 << 20
+    reader.ahead.sequences.limit = 3 << 20
     engine.content.cache.clear()
 
     async def main() -> None:
@@ -243,7 +244,7 @@ def test_what_is_read_ahead_stays_within_its_budget(engine: TargetEngine) -> Non
             assert await reader.read(name_of(number), size + 4) == number.to_bytes(4, "big") + body
 
     trio.run(main)
-    assert 0 < reader.most <= reader.ahead.limit + (1 << 20)
+    assert 0 < reader.most <= reader.ahead.sequences.limit + (1 << 20)
     writer.close()
     reader.close()
 
@@ -331,3 +332,19 @@ def test_a_walk_finds_the_directories_that_come_next(
     writer.close()
     assert calls.count["ExtentsOf"] <= len(tree) // 3, calls.count
     assert calls.count["Extents"] + calls.count["Near"] + calls.count["Get"] <= len(tree) // 2, calls.count
+
+
+def test_when_everything_may_have_changed_nothing_is_kept(packed: TargetEngine) -> None:
+    reader = Reader(packed.volume("mount"))
+
+    async def main() -> None:
+        await reader.all(range(10))
+        attr = reader.vfs.lookup(ROOT_INO, name_of(20))
+        assert attr is not None
+        assert attr.content in reader.vfs.volume.maps
+        reader.vfs.changed([EVERYTHING])
+        assert attr.content not in reader.vfs.volume.maps
+        await reader.all(range(10, 30))
+
+    trio.run(main)
+    reader.close()

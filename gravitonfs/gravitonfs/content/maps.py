@@ -25,6 +25,8 @@ class SmallMaps:
         self._lock = threading.Lock()
         self._maps: OrderedDict[ContentId, tuple[Extent, ...]] = OrderedDict()
         self._extents = 0
+        self.epoch = 0
+        """Rises when all that was known before may be wrong."""
 
     def __contains__(self, content: ContentId) -> bool:
         return content in self._maps
@@ -32,8 +34,11 @@ class SmallMaps:
     def get(self, content: ContentId) -> tuple[Extent, ...] | None:
         return self._maps.get(content)
 
-    def add(self, maps: Mapping[ContentId, tuple[Extent, ...]]) -> None:
+    def add(self, maps: Mapping[ContentId, tuple[Extent, ...]], epoch: int) -> None:
+        """What was asked in this epoch."""
         with self._lock:
+            if epoch != self.epoch:
+                return
             for content, extents in maps.items():
                 if content not in self._maps:
                     self._maps[content] = extents
@@ -41,6 +46,13 @@ class SmallMaps:
             while self._extents > self._limit:
                 _, extents = self._maps.popitem(last=False)
                 self._extents -= len(extents) + 1
+
+    def clear(self) -> None:
+        """The database may be another one now, where numbers have other meanings."""
+        with self._lock:
+            self.epoch += 1
+            self._maps.clear()
+            self._extents = 0
 
     def drop(self, content: ContentId) -> None:
         with self._lock:

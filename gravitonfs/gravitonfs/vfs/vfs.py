@@ -368,6 +368,7 @@ class Vfs:
         self.files.tick += 1
         for change in changes:
             if change == EVERYTHING:
+                self.volume.maps.clear()
                 self.files.open_inodes.forget_pages()
                 for opened in self.files.open_inodes:
                     opened.stale = True
