@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gravitonfs.content.ownwrites import OwnWrites
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
 from gravitonfs.ports.namespace import Namespace
@@ -16,6 +17,8 @@ _INO_GRANT = 1024
 
 _TOGETHER = 64
 """Batches that go in one call, at most."""
+_LATER = 1.0
+"""Seconds until what nobody waits for goes by itself."""
 
 
 class _Waiting:
@@ -60,10 +63,12 @@ class Session:
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
+        self.own_writes = OwnWrites()
         self._lock = threading.Lock()
         self._number = 0
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
+        self._timer: threading.Timer | None = None
         self._ino_lock = threading.Lock()
         self._inos = iter(range(0))
 
@@ -85,7 +90,36 @@ class Session:
             reply = self._submit_together(_Waiting(ops, tuple(packs), loose, durable))
         if reply.failure is not None:
             raise reply.failure.error()
+        self.own_writes.applied(ops)
         return reply.results
+
+    def submit_later(self, *ops: Op) -> None:
+        """One batch that nobody waits for: it goes with the next one, or after a second by itself, and what
+        it fails with is told to nobody. Batches submitted later come after it."""
+        if self.namespace.inline:
+            self.submit(ops)
+            return
+        with self._queue_lock:
+            self._queue.append(_Waiting(ops, (), (), durable=False))
+            if self._timer is None:
+                self._timer = threading.Timer(_LATER, self.hurry)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def hurry(self) -> None:
+        """Send what waits to go with others."""
+        with self._queue_lock:
+            waiting = bool(self._queue)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if not waiting:
+            return
+        with self._lock:
+            with self._queue_lock:
+                together, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
+            if together:
+                self._send(together)
 
     def _submit_together(self, mine: _Waiting) -> Reply:
         with self._queue_lock:

@@ -67,33 +67,39 @@ class SmallRun:
         self._mtime_ns = mtime_ns
         return True
 
-    def flush(self, *, seal: bool = False, durable: bool = False) -> None:
-        """As ``Stream.flush``."""
+    def flush(self, *, seal: bool = False, durable: bool = False, after: tuple[Op, ...] = ()) -> None:
+        """As ``Stream.flush``. ``after``: ops for the same batch, where there is one (``pending``)."""
         if self.pending:
-            self._name(seal, durable)
+            self._name(seal, durable, after)
         elif seal and self._whole and self._data:
-            op = Write(self._ino, (), self.end, self.version, self._digest(), 0)
-            self._done(self._ingest.session.submit_for_attr(op, durable=durable))
+            self._done(self._ingest.session.submit_for_attr(self._sealing(), durable=durable))
         elif durable:
             self._ingest.session.commit()
 
-    def _name(self, seal: bool, durable: bool) -> None:
+    def sealing(self) -> Op | None:
+        """Seals what is named already, if that is the whole file."""
+        return self._sealing() if self._whole and self._data and not self.pending else None
+
+    def _sealing(self) -> Write:
+        return Write(self._ino, (), self.end, self.version, self._digest(), 0)
+
+    def _name(self, seal: bool, durable: bool, after: tuple[Op, ...]) -> None:
         data = bytes(self._data)
         block = self._id = block_id(data, self._ingest.format.block_key)
         end = len(data)
         digest = self._digest() if seal and self._whole else None
 
         def ops(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
-            return (Write(self._ino, extents, end, self.version, digest, self._mtime_ns),)
+            return (Write(self._ino, extents, end, self.version, digest, self._mtime_ns), *after)
 
         piece = Piece(0, block, memoryview(data))
-        attr = self._ingest.commit_pieces((piece,), ops, durable=durable)[0]
+        attr = self._ingest.commit_pieces((piece,), ops, durable=durable)[-1]
         assert isinstance(attr, Attr)
         if attr.version != self.version + 1:
             self._whole = False  # somebody else wrote too: this is not the file
+        self._done(attr)  # who sees nothing pending any more finds the attributes
         self._ingest.budget.release(end - self._named)
         self._named = end
-        self._done(attr)
 
     def _digest(self) -> bytes:
         if self._id is not None and not self._ingest.format.block_key:

@@ -14,6 +14,7 @@ from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
 from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Attr, Op, Result
@@ -68,6 +69,8 @@ class Volume:
         self.shared = content
         self.session = Session(namespace)
         self.maps = SmallMaps()
+        self.journal: Journal | None = None
+        """Where there is one, it answers ``fsync``."""
         self.ingest = Ingest(
             self.session,
             content.store,
@@ -86,6 +89,10 @@ class Volume:
 
     def submit_for_attr(self, op: Op, *, durable: bool = False) -> Attr:
         return self.session.submit_for_attr(op, durable=durable)
+
+    def submit_later(self, *ops: Op) -> None:
+        """See ``Session``."""
+        self.session.submit_later(*ops)
 
     def new_ino(self) -> Ino:
         return self.session.new_ino()

@@ -11,7 +11,7 @@ from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError
-from gravitonfs.ports.ops import ANY, Attr, Op, Write
+from gravitonfs.ports.ops import ANY, Attr, Op, SetAttr, Write
 
 _RUN = 128 << 10
 """A write of at least this many bytes somewhere else starts a run of its own."""
@@ -44,6 +44,12 @@ class FileWriter:
     @property
     def dirty(self) -> bool:
         return bool(self._patches) or (self._stream is not None and self._stream.pending)
+
+    @property
+    def newest(self) -> Attr:
+        """As of the last batch, from any thread; look at ``dirty`` before."""
+        stream = self._stream
+        return self.attr if stream is None or stream.attr is None else stream.attr
 
     @property
     def quick(self) -> bool:
@@ -145,9 +151,25 @@ class FileWriter:
         if len(self._patches) >= _PATCHES_MAX or self._patch_bytes >= _PATCH_BYTES_MAX:
             self._flush_patches()
 
-    def flush(self, *, seal: bool = False, durable: bool = False) -> None:
-        """Everything into the namespace. May block. After an error it is kept for the next try."""
-        if self._stream is not None:
+    @property
+    def small(self) -> bool:
+        """All that is not stored is one block of a new file: one batch has it, and other ops with it."""
+        return isinstance(self._stream, SmallRun) and self._stream.pending and not self._patches
+
+    def sealing(self) -> Op | None:
+        """What seals a file that is stored already; it is not sealed again then."""
+        stream = self._stream
+        op = stream.sealing() if isinstance(stream, SmallRun) and not self._patches else None
+        if op is not None:
+            self._stream = None
+        return op
+
+    def flush(self, *, seal: bool = False, durable: bool = False, attributes: SetAttr | None = None) -> None:
+        """Everything into the namespace. May block. After an error it is kept for the next try.
+        ``attributes``: change them behind it."""
+        if attributes is not None:
+            self._flush_with(attributes, seal, durable)
+        elif self._stream is not None:
             self._stream.flush(seal=seal, durable=durable)
             self._settled()
             if seal:
@@ -156,6 +178,17 @@ class FileWriter:
             self._flush_patches(durable=durable)
         elif durable:
             self._ingest.session.commit()
+
+    def _flush_with(self, attributes: SetAttr, seal: bool, durable: bool) -> None:
+        if self.small and isinstance(self._stream, SmallRun):
+            self._stream.flush(seal=seal, durable=durable, after=(attributes,))
+            self._settled()
+            if seal:
+                self._stream = None
+        else:
+            self.flush(seal=seal)
+            self.attr = self._ingest.session.submit_for_attr(attributes, durable=durable)
+        self.mtime_ns = self.attr.mtime_ns
 
     def push(self) -> None:
         """Start storing what is gathered, without waiting for it."""

@@ -11,17 +11,6 @@ PREFERRED_IO = 1 << 20
 """``st_blksize``: programs that copy with it send requests as large as the kernel allows."""
 
 
-class Times:
-    """How long the kernel may trust what it was told, in seconds."""
-
-    __slots__ = ("attr", "entry", "negative")
-
-    def __init__(self, entry: float, attr: float, negative: float) -> None:
-        self.entry = entry
-        self.attr = attr
-        self.negative = negative
-
-
 class Ownership:
     """What a mount shows instead of what is stored (options uid, gid, umask)."""
 
@@ -33,7 +22,8 @@ class Ownership:
         self.umask = umask
 
 
-def entry_attributes(attr: Attr, times: Times, shown: Ownership | None = None) -> pyfuse3.EntryAttributes:
+def entry_attributes(attr: Attr, seconds: float, shown: Ownership | None = None) -> pyfuse3.EntryAttributes:
+    """``seconds``: for so long the kernel may trust its name and these attributes."""
     entry = pyfuse3.EntryAttributes()
     (
         ino, mode, nlink, uid, gid, rdev, size,
@@ -52,14 +42,14 @@ def entry_attributes(attr: Attr, times: Times, shown: Ownership | None = None) -
     entry.st_size = size
     entry.st_blksize = PREFERRED_IO
     entry.st_blocks = -(-size // BLOCK)
-    entry.entry_timeout = times.entry
-    entry.attr_timeout = times.attr
+    entry.entry_timeout = seconds
+    entry.attr_timeout = seconds
     return entry
 
 
-def no_entry(times: Times) -> pyfuse3.EntryAttributes:
+def no_entry(seconds: float) -> pyfuse3.EntryAttributes:
     """A name that does not exist, which the kernel may remember."""
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = pyfuse3.InodeT(0)
-    entry.entry_timeout = times.negative
+    entry.entry_timeout = seconds
     return entry

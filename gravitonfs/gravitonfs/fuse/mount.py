@@ -12,17 +12,22 @@ from pathlib import Path
 import pyfuse3
 import trio
 
+from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
 from gravitonfs.fuse import mountpoint as mountpoints
 from gravitonfs.fuse import turns
-from gravitonfs.fuse.attributes import Ownership, Times
+from gravitonfs.fuse.attributes import Ownership
+from gravitonfs.fuse.expiry import Expiry
+from gravitonfs.fuse.handed import Fixed, Leased, Times
 from gravitonfs.fuse.kernel import KernelCaches
 from gravitonfs.fuse.memory import keep_large_buffers
 from gravitonfs.fuse.operations import Operations
-from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener, Touched
+from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener, Recall, Touched
 from gravitonfs.ports.target import Space
+from gravitonfs.vfs import lookups
+from gravitonfs.vfs.uploads import Uploader
 from gravitonfs.vfs.vfs import Vfs
 from gravitonfs.vfs.writeback import WriteBack
 
@@ -31,6 +36,7 @@ log = logging.getLogger("graviton.fuse")
 _READ_AHEAD_KIB = 4096
 _BACKGROUND = 64
 _SOLE_SECONDS = 3600.0
+_SETTLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,15 @@ class MountOptions:
     umask: int | None = None
     timeout: float = 60.0
     drain_timeout: float = 300.0
-    cache_seconds: float = _SOLE_SECONDS
-    """How long the kernel may keep entries and attributes: long while one process owns the volume."""
+    cache_seconds: float | None = _SOLE_SECONDS
+    """How long the kernel may keep entries and attributes: long while one process owns the volume. None: as
+    long as the session holds the volume's lease."""
     extra: tuple[str, ...] = field(default=())
 
 
-Attach = Callable[[Claims, Listener], Volume]
-"""Attaches the volume: who mounts must be asked about open inodes and told of others' changes."""
+Attach = Callable[[Claims, Listener, Recall], Volume]
+"""Attaches the volume: who mounts must be asked about open inodes, told of others' changes, and asked to let
+others in."""
 
 
 class Mount:
@@ -72,14 +80,43 @@ class Mount:
         self._stopped = False
         self._vfs: Vfs | None = None
         self._kernel: KernelCaches | None = None
-        self.volume = attach(self._claims, self._changed)
+        self._expiry: Expiry | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self.volume = attach(self._claims, self._changed, self._recalled)
         self.vfs = self._vfs = Vfs(
             self.volume, timeout=options.timeout, space=space, describe=describe, alone=turns.TURNS.alone
         )
         self._root = self._find_root()
         self._kernel = KernelCaches(self._root)
-        self._token: trio.lowlevel.TrioToken | None = None
+        self._times = self._make_times(options.cache_seconds)
         self._scope: trio.CancelScope | None = None
+
+    def _make_times(self, seconds: float | None) -> Times:
+        if seconds is not None:
+            return Fixed(seconds)
+        namespace = self.volume.namespace
+        if not isinstance(namespace, CachingNamespace):
+            return Fixed(0.0)  # others' changes are not known to the kernel
+        handed = Leased(namespace.trusted_until, namespace.mark)
+        self._expiry = Expiry(handed, lambda: turns.TURNS.descriptor, self._kernels)
+        return handed
+
+    def _kernels(self, ino: int) -> int:
+        return int(pyfuse3.ROOT_INODE) if ino == self._root else ino
+
+    def _recalled(self) -> None:
+        """Another session waits. What was answered and waits to go with other changes is applied first."""
+        if self._vfs is not None and self._token is not None:
+            try:
+                trio.from_thread.run(self._settle, self._vfs, trio_token=self._token)
+            except (trio.RunFinishedError, trio.Cancelled):
+                return
+        if self._expiry is not None:
+            self._expiry.recall()
+
+    async def _settle(self, vfs: Vfs) -> None:
+        with trio.move_on_after(_SETTLE_SECONDS):
+            await vfs.files.settle_all()
 
     def _claims(self, ino: Ino) -> bool:
         return self._vfs is not None and self._vfs.claims(ino)
@@ -90,7 +127,8 @@ class Mount:
             self._vfs.changed(changes)
         if self._kernel is not None:
             if EVERYTHING in changes and self._vfs is not None:
-                # Entries and attributes have no life of their own where this can happen; pages have.
+                if self._expiry is not None:
+                    self._expiry.forget()
                 changes = [Change(Touched.DATA, ino, NO_INO, b"") for ino in self._vfs.open_files()]
             self._kernel.changed(changes)
 
@@ -124,12 +162,9 @@ class Mount:
             options.add("allow_other")
         if self._options.read_only:
             options.add("ro")
-        seconds = self._options.cache_seconds
         shown = Ownership(self._options.uid, self._options.gid, self._options.umask)
         plain = (shown.uid, shown.gid, shown.umask) == (None, None, None)
-        operations = Operations(
-            self.vfs, Times(seconds, seconds, seconds), root=self._root, shown=None if plain else shown
-        )
+        operations = Operations(self.vfs, self._times, root=self._root, shown=None if plain else shown)
         try:
             pyfuse3.init(operations, str(self.mountpoint), options)
         except RuntimeError as error:
@@ -141,15 +176,22 @@ class Mount:
         finally:
             if self._kernel is not None:
                 self._kernel.live = False
+            if self._expiry is not None:
+                self._expiry.token = None
             pyfuse3.close(unmount=unmount)
             self.volume.close()
 
     async def _serve(self, on_ready: Callable[[], None]) -> None:
         self._token = trio.lowlevel.current_trio_token()
+        if self._expiry is not None:
+            self._expiry.token = self._token
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._announce, on_ready)
             nursery.start_soon(WriteBack(self.vfs.files).run)
+            if self.volume.journal is not None:
+                nursery.start_soon(Uploader(self.vfs.files, self.volume.journal).run)
+            nursery.start_soon(lookups.tend, self.vfs.lookups, self.vfs.let_go)
             await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
         self.vfs.files.ahead.stop()

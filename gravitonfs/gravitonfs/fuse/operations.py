@@ -9,14 +9,16 @@ from typing import cast
 import pyfuse3
 from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, RequestContext, XAttrNameT
 
+from gravitonfs.content.fresh import Ticket
 from gravitonfs.core.ids import NAME_MAX, Ino
 from gravitonfs.errors import NotFound
-from gravitonfs.fuse.attributes import Ownership, Times, entry_attributes, no_entry
+from gravitonfs.fuse.attributes import Ownership, entry_attributes, no_entry
 from gravitonfs.fuse.counted import TRANSFERS, counted
+from gravitonfs.fuse.handed import Times
 from gravitonfs.ports.ops import Attr, RenameMode, SetAttr
 from gravitonfs.vfs.directories import DirectoryHandle
 from gravitonfs.vfs.files import FileHandle
-from gravitonfs.vfs.vfs import Vfs
+from gravitonfs.vfs.vfs import VIRTUAL, Vfs
 
 _FRAGMENT = 4096
 
@@ -32,6 +34,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._vfs = vfs
         self._call = vfs.files.call
+        self._ask = vfs.files.ask
         self._times = times
         self._root = root
         self._shown = shown
@@ -42,8 +45,15 @@ class Operations(pyfuse3.Operations):
         """The kernel calls the root of the mount 1, whichever directory that is."""
         return self._root if inode == pyfuse3.ROOT_INODE else Ino(inode)
 
-    def _entry(self, attr: Attr) -> pyfuse3.EntryAttributes:
-        return entry_attributes(attr, self._times, self._shown)
+    def _entry(self, attr: Attr, mark: Ticket | None, *, own: bool = False) -> pyfuse3.EntryAttributes:
+        """An answer is made when all that is waited for has come: from here on it may be kept for a time."""
+        return entry_attributes(attr, self._times.of_inode(attr.ino, mark, own=own), self._shown)
+
+    def _named(
+        self, parent: InodeT, name: bytes, attr: Attr, mark: Ticket | None, *, own: bool = True
+    ) -> pyfuse3.EntryAttributes:
+        """``own``: it is what a change has made; see ``Times``."""
+        return entry_attributes(attr, self._times.of_name(parent, name, attr.ino, mark, own=own), self._shown)
 
     def _handle(self, handle: FileHandle | DirectoryHandle) -> FileHandleT:
         number = self._next_handle
@@ -60,8 +70,11 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        attr = await self._call(self._vfs.lookup, self._ino(parent_inode), name)
-        return no_entry(self._times) if attr is None else self._entry(attr)
+        mark = self._times.mark()
+        attr = await self._ask(self._vfs.lookup, self._ino(parent_inode), name)
+        if attr is None:
+            return no_entry(self._times.of_name(parent_inode, name, 0, mark))
+        return self._named(parent_inode, name, attr, mark, own=False)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """Nothing is kept for inodes that are merely known to the kernel."""
@@ -70,36 +83,39 @@ class Operations(pyfuse3.Operations):
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        return self._entry(
-            await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev)
+        mark = self._times.mark()
+        attr = await self._call(
+            self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev
         )
+        return self._named(parent_inode, name, attr, mark)
 
     @counted
     async def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = ModeT(stat.S_IFDIR | stat.S_IMODE(mode))
-        return self._entry(
-            await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
-        )
+        mark = self._times.mark()
+        attr = await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
+        return self._named(parent_inode, name, attr, mark)
 
     @counted
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mode = stat.S_IFLNK | 0o777
+        mark = self._times.mark()
         attr = await self._call(
             self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, target=target
         )
-        return self._entry(attr)
+        return self._named(parent_inode, name, attr, mark)
 
     @counted
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
-        return self._entry(
-            await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
-        )
+        mark = self._times.mark()
+        attr = await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
+        return self._named(new_parent_inode, new_name, attr, mark)
 
     @counted
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
@@ -135,13 +151,14 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        return FileNameT(await self._call(self._vfs.readlink, self._ino(inode)))
+        return FileNameT(await self._ask(self._vfs.readlink, self._ino(inode)))
 
     # Attributes.
 
     @counted
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
-        return self._entry(await self._call(self._vfs.attr, self._ino(inode)))
+        mark = self._times.mark()
+        return self._entry(await self._ask(self._vfs.attr, self._ino(inode)), mark)
 
     @counted
     async def setattr(
@@ -161,7 +178,9 @@ class Operations(pyfuse3.Operations):
             attr.st_mtime_ns if fields.update_mtime else None,
             attr.st_ctime_ns if fields.update_ctime else None,
         )
-        return self._entry(await self._vfs.set_attr(change, attr.st_size if fields.update_size else None))
+        mark = self._times.mark()
+        changed = await self._vfs.set_attr(change, attr.st_size if fields.update_size else None)
+        return self._entry(changed, mark, own=True)
 
     @counted
     async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
@@ -181,18 +200,23 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
-        return await self._call(self._vfs.xattr, self._ino(inode), name)
+        if name.startswith(b"system."):
+            await self._vfs.files.settle(self._ino(inode))
+        how = self._call if name in VIRTUAL else self._ask
+        return await how(self._vfs.xattr, self._ino(inode), name)
 
     @counted
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
-        return [XAttrNameT(name) for name in await self._call(self._vfs.xattrs, self._ino(inode))]
+        return [XAttrNameT(name) for name in await self._ask(self._vfs.xattrs, self._ino(inode))]
 
     @counted
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        await self._vfs.files.settle(self._ino(inode))
         await self._call(self._vfs.set_xattr, self._ino(inode), name, value)
 
     @counted
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        await self._vfs.files.settle(self._ino(inode))
         await self._call(self._vfs.remove_xattr, self._ino(inode), name)
 
     # Directories.
@@ -204,25 +228,32 @@ class Operations(pyfuse3.Operations):
     @counted
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         handle = cast(DirectoryHandle, self._handles[fh])
-        if start_id < 2:
-            for position, name in ((1, b"."), (2, b"..")):
-                if position > start_id and not await self._dot(handle, name, position, token):
-                    return
-        for position, (name, attr, _) in await self._vfs.fetch_directory(handle, max(start_id - 2, 0)):
-            if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(attr), position + 2):
+        mark = self._times.mark()
+        dots = await self._dots(handle, start_id) if start_id < 2 else []
+        entries = await self._vfs.fetch_directory(handle, max(start_id - 2, 0))
+        parent = pyfuse3.ROOT_INODE if handle.ino == self._root else InodeT(handle.ino)
+        for position, name, dot in dots:
+            if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot, mark), position):
+                return
+        for position, (name, attr, _) in entries:
+            if not pyfuse3.readdir_reply(
+                token, FileNameT(name), self._named(parent, name, attr, mark, own=False), position + 2
+            ):
                 return
 
-    async def _dot(
-        self, handle: DirectoryHandle, name: bytes, position: int, token: pyfuse3.ReaddirToken
-    ) -> bool:
-        ino = handle.ino
-        if name == b".." and ino != self._root:
-            ino = await self._call(self._vfs.parent_of, ino)
-        try:
-            attr = await self._call(self._vfs.attr, ino)
-        except NotFound:
-            return True
-        return pyfuse3.readdir_reply(token, FileNameT(name), self._entry(attr), position)
+    async def _dots(self, handle: DirectoryHandle, start_id: int) -> list[tuple[int, bytes, Attr]]:
+        """The entries of the directory itself and the one above it."""
+        found: list[tuple[int, bytes, Attr]] = []
+        for position, name in ((1, b"."), (2, b"..")):
+            if position > start_id:
+                ino = handle.ino
+                if position == 2 and ino != self._root:
+                    ino = await self._ask(self._vfs.parent_of, ino)
+                try:
+                    found.append((position, name, await self._ask(self._vfs.attr, ino)))
+                except NotFound:
+                    pass  # it is removed, and listed by who has it open still
+        return found
 
     @counted
     async def releasedir(self, fh: FileHandleT) -> None:
@@ -230,7 +261,7 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        await self._vfs.files.commit()
+        await self._vfs.files.sync_names()
 
     # Files.
 
@@ -238,8 +269,9 @@ class Operations(pyfuse3.Operations):
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, pyfuse3.EntryAttributes]:
+        mark = self._times.mark()
         handle, attr = await self._vfs.create(self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, flags)
-        return FileInfo(fh=self._handle(handle), keep_cache=True), self._entry(attr)
+        return FileInfo(fh=self._handle(handle), keep_cache=True), self._named(parent_inode, name, attr, mark)
 
     @counted
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:

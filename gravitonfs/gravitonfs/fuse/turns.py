@@ -139,6 +139,11 @@ class Turns:
                         break
         return self._sleep(fd)
 
+    @property
+    def descriptor(self) -> int:
+        """Of the kernel's device, once requests were waited for; -1 before."""
+        return self._fd
+
     def alone(self) -> bool:
         """No other request is being answered or waits to be read."""
         return not self.suspended and (self._poll is None or not self._poll.poll(0))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 import trio
+from msgspec import structs
 
 from gravitonfs.content.reader import ContentReader
 from gravitonfs.content.volume import Volume
 from gravitonfs.content.whole import Misses
 from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
-from gravitonfs.ports.ops import Attr
+from gravitonfs.ports.ops import Attr, SetAttr
 
 _SEEN_MAX = 100_000
 
@@ -21,8 +23,8 @@ class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
     __slots__ = (
-        "attr", "handles", "lock", "misses", "no_capability", "orphan", "reader", "sealed", "stale",
-        "writer", "writers",
+        "attr", "behind", "handles", "later", "lock", "misses", "no_capability", "orphan", "put_off",
+        "reader", "sealed", "stale", "writer", "writers",
     )  # fmt: skip
 
     def __init__(self, attr: Attr) -> None:
@@ -37,8 +39,14 @@ class OpenInode:
         """Another session changed it: ask for its attributes before the next read or write."""
         self.no_capability = False
         """It has no ``security.capability``, which the kernel asks for before every write."""
+        self.put_off: SetAttr | None = None
+        """Goes with the bytes that wait; only while nobody else has the volume."""
         self.orphan = False
         """It may have lost its last name while open."""
+        self.behind = False
+        """Its writer is busy with an upload in the background, or one has failed: writes go to ``later``."""
+        self.later: deque[tuple[int, bytes, int]] = deque()
+        """Offset, bytes, time: in the journal, and not handed to the writer yet."""
         self.sealed = False
         """Its content was sealed once since it was opened; not again at every close of a duplicate."""
 
@@ -48,6 +56,14 @@ class OpenInode:
             await self.lock.acquire()
         else:
             self.lock.acquire_nowait()
+
+    def put_attributes_off(self, change: SetAttr) -> None:
+        """Behind those that wait already."""
+        known = structs.asdict(self.put_off) if self.put_off is not None else {}
+        known |= {name: value for name, value in structs.asdict(change).items() if value is not None}
+        if change.ctime_ns is None:
+            known["ctime_ns"] = time.time_ns()
+        self.put_off = SetAttr(**known)
 
     def current_reader(self, volume: Volume) -> ContentReader:
         attr = self.attr
@@ -59,11 +75,36 @@ class OpenInode:
         return reader
 
     def seen(self, attr: Attr) -> Attr:
-        """``attr`` as a caller of stat must see it: with what is written but not stored yet."""
+        """``attr`` as a caller of stat must see it: with what is written but not stored yet, or has been
+        stored since ``attr`` was asked for."""
         writer = self.writer
-        if writer is not None and writer.dirty:
-            return attr._replace(size=writer.size, mtime_ns=writer.mtime_ns, ctime_ns=writer.mtime_ns)
-        return attr
+        if writer is not None:
+            if writer.dirty:
+                attr = attr._replace(size=writer.size, mtime_ns=writer.mtime_ns, ctime_ns=writer.mtime_ns)
+            elif writer.newest.version > attr.version:
+                attr = writer.newest
+        if self.later:
+            end = max(offset + len(data) for offset, data, _ in self.later)
+            now = self.later[-1][2]
+            attr = attr._replace(size=max(attr.size, end), mtime_ns=now, ctime_ns=now)
+        return attr if self.put_off is None else _changed(attr, self.put_off)
+
+    @property
+    def dirty(self) -> bool:
+        """The namespace does not know all of its bytes yet."""
+        return bool(self.later) or (self.writer is not None and self.writer.dirty)
+
+    @property
+    def waits(self) -> bool:
+        """The namespace does not know all of its bytes or attributes yet."""
+        return self.dirty or self.put_off is not None
+
+
+def _changed(attr: Attr, change: SetAttr) -> Attr:
+    fields = {name: value for name, value in structs.asdict(change).items() if value is not None}
+    if change.mode is not None:
+        fields["mode"] = attr.mode & 0o170000 | change.mode & 0o7777
+    return attr._replace(**fields)
 
 
 class OpenInodes:

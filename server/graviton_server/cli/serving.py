@@ -17,7 +17,7 @@ from graviton_server.cli.engines import engine_options, open_store
 from graviton_server.cli.memory import share_heaps
 from graviton_server.cli.options import Choices
 from graviton_server.control.answers import MountPoint
-from graviton_server.control.service import Service
+from graviton_server.control.service import MAIN, Service
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import GravitonError, Invalid
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
     from gravitonfs.fuse.mount import Mount
-    from gravitonfs.ports.namespace import Claims, Listener
+    from gravitonfs.ports.namespace import Claims, Listener, Recall
 
 _COMMANDS_FINISH_WITHIN = 10.0
 _TELL_EVERY = 1.0
@@ -81,11 +81,13 @@ class Serving:
         """Start the gateway; returns its address."""
         from graviton_webdav.app import WebDavServer
 
-        engine = self.service.engine
-        volume = engine.volume("webdav")
-        self._ends.callback(volume.close)
+        engine, pool = self.service.engine, self.service.pool
         server = WebDavServer(
-            volume, host=host, port=port, users_file=users, space=lambda: engine.space().free
+            lambda: pool.use(MAIN),
+            host=host,
+            port=port,
+            users_file=users,
+            space=lambda: engine.space().free,
         )
         return self._started(server)
 
@@ -127,19 +129,17 @@ class Serving:
         self.service.http = self.service.tallies = None
         server.stop()
 
-    def serve_configured_webdav(self, config: Config, *, insecure: bool) -> str:
+    def serve_configured_webdav(self, config: Config, limits: SharedLimits, *, insecure: bool) -> str:
         """Start the gateway as the configuration says; returns its address."""
         from graviton_server.cli.http import webdav_server
 
-        volume = self.service.engine.volume("webdav")
-        self._ends.callback(volume.close)
-        return self._started(webdav_server(self.service, volume, config, insecure=insecure))
+        return self._started(webdav_server(self.service, config, limits, insecure=insecure))
 
     def export_metrics(self, host: str, port: int) -> None:
         """/metrics on a port of its own, without TLS or authentication."""
-        from graviton_server.metrics import export
+        from graviton_server.metrics import export, registry_of
 
-        self._ends.callback(export(self.service, host, port))
+        self._ends.callback(export(registry_of(self.service), host, port))
 
     def _stop_webdav(self, server: WebDavServer) -> None:
         self.service.webdav_server = None
@@ -163,7 +163,7 @@ class Serving:
                 gid=choices.gid,
                 umask=choices.umask,
                 timeout=choices.timeout,
-                cache_seconds=0.0 if self.service.engine.shared else MountOptions.cache_seconds,
+                cache_seconds=None if self.service.engine.shared else MountOptions.cache_seconds,
             ),
             space=self.service.engine.space,
             describe=lambda: self._describe(where),
@@ -198,8 +198,12 @@ class Serving:
         while not stop.wait(_LOOK_FOR_SIGNALS):
             pass
 
-    def _attach(self, claims: Claims, listener: Listener) -> Volume:
-        return self.service.engine.volume("mount", claims, listener, read_only=self._choices.ro)
+    def _attach(self, claims: Claims, listener: Listener, recall: Recall) -> Volume:
+        engine, read_only = self.service.engine, self._choices.ro
+        if not engine.shared:
+            return engine.volume("mount", claims, listener, read_only=read_only)
+        names = engine.options.names_limit
+        return engine.volume("mount", claims, listener, read_only=read_only, recall=recall, names=names)
 
     def _describe(self, where: MountPoint) -> dict[str, object]:
         """What ``graviton`` needs to find from a path in the mount to the volume behind it."""

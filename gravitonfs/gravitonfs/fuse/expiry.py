@@ -1,0 +1,118 @@
+"""Taking back what the kernel was told: each name and inode by a message of its own.
+
+Names are let expire (Linux 6.2), not dropped as libfuse does it: a directory that is some program's current
+one, or has another file system mounted in it, stays what it is, and is merely asked for again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from gravitonfs.fuse.handed import Leased, Noted
+
+log = logging.getLogger("graviton.fuse")
+
+_INODE: Final = 2
+_ENTRY: Final = 3
+_EXPIRE: Final = 1
+_OUT: Final = struct.Struct("=IiQ")
+_INODE_OUT: Final = struct.Struct("=Qqq")
+_ENTRY_OUT: Final = struct.Struct("=QII")
+_SETTLES: Final = 0.05
+"""An answer that is written is not used yet: the program that waits for it has to run first."""
+
+
+def inode_message(ino: int) -> bytes:
+    """Its attributes are to be asked for again."""
+    return _OUT.pack(_OUT.size + _INODE_OUT.size, _INODE, 0) + _INODE_OUT.pack(ino, -1, 0)
+
+
+def entry_message(parent: int, name: bytes) -> bytes:
+    """The name is to be asked for again."""
+    length = _OUT.size + _ENTRY_OUT.size + len(name) + 1
+    return _OUT.pack(length, _ENTRY, 0) + _ENTRY_OUT.pack(parent, len(name), _EXPIRE) + name + b"\0"
+
+
+class Expiry:
+    """Of one mount. ``recall`` and ``forget`` from any thread but the event loop's."""
+
+    def __init__(self, handed: Leased, descriptor: Callable[[], int], numbered: Callable[[int], int]) -> None:
+        """``descriptor``: of the kernel's device; ``numbered``: an inode as the kernel numbers it."""
+        self._handed = handed
+        self._descriptor = descriptor
+        self._numbered = numbered
+        self.token: trio.lowlevel.TrioToken | None = None
+        """While requests are answered."""
+
+    def recall(self) -> None:
+        """When this returns, the kernel asks again for all that it was told: it was made to, or its time is
+        over. Nothing more is handed out already."""
+        if not self._answered():
+            return
+        noted = self._handed.take()
+        dropped = threading.Event()
+        threading.Thread(target=self._drop, args=(noted, dropped), name="expiry", daemon=True).start()
+        while not dropped.wait(0.05) and time.monotonic() < noted.until:
+            pass  # a name whose directory has a request under way keeps the thread waiting
+        if not dropped.is_set():
+            log.info("the kernel is busy: what it keeps has run out")
+        left = noted.uncounted - time.monotonic()
+        if left > 0:
+            log.info("the kernel keeps more than is taken back one by one: it runs out in %.0f s", left)
+            time.sleep(left)
+
+    def forget(self) -> None:
+        """As ``recall``, but nobody waits for it."""
+        threading.Thread(target=self.recall, name="forget", daemon=True).start()
+
+    def _answered(self) -> bool:
+        """Wait until the answers that were being made are with the kernel; False where there are none."""
+        token = self.token
+        if token is None:
+            return False
+        passed = threading.Event()
+        try:
+            token.run_sync_soon(passed.set)
+        except trio.RunFinishedError:
+            return False
+        while not passed.wait(0.5):
+            if self.token is None:
+                return False
+        return True
+
+    def _drop(self, noted: Noted, dropped: threading.Event) -> None:
+        time.sleep(_SETTLES)
+        start = time.monotonic()
+        failed = 0
+        for parent, name in noted.names:
+            failed += self._send(entry_message(parent, name))
+        for ino in noted.inodes:
+            failed += self._send(inode_message(self._numbered(ino)))
+        count = len(noted.names) + len(noted.inodes)
+        if failed:
+            log.warning("the kernel refused to drop %d of %d names and inodes: they run out", failed, count)
+            return
+        if count:
+            log.info("%d names and inodes taken back in %.2f s", count, time.monotonic() - start)
+        dropped.set()
+
+    def _send(self, message: bytes) -> bool:
+        """True: refused. What the kernel does not know is no matter."""
+        if self.token is None:
+            return False
+        try:
+            os.write(self._descriptor(), message)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            log.debug("notification refused: %s", error)
+            return True
+        return False

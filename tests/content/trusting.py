@@ -1,0 +1,85 @@
+"""A store whose sessions are trusted for as long as a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gravitonfs.content.caching_namespace import CachingNamespace, NamesCache
+from gravitonfs.ports.namespace import Change, Listener, Recall
+from gravitonfs.ports.ops import Batch, Reply
+
+
+class Trusted:
+    """A namespace as its one holder sees it; ``calls`` counts what is asked of it, by method."""
+
+    def __init__(self, namespace: Any) -> None:
+        self._namespace = namespace
+        self.until = float("inf")
+        self.calls: dict[str, int] = {}
+
+    def trusted_until(self) -> float:
+        return self.until
+
+    def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+        self._count("apply")
+        result: list[Reply] = self._namespace.apply(batches, durable=durable)
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._namespace, name)
+        if not callable(found):
+            return found
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._count(name)
+            return found(*args, **kwargs)
+
+        return counted
+
+    def _count(self, name: str) -> None:
+        self.calls[name] = self.calls.get(name, 0) + 1
+
+
+class CachingStore:
+    """``attach`` gives namespaces that answer what they know from memory."""
+
+    def __init__(self, store: Any, budget: int = 1 << 20) -> None:
+        self._store = store
+        self._budget = budget
+        self._holders: list[tuple[Trusted, Recall]] = []
+
+    def attach(
+        self,
+        volume: str = "main",
+        *,
+        listener: Listener | None = None,
+        recall: Recall | None = None,
+        at: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """The only session is trusted; a second one ends that for good."""
+        for holder, call in self._holders:
+            if holder.until:
+                holder.until = 0.0
+                call()
+        if at is not None:
+            return self._store.attach(volume, at=at, listener=listener, **options)
+        cache = NamesCache(self._budget)
+        trusted = Trusted(self._store.attach(volume, listener=cache.listening(listener), **options))
+        if self._holders:
+            trusted.until = 0.0
+        self._holders.append((trusted, cache.recalling(recall)))
+        return cache.over(trusted)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def caching(namespace: Any, budget: int = 1 << 20) -> tuple[CachingNamespace, Trusted, NamesCache]:
+    cache = NamesCache(budget)
+    trusted = Trusted(namespace)
+    return cache.over(trusted), trusted, cache
+
+
+__all__ = ["CachingStore", "Change", "Trusted", "caching"]
