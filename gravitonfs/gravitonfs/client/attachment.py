@@ -120,8 +120,8 @@ class Attachment:
             listens=self._listens,
             resume=resume,
             recalls=self._recalls,
-            journals=self.journal is not None,
             process=myself(),
+            journals=self.journal is not None,
         )
         try:
             reply = self.connection.call(

@@ -79,8 +79,8 @@ class SessionStore(Protocol):
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        journals: bool = False,
         process: str = "",
+        journals: bool = False,
     ) -> Namespace:
         """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
         waits until the lease has run out, or raises Throttled after ``patience``. For more see

@@ -71,8 +71,8 @@ class NamespaceService:
             listens=request.listens,
             resume=request.resume,
             recalls=request.recalls,
-            journals=request.journals,
             process=request.process,
+            journals=request.journals,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)

@@ -30,7 +30,7 @@ class SessionTable:
     def __init__(self, backend: Backend, lease: float, patience: float = PATIENCE) -> None:
         self._backend = backend
         self.lease = lease
-        self._patience = min(patience, PATIENCE)
+        self._turn = min(patience, PATIENCE)
         self._lock = threading.Lock()
         self._resuming = threading.Lock()
         self._sessions: dict[int, RemoteSession] = {}
@@ -96,7 +96,7 @@ class SessionTable:
             resume=resume,
             leased=Handle(0, secret).digest,
             recall=session.recall if recalls and session.listens else None,
-            patience=self._patience,
+            patience=self._turn,
             process=process,
             journals=session.journals,
         )
@@ -211,7 +211,7 @@ class SessionTable:
             late = [
                 one
                 for one in self._sessions.values()
-                if now - one.last_heard > self._silence_allowed(one.journals)
+                if now - one.last_heard > self._patience(one.journals)
             ]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
@@ -221,12 +221,12 @@ class SessionTable:
                 if (
                     row.leased
                     and not row.attached
-                    and now - self._started > self._silence_allowed(row.journals)
+                    and now - self._started > self._patience(row.journals)
                 ):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
 
-    def _silence_allowed(self, journals: bool) -> float:
+    def _patience(self, journals: bool) -> float:
         """Seconds of silence that end a session."""
         return max(self.lease, JOURNAL_PATIENCE) if journals else self.lease
 

@@ -86,10 +86,10 @@ class Session:
     """It wants the volume's lease."""
     background: bool = False
     """Upkeep, which changes nothing that users see: no lease has to end for it."""
-    journals: bool = False
-    """Its process keeps a journal of what is not stored yet, and may be away for long."""
     process: str = ""
     """Whose it is (``core.processes``), where that is known."""
+    journals: bool = False
+    """Its process keeps a journal of what is not stored yet, and may be away for long."""
     alive: bool = True
     last: int = 0
     durable: int = 0

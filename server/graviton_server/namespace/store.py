@@ -258,8 +258,8 @@ class NamespaceStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        journals: bool = False,
         process: str = "",
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -287,8 +287,8 @@ class NamespaceStore:
                 leased,
                 recall,
                 background,
-                journals,
                 process,
+                journals,
             )
             if resume is None:
                 self.roster.admit(session)

@@ -41,8 +41,8 @@ class LeasingStore(SessionStore, Protocol):
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        journals: bool = False,
         process: str = "",
+        journals: bool = False,
     ) -> Namespace: ...
     def set_barrier(self, barrier: Callable[[], None]) -> None: ...
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """Which database this process talks to: a start, fail-over or load of it may take back what was answered.
 
-One lock guards all of it; another lets one thread at a time begin a new one.
+Guarded by a lock: all of it. Another lets one thread at a time begin an incarnation, while others wait.
 """
 
 from __future__ import annotations

@@ -181,8 +181,8 @@ class PostgresStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
-        journals: bool = False,
         process: str = "",
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -197,9 +197,18 @@ class PostgresStore:
         ``process``: of a ``leased`` session (``core.processes``); nobody waits for one that is gone."""
         found = self.roster.named(volume)
         session = PostgresSession(
-            resume or 0, found, label, read_only, claims, listener, leased, recall, background, journals
+            resume or 0,
+            found,
+            label,
+            read_only,
+            claims,
+            listener,
+            leased,
+            recall,
+            background,
+            process if leased is not None else myself(),
+            journals,
         )
-        session.process = process if leased is not None else myself()
         recalled = self.roster.admit(session) if resume is None else self.roster.readmit(session)
         try:
             if recalled:

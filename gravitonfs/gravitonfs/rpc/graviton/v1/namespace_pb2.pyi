@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "journals", "process")
+    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "process", "journals")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
@@ -15,8 +15,8 @@ class AttachRequest(_message.Message):
     LISTENS_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     RECALLS_FIELD_NUMBER: _ClassVar[int]
-    JOURNALS_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
+    JOURNALS_FIELD_NUMBER: _ClassVar[int]
     volume: str
     label: str
     read_only: bool
@@ -24,9 +24,9 @@ class AttachRequest(_message.Message):
     listens: bool
     resume: bytes
     recalls: bool
-    journals: bool
     process: str
-    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., journals: _Optional[bool] = ..., process: _Optional[str] = ...) -> None: ...
+    journals: bool
+    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., process: _Optional[str] = ..., journals: _Optional[bool] = ...) -> None: ...
 
 class AttachReply(_message.Message):
     __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
