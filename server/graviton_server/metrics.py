@@ -23,6 +23,8 @@ _TOTALS = {
     "syncs": ("graviton_syncs", "Flushes to stable storage."),
     "cache_hits": ("graviton_cache_hits", "Blocks found in the memory cache."),
     "cache_misses": ("graviton_cache_misses", "Blocks not found in the memory cache."),
+    "name_hits": ("graviton_name_hits", "Questions for names and attributes answered from memory."),
+    "name_misses": ("graviton_name_misses", "Questions for names and attributes that were asked."),
 }
 _HELD_FOR = 60.0
 _UNHEALTHY_FOR = 300.0

@@ -31,6 +31,7 @@ def counters(service: Service) -> dict[str, float]:
     """Totals since the process started; ``dirty_bytes`` and ``cached_bytes`` are levels."""
     store = service.engine.store.counters()
     cache = service.engine.content.cache
+    names = service.engine.content.names
     made = operations(service)
     return {
         "operations": sum(operation.count for operation in made),
@@ -43,6 +44,8 @@ def counters(service: Service) -> dict[str, float]:
         "syncs": store.syncs,
         "cache_hits": cache.hits,
         "cache_misses": cache.misses,
+        "name_hits": names.hits,
+        "name_misses": names.misses,
         "cached_bytes": cache.used,
         "dirty_bytes": service.pending_bytes(),
     }
