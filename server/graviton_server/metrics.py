@@ -33,6 +33,8 @@ _TOTALS = {
     "disk_evicted": ("graviton_disk_cache_evicted", "Blocks that the disk cache gave up for others."),
     "disk_evicted_bytes": ("graviton_disk_cache_evicted_bytes", "Bytes that the disk cache gave up."),
     "disk_damaged": ("graviton_disk_cache_damaged", "Blocks in the disk cache that were wrong."),
+    "name_hits": ("graviton_name_hits", "Questions for names and attributes answered from memory."),
+    "name_misses": ("graviton_name_misses", "Questions for names and attributes that were asked."),
 }
 """Those of the disk cache where there is one."""
 _HELD_FOR = 60.0

@@ -39,8 +39,11 @@ class Rig:
 
     def attach(self, *, label: str) -> CachingNamespace:
         namespace = self.store.attach(label=label, listener=self.cache.listening(None))
-        self.trusted = Trusted(namespace, lambda method: self.then(method))  # noqa: PLW0108 (then changes)
+        self.trusted = Trusted(namespace, self._answered)
         return self.cache.over(self.trusted)
+
+    def _answered(self, method: str) -> None:
+        self.then(method)
 
     @property
     def ns(self) -> Any:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import pytest
 
 from harness.postgres import PostgresServer, debian_binaries
 from harness.programs import Graviton, Running
+from harness.s3server import free_ports
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.mount
@@ -242,4 +244,41 @@ def test_attributes_set_before_a_close(place: Place) -> None:
     os.close(open_still)
     assert sorted(os.listdir(two)) == sorted(os.listdir(one))
     place.graviton.unmount(second, two)
+    place.graviton.unmount(first, one)
+
+
+@pytest.mark.parametrize("place", ["direct"], indirect=True)
+def test_a_sole_mount_asks_little(place: Place) -> None:
+    """What it asks the database is told by its metrics, and what it answered from memory."""
+    [port] = free_ports(1)
+    one, first = place.mount("one", f"metrics=127.0.0.1:{port}")
+    wait_alone(first)
+
+    def told() -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return {
+            line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("graviton_name_")
+        }
+
+    (one / "d").mkdir()
+    paths = [one / "d" / f"f{number}" for number in range(300)]
+    for path in paths:
+        path.write_bytes(b"x")
+    assert told()["graviton_name_hits_total"] >= 300
+    assert told()["graviton_name_misses_total"] < 20
+    place.graviton.unmount(first, one)
+    one, first = place.mount("one", f"metrics=127.0.0.1:{port}")
+    wait_alone(first)
+    for path in paths:
+        assert path.stat().st_size == 1
+        assert not path.with_suffix(".none").exists()
+    found = told()
+    assert found["graviton_name_hits_total"] >= 590
+    assert found["graviton_name_misses_total"] < 20
+    for path in paths:
+        assert path.stat().st_size == 1
+        assert not path.with_suffix(".none").exists()
+    after = told()  # the kernel answers by itself
+    assert sum(after.values()) - sum(found.values()) < 50
     place.graviton.unmount(first, one)

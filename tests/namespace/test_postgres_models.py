@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from gravitonfs.testing.namespace_suite import model, tree_model
+from gravitonfs.testing.namespace_suite import caching_model, model, tree_model
 from harness.postgres import PostgresServer, debian_binaries
 from namespace.postgres_stores import PostgresStores
 
@@ -56,18 +56,33 @@ class PostgresTrees(Scratch, tree_model.TreeModel):
             self.remove_store()
 
 
+class PostgresCaching(Scratch, caching_model.CachingModel):
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.remove_store()
+
+
 class LongPostgresFiles(PostgresFiles): ...
 
 
 class LongPostgresTrees(PostgresTrees): ...
 
 
+class LongPostgresCaching(PostgresCaching): ...
+
+
 TestFilesModel = PostgresFiles.TestCase
 TestFilesModel.settings = settings(model.QUICK, max_examples=6, deadline=None)
 TestTreeModel = PostgresTrees.TestCase
 TestTreeModel.settings = settings(tree_model.QUICK, max_examples=6, deadline=None)
+TestCachingModel = PostgresCaching.TestCase
+TestCachingModel.settings = settings(caching_model.QUICK, max_examples=6, deadline=None)
 
 TestLongFilesModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresFiles.TestCase))
 TestLongFilesModel.settings = settings(model.QUICK, max_examples=150, deadline=None)
 TestLongTreeModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresTrees.TestCase))
 TestLongTreeModel.settings = settings(tree_model.QUICK, max_examples=150, deadline=None)
+TestLongCachingModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresCaching.TestCase))
+TestLongCachingModel.settings = settings(caching_model.QUICK, max_examples=150, deadline=None)

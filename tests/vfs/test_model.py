@@ -24,7 +24,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from content.trusting import Trusted
 from graviton_server.wiring import Engine, EngineOptions, create_embedded
+from gravitonfs.content.caching_namespace import NamesCache
+from gravitonfs.content.volume import Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO, Ino
 from gravitonfs.errors import Exists, IsADirectory, NotADirectory, NotEmpty, NotFound
@@ -323,9 +326,60 @@ class VfsMachine(RuleBasedStateMachine):
         self._whole()
 
 
-def _run(examples: int, steps: int) -> None:
+class SoleVfsMachine(VfsMachine):
+    """Of a shared store that it has to itself: names are answered from memory, changes go to threads,
+    attributes wait for their bytes, and now and then it is recalled."""
+
+    def _mount(self) -> None:
+        self.engine = Engine(self.path / "data", EngineOptions(memory=48 << 20, background=False))
+        self.cache = NamesCache(100_000)
+        holder: list[Vfs] = []
+
+        def claims(ino: Ino) -> bool:
+            return bool(holder) and holder[0].claims(ino)
+
+        namespace = self.engine.namespace_store.attach(
+            label="model", claims=claims, listener=self.cache.listening(None)
+        )
+        self.trusted = Trusted(namespace)
+        self.volume = Volume(self.cache.over(self.trusted), self.engine.content)
+        self.vfs = Vfs(self.volume)
+        holder.append(self.vfs)
+
+    @rule(index=st.integers(0, 5), mode=st.integers(0, 0o777), mtime=st.none() | st.integers(1, 10**18))
+    def set_attributes(self, index: int, mode: int, mtime: int | None) -> None:
+        """Of an open file: it may have bytes that wait, or not."""
+        if self.open_handles:
+            handle, _ = list(self.open_handles.values())[index % len(self.open_handles)]
+            ino = handle.inode.attr.ino
+            told = self.run(self.vfs.set_attr, SetAttr(ino, mode=mode, mtime_ns=mtime), None)
+            assert told.mode & 0o7777 == mode
+            assert mtime is None or told.mtime_ns == mtime
+            assert self.vfs.attr(ino) == told
+
+    @rule()
+    def recalled(self) -> None:
+        """Everything that was answered is in the namespace then, and another session sees it."""
+        expected = {
+            ino: self.vfs.attr(ino)
+            for ino in self.files
+            if (inode := self.vfs.files.open_inodes.get(ino)) is None or inode.put_off is not None
+        }
+        self.trusted.until = 0.0
+        self.run(self.vfs.files.settle_all)
+        self.cache.recalling(None)()
+        other = self.engine.namespace_store.attach(label="other", read_only=True)
+        for ino, attr in expected.items():
+            found = other.attr(ino)
+            same = ("mode", "size", "uid", "gid", "mtime_ns")
+            assert all(getattr(found, name) == getattr(attr, name) for name in same)
+        other.detach()
+        self.trusted.until = float("inf")
+
+
+def _run(examples: int, steps: int, machine: type[VfsMachine] = VfsMachine) -> None:
     run_state_machine_as_test(
-        VfsMachine,
+        machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -345,3 +399,14 @@ def test_the_vfs_behaves_like_the_model() -> None:
 @pytest.mark.timeout(3600)
 def test_the_vfs_behaves_like_the_model_for_long() -> None:
     _run(600, 120)
+
+
+@pytest.mark.timeout(300)
+def test_a_sole_mount_behaves_like_the_model() -> None:
+    _run(20, 40, SoleVfsMachine)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_sole_mount_behaves_like_the_model_for_long() -> None:
+    _run(400, 100, SoleVfsMachine)

@@ -50,19 +50,25 @@ class NotAtHand(Exception):  # no error: the question has to be asked where it m
     """Only what is known was asked for, and this is not."""
 
 
+class AnswerCounts:
+    """Questions answered from memory, and asked. Counted without a lock: for people."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+
+
 class NamesCache:
     """What is kept for one session: made before it attaches, as the store tells it of changes and recalls.
 
     ``lock`` guards what is known, but for single look-ups, which need none.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, counts: AnswerCounts | None = None) -> None:
+        self.counts = counts or AnswerCounts()
         self.known = KnownNames(budget)
         self.lock = threading.Lock()
         self.fresh = Fresh(self.known)
-        self.hits = 0
-        self.misses = 0
-        """Counted without a lock: for people."""
 
     def listening(self, listener: Listener | None) -> Listener:
         """``listener`` hears changes once they are dropped here."""
@@ -109,7 +115,7 @@ class CachingNamespace:
 
     def __init__(self, namespace: Namespace, cache: NamesCache) -> None:
         self._namespace = namespace
-        self._cache = cache
+        self._counts = cache.counts
         self._known = cache.known
         self._lock = cache.lock
         self._fresh = cache.fresh
@@ -201,7 +207,7 @@ class CachingNamespace:
 
     def _ask(self, question: Callable[[], T], learn: Callable[[Ticket, T], None]) -> T:
         self._may_wait()
-        self._cache.misses += 1
+        self._counts.misses += 1
         with self._lock:
             ticket = self._ticket()
             self._fresh.asking += 1
@@ -228,7 +234,7 @@ class CachingNamespace:
             if found is UNKNOWN and self._reads_along(parent):
                 found = self._known.lookup(parent, name)
             if found is not UNKNOWN:
-                self._cache.hits += 1
+                self._counts.hits += 1
                 return found
 
         def learn(ticket: Ticket, attr: Attr | None) -> None:
@@ -242,7 +248,7 @@ class CachingNamespace:
         if self._trusted():
             found = self._known.attr(ino)
             if found is not None:
-                self._cache.hits += 1
+                self._counts.hits += 1
                 return found
         return self._ask(lambda: self._namespace.attr(ino), self._learn_attr)
 
@@ -275,7 +281,7 @@ class CachingNamespace:
             with self._lock:
                 page = self._known.page(parent, after, limit)
             if page is not UNKNOWN:
-                self._cache.hits += 1
+                self._counts.hits += 1
                 return page
         return self._page(parent, after, limit)
 
@@ -362,7 +368,7 @@ class CachingNamespace:
         if self._trusted():
             found = self._known.xattrs_at(ino)
             if found is not None:
-                self._cache.hits += 1
+                self._counts.hits += 1
                 return sorted(found.items())
         return self._all_xattrs(ino)
 
@@ -449,10 +455,14 @@ class Attaching(Protocol):
 
 
 def attach_caching(
-    attach: Attaching, budget: int, listener: Listener | None, recall: Recall | None
+    attach: Attaching,
+    budget: int,
+    listener: Listener | None,
+    recall: Recall | None,
+    counts: AnswerCounts | None = None,
 ) -> Namespace:
     """Attach with so many bytes for what is known; with none every answer is the store's."""
     if not budget:
         return attach(listener=listener, recall=recall)
-    cache = NamesCache(budget)
+    cache = NamesCache(budget, counts)
     return cache.over(attach(listener=cache.listening(listener), recall=cache.recalling(recall)))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.caching_namespace import AnswerCounts
 from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Waiting
 from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.reader import ContentReader, Fetcher
@@ -44,6 +45,7 @@ class Content:
         self.pace = pace
         self.unasked = unasked
         self.waiting = waiting
+        self.names = AnswerCounts()
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
         cores = processors or os.cpu_count() or 2

@@ -6,6 +6,7 @@ one, or has another file system mounted in it, stays what it is, and is merely a
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import struct
@@ -26,6 +27,7 @@ _EXPIRE: Final = 1
 _OUT: Final = struct.Struct("=IiQ")
 _INODE_OUT: Final = struct.Struct("=Qqq")
 _ENTRY_OUT: Final = struct.Struct("=QII")
+_HARMLESS: Final = {errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENOTCONN, errno.ECONNABORTED}
 _SETTLES: Final = 0.05
 """An answer that is written is not used yet: the program that waits for it has to run first."""
 
@@ -42,15 +44,28 @@ def entry_message(parent: int, name: bytes) -> bytes:
 
 
 class Expiry:
-    """Of one mount. ``recall`` and ``forget`` from any thread but the event loop's."""
+    """Of one mount. ``recall`` and ``forget`` from any thread but the event loop's.
+
+    ``_lock`` guards that the kernel's device is open: a number of a file that is closed may be another's.
+    """
 
     def __init__(self, handed: Leased, descriptor: Callable[[], int], numbered: Callable[[int], int]) -> None:
         """``descriptor``: of the kernel's device; ``numbered``: an inode as the kernel numbers it."""
         self._handed = handed
         self._descriptor = descriptor
         self._numbered = numbered
-        self.token: trio.lowlevel.TrioToken | None = None
+        self._lock = threading.Lock()
+        self._token: trio.lowlevel.TrioToken | None = None
         """While requests are answered."""
+
+    def start(self, token: trio.lowlevel.TrioToken) -> None:
+        """Requests are answered from now on, on the loop of this token."""
+        self._token = token
+
+    def stop(self) -> None:
+        """Before the device is closed."""
+        with self._lock:
+            self._token = None
 
     def recall(self) -> None:
         """When this returns, the kernel asks again for all that it was told: it was made to, or its time is
@@ -75,7 +90,7 @@ class Expiry:
 
     def _answered(self) -> bool:
         """Wait until the answers that were being made are with the kernel; False where there are none."""
-        token = self.token
+        token = self._token
         if token is None:
             return False
         passed = threading.Event()
@@ -84,18 +99,29 @@ class Expiry:
         except trio.RunFinishedError:
             return False
         while not passed.wait(0.5):
-            if self.token is None:
+            if self._token is None:
                 return False
         return True
 
     def _drop(self, noted: Noted, dropped: threading.Event) -> None:
         time.sleep(_SETTLES)
+        with self._lock:
+            if self._token is None or self._descriptor() < 0:
+                dropped.set()
+                return
+            device = os.dup(self._descriptor())
+        try:
+            self._send_all(device, noted, dropped)
+        finally:
+            os.close(device)
+
+    def _send_all(self, device: int, noted: Noted, dropped: threading.Event) -> None:
         start = time.monotonic()
         failed = 0
         for parent, name in noted.names:
-            failed += self._send(entry_message(parent, name))
+            failed += _send(device, entry_message(parent, name))
         for ino in noted.inodes:
-            failed += self._send(inode_message(self._numbered(ino)))
+            failed += _send(device, inode_message(self._numbered(ino)))
         count = len(noted.names) + len(noted.inodes)
         if failed:
             log.warning("the kernel refused to drop %d of %d names and inodes: they run out", failed, count)
@@ -104,15 +130,11 @@ class Expiry:
             log.info("%d names and inodes taken back in %.2f s", count, time.monotonic() - start)
         dropped.set()
 
-    def _send(self, message: bytes) -> bool:
-        """True: refused. What the kernel does not know is no matter."""
-        if self.token is None:
-            return False
-        try:
-            os.write(self._descriptor(), message)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            log.debug("notification refused: %s", error)
-            return True
-        return False
+
+def _send(device: int, message: bytes) -> bool:
+    """True: refused. What the kernel does not know is no matter, nor is a mount that has ended."""
+    try:
+        os.write(device, message)
+    except OSError as error:
+        return error.errno not in _HARMLESS
+    return False

@@ -177,14 +177,14 @@ class Mount:
             if self._kernel is not None:
                 self._kernel.live = False
             if self._expiry is not None:
-                self._expiry.token = None
+                self._expiry.stop()
             pyfuse3.close(unmount=unmount)
             self.volume.close()
 
     async def _serve(self, on_ready: Callable[[], None]) -> None:
         self._token = trio.lowlevel.current_trio_token()
         if self._expiry is not None:
-            self._expiry.token = self._token
+            self._expiry.start(self._token)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._announce, on_ready)

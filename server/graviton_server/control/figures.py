@@ -47,6 +47,7 @@ def _counters(
     store = blocks.counters()
     cache = content.cache
     kept = {} if disk is None else disk.counters()._asdict()
+    names = content.names
     return {
         "operations": sum(operation.count for operation in made),
         "errors": sum(operation.errors for operation in made),
@@ -58,6 +59,8 @@ def _counters(
         "syncs": store.syncs,
         "cache_hits": cache.hits,
         "cache_misses": cache.misses,
+        "name_hits": names.hits,
+        "name_misses": names.misses,
         "cached_bytes": cache.used,
         "dirty_bytes": content.dirty.used,
         **{f"disk_{name}": value for name, value in kept.items()},

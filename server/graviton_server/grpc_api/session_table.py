@@ -209,20 +209,14 @@ class SessionTable:
                     session.heard()
             self._looked = now
             late = [
-                one
-                for one in self._sessions.values()
-                if now - one.last_heard > self._patience(one.journals)
+                one for one in self._sessions.values() if now - one.last_heard > self._patience(one.journals)
             ]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
             self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
             for row in self.rows():
-                if (
-                    row.leased
-                    and not row.attached
-                    and now - self._started > self._patience(row.journals)
-                ):
+                if row.leased and not row.attached and now - self._started > self._patience(row.journals):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
 

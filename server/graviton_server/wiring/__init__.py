@@ -270,6 +270,7 @@ class Engine:
             names,
             listener,
             recall,
+            self.content.names,
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
