@@ -72,7 +72,11 @@ def open_volume(
         recall=recall,
         timeout=timeout,
     )
-    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
+    try:
+        blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
+    except BaseException:
+        namespace.detach()
+        raise
     cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
         blocks,
