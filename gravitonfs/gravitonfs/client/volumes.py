@@ -72,11 +72,7 @@ def open_volume(
         recall=recall,
         timeout=timeout,
     )
-    try:
-        blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
-    except BaseException:
-        namespace.detach()
-        raise
+    blocks = wrap(RemoteBlockStore(connection, namespace.format, volume, timeout=timeout), namespace)
     cache_limit = memory * 9 // 16 if cache is None else cache
     content = Content(
         blocks,
