@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from content.cache_filler import filled
 from content.caching import MIB, Bench, Wanted, fill, kept, read
 from gravitonfs.content.diskcache.cache import DiskCache
 from gravitonfs.content.diskcache.store import CachedBlockStore
@@ -144,6 +145,46 @@ class TestRestart:
             place = cache.find([block.id])[0]
             assert place is not None
             assert cache.read(block.id, place) == block.payload
+
+    def test_many_short_runs_do_not_make_many_files(self, bench: Bench) -> None:
+        plain, wanted = bench.put(60, 20_000)
+        for at in range(0, 60, 3):
+            cache = bench.open()
+            fill(bench, cache, wanted[at : at + 3])
+            cache.close()
+        assert len(bench.segments()) == 1
+        cache = bench.open()
+        before = bench.asked
+        assert read(CachedBlockStore(bench.store, cache), wanted) == plain
+        assert bench.asked == before
+        assert cache.counters().damaged == 0
+
+    def test_killed_at_any_time(self, bench: Bench) -> None:
+        """Blocks come in and go; whatever the next process finds is good, and within the budget."""
+        path = environment()["PYTHONPATH"] + ":" + str(Path(__file__).parents[1])
+        chooser = random.Random(7)
+        for turn in range(4):
+            child = subprocess.Popen(
+                [sys.executable, "-m", "content.cache_filler", str(bench.folder), str(turn)],
+                env=environment(PYTHONPATH=path),
+                stdout=subprocess.PIPE,
+            )
+            assert child.stdout is not None
+            for _ in range(chooser.randrange(1, 40)):
+                assert child.stdout.readline()
+            child.kill()
+            child.communicate()
+            cache = bench.open()
+            assert bench.size() <= 64 * MIB
+            found = 0
+            for block in filled(turn):
+                place = cache.find([block.id])[0]
+                if place is not None:
+                    assert cache.read(block.id, place) == block.payload
+                    found += 1
+            assert found
+            assert cache.counters().damaged == 0
+            cache.close()
 
     def test_of_a_smaller_budget_the_newest_stay(self, bench: Bench) -> None:
         cache = bench.open(160 * MIB)

@@ -198,18 +198,21 @@ def test_damage_is_asked_for_again(
 
 
 def test_names_need_the_daemon(graviton: Graviton, running: Daemon, stored: Stored, scratch: Path) -> None:
-    """What the cache has does not make a mount work without its daemon: whose bytes they are is asked."""
+    """What the cache has does not make a mount work without its daemon: whose bytes they are is asked, where
+    others may have changed it."""
     graviton.allow_log("does not answer")
     point, cache = scratch / "mnt", f"cache-dir={scratch / 'cache'}"
     wire = Wire(running.port)
     try:
         mount = Mounted(graviton, wire.port, point, cache, "timeout=1s")
         read(point, stored)
-        wire.hold()
-        with pytest.raises(OSError, match="Input/output"):
-            (point / "small/01").read_bytes()
-        wire.release()
-        wait_until(lambda: _readable(point / "small/01"), "the mount to answer again")
+        with Client(f"graviton://127.0.0.1:{running.port}/main", timeout=20) as other:
+            assert other.exists("large")
+            wire.hold()
+            with pytest.raises(OSError, match="Input/output"):
+                (point / "small/01").read_bytes()
+            wire.release()
+            wait_until(lambda: _readable(point / "small/01"), "the mount to answer again")
         mount.unmount()
     finally:
         wire.close()

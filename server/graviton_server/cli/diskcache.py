@@ -92,7 +92,11 @@ class MountDiskCache:
         if self._settings is None:
             return blocks
         store = names.attachment.store or block_id(self._source.encode())[:16]  # an old daemon tells nothing
-        self.cache = open_cache(self._settings, store, names.format.block_key)
+        try:
+            self.cache = open_cache(self._settings, store, names.format.block_key)
+        except BaseException:
+            names.detach()  # nobody else has it yet
+            raise
         return blocks if self.cache is None else CachedBlockStore(blocks, self.cache)
 
     def close(self) -> None:

@@ -30,12 +30,15 @@ class Chains:
         self._chains[segment.chain].append(segment)
         self.bytes += segment.size
 
-    def oldest(self, budget: int) -> Segment | None:
+    def oldest(self) -> Segment | None:
         """The one to give up; None where there is none."""
         probation, protected = self._chains
         held = sum(segment.size for segment in probation)
-        chain = probation if probation and (held * _SHARE > budget or not protected) else protected
+        chain = probation if probation and (held * _SHARE > self.bytes or not protected) else protected
         return chain[0] if chain else None
+
+    def newest(self, chain: int) -> Segment | None:
+        return self._chains[chain][-1] if self._chains[chain] else None
 
     def remove(self, segment: Segment) -> None:
         self._chains[segment.chain].remove(segment)

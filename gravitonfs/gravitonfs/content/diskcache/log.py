@@ -24,6 +24,8 @@ log = logging.getLogger("graviton.cache")
 
 _SEGMENTS: Final = 128
 """The budget in so many: eviction takes away one at a time, and each is a file open for reading."""
+_SEGMENTS_MAX: Final = 3 * _SEGMENTS
+"""That are loaded: those that mounts left which did not run alone may be small."""
 _LARGEST_SEGMENT: Final = 1 << 31
 _SHARE_OF_INDEX: Final = 16
 """A segment of tiny blocks is at an end when it takes so much of the index."""
@@ -66,7 +68,8 @@ class SegmentLog:
         room, records = self._budget - 2 * self._segment_size, self._index.limit
         for number, path in reversed(self._folder.segments()):
             self._number = max(self._number, number)
-            segment = self._loaded(number, path) if os.stat(path).st_size <= room else None
+            fits = len(found) < _SEGMENTS_MAX and os.stat(path).st_size <= room
+            segment = self._loaded(number, path) if fits else None
             if segment is None or len(segment.columns) > records:
                 path.unlink()
                 continue
@@ -119,10 +122,19 @@ class SegmentLog:
             return None
         if self._reserved + self._segment_size > self._budget:
             return None
-        self._number += 1
-        path = self._folder.path / name_of(self._number)
-        records = min(RECORDS_MAX, self._index.limit // _SHARE_OF_INDEX)
-        writer = SegmentWriter(path, self._number, chain, self._scope, self._segment_size, records)
+        limit = self._segment_size, min(RECORDS_MAX, self._index.limit // _SHARE_OF_INDEX)
+        last = None if self._evicting else self._chains.newest(chain)
+        if last is not None and SegmentWriter.resumable(last, *limit):
+            self._chains.remove(last)
+            try:
+                writer = SegmentWriter(last, *limit)
+            except OSError:
+                self._chains.add(last)
+                raise
+        else:
+            self._number += 1
+            path = self._folder.path / name_of(self._number)
+            writer = SegmentWriter.begin(path, self._number, chain, self._scope, *limit)
         self._writers[chain] = writer
         return writer
 
@@ -170,10 +182,10 @@ class SegmentLog:
 
     def _evict(self) -> bool:
         """Give up one segment, after its blocks that were asked for again are in another."""
-        segment = self._chains.oldest(self._budget)
+        segment = self._chains.oldest()
         if segment is None and PROBATION in self._writers:
             self._end(PROBATION)
-            segment = self._chains.oldest(self._budget)
+            segment = self._chains.oldest()
         if segment is None:
             return False
         self._evicting = True

@@ -43,7 +43,7 @@ class Segment:
     ``columns`` only grows, by the writer, with the cache's lock held.
     """
 
-    __slots__ = ("_fd", "chain", "columns", "number", "path", "size")
+    __slots__ = ("_fd", "chain", "columns", "number", "path", "records_end", "size")
 
     def __init__(self, path: Path, number: int, chain: int) -> None:
         self._fd = -1
@@ -51,6 +51,8 @@ class Segment:
         self.number = number
         self.chain = chain
         self.size = 0
+        self.records_end = 0
+        """Where its footer is, once it is not written to any more."""
         self.columns = Columns()
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -78,19 +80,15 @@ class Segment:
         if chain is None:
             return False
         self.chain = chain
-        columns = self._footer(size)
-        if columns is None:
-            columns, end = self._scanned(size)
-            self.columns = columns
-            self.end(end)
-        else:
-            self.columns, self.size = columns, size
-        return len(self.columns) > 0
-
-    def _footer(self, size: int) -> Columns | None:
         trailer = self.read(max(0, size - fmt.TRAILER), fmt.TRAILER)
         place = fmt.decode_trailer(trailer, size)
-        return None if place is None else fmt.decode_footer(self.read(*place), trailer)
+        columns = None if place is None else fmt.decode_footer(self.read(*place), trailer)
+        if place is None or columns is None:
+            self.columns, end = self._scanned(size)
+            self.end(end)
+        else:
+            self.columns, self.size, self.records_end = columns, size, place[0]
+        return len(self.columns) > 0
 
     def _scanned(self, size: int) -> tuple[Columns, int]:
         """The records up to the first bad header, and where the last of them ends: a process was killed."""
@@ -118,6 +116,7 @@ class Segment:
             _write_all(fd, memoryview(footer), size)
         finally:
             os.close(fd)
+        self.records_end = size
         self.size = size + len(footer)
 
     def remove(self) -> None:
@@ -129,21 +128,41 @@ class SegmentWriter:
     """Appends records, past the page cache: what was read lately is in the kernel's cache of the mount
     already. For one thread. ``OSError`` from any method; the writer is then to be given up."""
 
-    def __init__(self, path: Path, number: int, chain: int, scope: bytes, limit: int, records: int) -> None:
-        """The file never has more than ``limit`` bytes, and no more than so many records."""
-        self._fd = _open(path)
+    def __init__(self, segment: Segment, limit: int, records: int) -> None:
+        """The file never has more than ``limit`` bytes, and no more than so many records. One that ended is
+        gone on with, where it is ``resumable``."""
+        self.segment = segment
+        self._limit = limit
+        self._records = records
+        self._fd = _open(segment.path)
         try:
-            self.segment = Segment(path, number, chain)
+            os.ftruncate(self._fd, segment.records_end)
         except OSError:
             os.close(self._fd)
             raise
-        self._limit = limit
-        self._records = records
         self._window = mmap.mmap(-1, WINDOW)
         self._at = 0  # in the window
-        self._offset = 0  # of the window in the file
+        self._offset = segment.size = segment.records_end  # of the window in the file
         self._fresh = Columns()
-        self._put(fmt.encode_header(scope, chain))
+
+    @classmethod
+    def begin(
+        cls, path: Path, number: int, chain: int, scope: bytes, limit: int, records: int
+    ) -> SegmentWriter:
+        """A new file."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        made = cls(Segment(path, number, chain), limit, records)
+        made._put(fmt.encode_header(scope, chain))
+        return made
+
+    @staticmethod
+    def resumable(segment: Segment, limit: int, records: int) -> bool:
+        """There is much room in it, and it does not end where a process was killed."""
+        return (
+            segment.records_end % SECTOR == 0
+            and segment.records_end <= limit // 2
+            and len(segment.columns) <= records // 2
+        )
 
     @property
     def waiting(self) -> int:
@@ -207,13 +226,13 @@ class SegmentWriter:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CLOEXEC
     try:
-        return os.open(path, flags | os.O_DIRECT, 0o600)
+        return os.open(path, flags | os.O_DIRECT)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
             raise
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags)
 
 
 def _write_all(fd: int, view: memoryview, offset: int) -> None:
