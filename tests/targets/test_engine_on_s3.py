@@ -270,3 +270,22 @@ def test_packs_keep_below_what_an_object_may_have(s3_server: S3Server, scratch: 
         assert read(volume, "file") == data
         assert all(item.length <= 5 * MIB for item in engine.target.list("packs/"))
         volume.close()
+
+
+def test_small_files_are_digested_with_few_requests(engine: TargetEngine) -> None:
+    volume = engine.volume("test")
+    files = {f"file{at}": noise(4 * KIB, at) for at in range(300)}
+    for name, data in files.items():
+        made = volume.submit_for_attr(
+            Create(volume.namespace.root, name.encode(), volume.new_ino(), 0o100644, 0, 0)
+        )
+        writer = volume.writer(made)
+        writer.write(0, data)
+        writer.flush()
+    assert volume.namespace.content(lookup(volume, "file7").content).digest is None
+    engine.store.drain_loose()
+    before = engine.target_requests()["get"]
+    assert engine.maintenance.settle(60)
+    assert engine.target_requests()["get"] - before <= 30
+    assert volume.namespace.content(lookup(volume, "file7").content).digest is not None
+    volume.close()

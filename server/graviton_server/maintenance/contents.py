@@ -9,7 +9,7 @@ from typing import Final
 from typing_extensions import Buffer
 
 from graviton_server.maintenance.work import Work
-from gravitonfs.content.reader import ContentReader
+from gravitonfs.content.reader import SMALL, ContentReader
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import NO_INO, ContentId, Ino
 from gravitonfs.ports.ops import Attr
@@ -28,8 +28,9 @@ def reader_of(volume: Volume, content: ContentId, version: int, length: int) -> 
 
 
 def stream(reader: ContentReader, start: int, stop: int, work: Work) -> Iterator[Buffer]:
-    """[start, stop) in pieces of 1 MiB, as fast as ``work`` allows."""
-    ahead = start
+    """[start, stop) in pieces of 1 MiB, as fast as ``work`` allows. A small content comes with its neighbours
+    in the pack, which are likely to be wanted next."""
+    ahead = start if reader.size > SMALL else stop
     for offset in range(start, stop, PIECE):
         end = min(offset + PIECE, stop)
         if end + _AHEAD // 2 > ahead and ahead < stop:
