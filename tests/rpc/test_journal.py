@@ -210,6 +210,23 @@ class TestDaemonAway:
         laptop.unmount()
         assert laptop.segments() == []
 
+    def test_a_slow_wire_holds_up_neither_writes_nor_syncs(
+        self, laptop: Laptop, opened: list[Writer]
+    ) -> None:
+        laptop.mount("timeout=60s")
+        writer = Writer(laptop.point / "f")
+        opened.append(writer)
+        writer.write(0, b"first")
+        laptop.proxy.delay = 2.0  # each way, so that an answer takes four seconds
+        for turn in range(20):
+            assert writer.do("write", turn * 10, (b"%08d" % turn).hex(), 1) < 3
+            assert writer.sync() < 3
+        laptop.proxy.delay = 0.0
+        writer.end()
+        found = (laptop.point / "f").read_bytes()
+        assert [found[turn * 10 : turn * 10 + 8] for turn in range(20)] == [b"%08d" % t for t in range(20)]
+        laptop.unmount()
+
     def test_a_full_journal_makes_writers_wait(
         self, graviton: Graviton, laptop: Laptop, opened: list[Writer]
     ) -> None:

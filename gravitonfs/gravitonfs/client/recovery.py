@@ -59,6 +59,8 @@ class Recovery:
         try:
             self._volume = self._open(resume=True)
         except Fenced as error:
+            if self._place.stored:
+                return True  # it was on its way out
             log.warning("session %d of a dead mount cannot be resumed: %s", found.head.session, error)
             self._evicted = True
             self._volume = self._open(resume=False)
@@ -66,7 +68,9 @@ class Recovery:
             if found.head.store and self._volume.store_uuid != found.head.store:
                 self._refuse()
                 return False
-            self._restore()
+            if not self._place.stored:
+                self._restore()
+                self._place.mark_stored()
         finally:
             self._volume.close()
         return True

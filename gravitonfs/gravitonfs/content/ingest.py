@@ -100,6 +100,11 @@ class Ingest:
         return self._waiting is not None
 
     @property
+    def inline(self) -> bool:
+        """The namespace is on this machine's disk: a batch takes microseconds."""
+        return self._inline
+
+    @property
     def paced(self) -> bool:
         """Storing even little may wait: not for an event loop."""
         return self._pace is not None or self._waiting is not None

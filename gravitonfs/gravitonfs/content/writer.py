@@ -71,12 +71,22 @@ class FileWriter:
     def write_is_quick(self, offset: int, size: int) -> bool:
         """``write`` would only take the bytes over: no waiting for workers, stores or disks."""
         stream = self._stream
+        flushes = self._ingest.inline  # in microseconds; elsewhere each is a call to a server
         if stream is None:
             appends = offset == self.size and not self._patches
             room = len(self._patches) < _PATCHES_MAX - 1 and self._patch_bytes + size < _PATCH_BYTES_MAX
-            return room and not (appends and offset)
+            return room and not (appends and offset) and (flushes or self._patches_stay(offset, size))
+        if offset == stream.end:
+            return True
         inside = offset >= stream.gathered_from and offset + size <= stream.end
-        return offset == stream.end or (inside and stream.quick) or stream.quick
+        return stream.quick and (inside or flushes or not stream.pending)
+
+    def _patches_stay(self, offset: int, size: int) -> bool:
+        """Writing there does not mean to store the patches first."""
+        same = self._patches.get(offset)
+        if same is not None and len(same) >= size:
+            return True
+        return not self._patches or (size < _RUN and not self._collides(offset, offset + size))
 
     def write(self, offset: int, data: bytes) -> None:
         """Take bytes over; they are copied only where several small writes are gathered.

@@ -16,6 +16,7 @@ from gravitonfs.errors import Unavailable
 from gravitonfs.journal.scan import segments, sync_directory
 
 _LOCK: Final = "lock"
+_STORED: Final = "stored"
 _MOST: Final = 1000
 
 
@@ -30,11 +31,21 @@ class Place:
     def empty(self) -> bool:
         return not segments(self.path)
 
+    @property
+    def stored(self) -> bool:
+        """The store has everything that is in it for sure."""
+        return (self.path / _STORED).exists()
+
+    def mark_stored(self) -> None:
+        (self.path / _STORED).touch(mode=0o600)
+        sync_directory(self.path)
+
     def clear(self) -> None:
         """Everything in it is stored."""
         for path in segments(self.path):
             path.unlink(missing_ok=True)
         sync_directory(self.path)
+        (self.path / _STORED).unlink(missing_ok=True)
 
     def set_aside(self, name: str) -> Path:
         """Keep it out of the way of mounts, for people to look at; this place is over."""
@@ -90,6 +101,7 @@ def fresh(root: Path, volume: str) -> Place:
             path.mkdir(mode=0o700, exist_ok=True)
             place = _lock(path)
             if place is not None and place.empty:
+                place.clear()
                 for directory in (path, home, home.parent, home.parent.parent):
                     sync_directory(directory)
                 return place

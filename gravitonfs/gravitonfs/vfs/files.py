@@ -174,8 +174,10 @@ class Files:
         if writer is None:
             writer = inode.writer = self.volume.writer(inode.attr)
         if self.journal is not None:
-            if inode.behind:  # since this request came
+            if inode.behind or not (writer.error is None and writer.write_is_quick(offset, len(data))):
+                inode.behind = True  # it would have to store something first: that is not waited for
                 self._write_later(inode, offset, data, self.journal)
+                self.uploads.wanted(inode)
                 return
             self.journal.write(inode.attr, offset, data, time.time_ns())
         await self._hand_over(inode, writer, offset, data)
@@ -193,6 +195,7 @@ class Files:
         now = time.time_ns()
         journal.write(inode.attr, offset, data, now)
         inode.later.append((offset, data, now))
+        inode.later_end = max(inode.later_end, offset + len(data))
         self.volume.ingest.budget.add(len(data))
 
     async def _catch_up(self, inode: OpenInode) -> None:
@@ -204,6 +207,8 @@ class Files:
                 writer = inode.writer = self.volume.writer(inode.attr)
             await self._hand_over(inode, writer, offset, data)
             inode.later.popleft()
+            if not inode.later:
+                inode.later_end = 0
             self.volume.ingest.budget.release(len(data))
         inode.behind = False
 
@@ -407,6 +412,18 @@ class Files:
     async def _let_go(self, inode: OpenInode, *, writes: bool) -> None:
         if self.open_inodes.close(inode, writes=writes) and inode.orphan:
             await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
+
+    async def give_up(self, inode: OpenInode) -> None:
+        """What cannot be stored is left to the journal."""
+        await inode.take()
+        try:
+            for _, data, _ in inode.later:
+                self.volume.ingest.budget.release(len(data))
+            inode.later.clear()
+            if inode.writer is not None:
+                await self._thread(inode.writer.discard)
+        finally:
+            inode.lock.release()
 
     async def uploaded(self, inode: OpenInode) -> None:
         """One that was kept for that alone."""

@@ -23,7 +23,8 @@ class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
     __slots__ = (
-        "attr", "behind", "handles", "later", "lock", "misses", "no_capability", "orphan", "put_off",
+        "attr", "behind", "handles", "later", "later_end", "lock", "misses", "no_capability", "orphan",
+        "put_off",
         "reader", "sealed", "stale", "writer", "writers",
     )  # fmt: skip
 
@@ -47,6 +48,8 @@ class OpenInode:
         """Its writer is busy with an upload in the background, or one has failed: writes go to ``later``."""
         self.later: deque[tuple[int, bytes, int]] = deque()
         """Offset, bytes, time: in the journal, and not handed to the writer yet."""
+        self.later_end = 0
+        """Of a file, with what is in ``later``."""
         self.sealed = False
         """Its content was sealed once since it was opened; not again at every close of a duplicate."""
 
@@ -84,9 +87,8 @@ class OpenInode:
             elif writer.newest.version > attr.version:
                 attr = writer.newest
         if self.later:
-            end = max(offset + len(data) for offset, data, _ in self.later)
             now = self.later[-1][2]
-            attr = attr._replace(size=max(attr.size, end), mtime_ns=now, ctime_ns=now)
+            attr = attr._replace(size=max(attr.size, self.later_end), mtime_ns=now, ctime_ns=now)
         return attr if self.put_off is None else _changed(attr, self.put_off)
 
     @property

@@ -22,6 +22,8 @@ log = logging.getLogger("graviton.vfs")
 
 _AT_ONCE: Final = 8
 """Files on their way at a time."""
+_GATHER: Final = 0.03
+"""Seconds in which more syncs may come, before all are uploaded and committed together."""
 _AGAIN: Final = 1.0
 """Seconds until what failed is tried again, and until it is looked whether the journal fills up."""
 
@@ -81,6 +83,7 @@ class Uploader:
         """Until cancelled."""
         while True:
             await self._uploads.work(_AGAIN)
+            await trio.sleep(_GATHER)
             well = await self.round()
             self._uploads.round_over()
             if not well:
@@ -118,6 +121,8 @@ class Uploader:
                     inode.attr.ino,
                     error,
                 )
+                if inode.attr.ino in self._uploads.kept:
+                    await self._files.give_up(inode)
             except GravitonError as error:
                 self._uploads.synced.setdefault(inode.attr.ino, inode)
                 failed.append(error)
