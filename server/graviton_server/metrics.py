@@ -12,6 +12,7 @@ from gravitonfs.errors import Busy, Kind
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
+    from graviton_server.control.figures import FrontEnd
     from graviton_server.control.service import Service
 
 _TOTALS = {
@@ -25,12 +26,25 @@ _TOTALS = {
     "cache_misses": ("graviton_cache_misses", "Blocks not found in the memory cache."),
     "name_hits": ("graviton_name_hits", "Questions for names and attributes answered from memory."),
     "name_misses": ("graviton_name_misses", "Questions for names and attributes that were asked."),
+    "disk_hits": ("graviton_disk_cache_hits", "Blocks read from the disk cache."),
+    "disk_hit_bytes": ("graviton_disk_cache_hit_bytes", "Bytes read from the disk cache."),
+    "disk_misses": ("graviton_disk_cache_misses", "Blocks that the disk cache did not have."),
+    "disk_filled": ("graviton_disk_cache_filled", "Blocks that the disk cache took in."),
+    "disk_filled_bytes": ("graviton_disk_cache_filled_bytes", "Bytes that the disk cache took in."),
+    "disk_dropped": ("graviton_disk_cache_dropped", "Blocks that came faster than the disk took them."),
+    "disk_evicted": ("graviton_disk_cache_evicted", "Blocks that the disk cache gave up for others."),
+    "disk_evicted_bytes": ("graviton_disk_cache_evicted_bytes", "Bytes that the disk cache gave up."),
+    "disk_damaged": ("graviton_disk_cache_damaged", "Blocks in the disk cache that were wrong."),
 }
+"""Those of the disk cache where there is one."""
 _HELD_FOR = 60.0
 _UNHEALTHY_FOR = 300.0
 _LEVELS = {
     "dirty_bytes": ("graviton_dirty_bytes", "Bytes accepted from writers and not stored yet."),
     "cached_bytes": ("graviton_cached_bytes", "Bytes in the memory cache."),
+    "disk_bytes": ("graviton_disk_cache_bytes", "Bytes that the disk cache takes."),
+    "disk_blocks": ("graviton_disk_cache_blocks", "Blocks in the disk cache."),
+    "disk_limit": ("graviton_disk_cache_limit_bytes", "Bytes that the disk cache may take."),
 }
 
 
@@ -69,6 +83,54 @@ def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
     return [*result, ("+Inf", sum(buckets))]
 
 
+def _of_values(values: dict[str, float]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    for key, (name, text) in _TOTALS.items():
+        if key in values:
+            yield CounterMetricFamily(name, text, value=values[key])
+    for key, (name, text) in _LEVELS.items():
+        if key in values:
+            yield GaugeMetricFamily(name, text, value=values[key])
+
+
+def _of_front_ends(front_ends: list[FrontEnd]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+    requests = HistogramMetricFamily(
+        "graviton_request_duration_seconds", "Requests of front ends.", labels=["front_end", "operation"]
+    )
+    errors = CounterMetricFamily(
+        "graviton_errors",
+        "Requests that failed by no fault of the caller's.",
+        labels=["front_end", "class"],
+    )
+    uploads = CounterMetricFamily("graviton_uploads", "Files stored.", labels=["front_end"])
+    downloads = CounterMetricFamily("graviton_downloads", "Files read.", labels=["front_end"])
+    for front_end in front_ends:
+        name = front_end.name
+        for operation, (buckets, seconds) in front_end.latencies.items():
+            requests.add_metric([name, operation], _cumulated(buckets), seconds)
+        for kind in _CLASSES | front_end.errors.keys():
+            errors.add_metric([name, kind], front_end.errors.get(kind, 0))
+        uploads.add_metric([name], front_end.transfers["uploads"])
+        downloads.add_metric([name], front_end.transfers["downloads"])
+    yield from (requests, errors, uploads, downloads)
+
+
+class _MountCollector:
+    """Of a mount whose store is a daemon's; the daemon exports the store's own."""
+
+    def __init__(self, counters: Callable[[], dict[str, float]]) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        from graviton_server.control.figures import mount_front_end
+
+        yield from _of_values(self._counters())
+        yield from _of_front_ends([mount_front_end()])
+
+
 class _Collector:
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -84,42 +146,11 @@ class _Collector:
         return {"replicas": self._service.engine.maintenance.unhealthy()}
 
     def collect(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from graviton_server.control.figures import counters, front_ends
 
-        from graviton_server.control.figures import counters
-
-        values = counters(self._service)
-        for key, (name, text) in _TOTALS.items():
-            yield CounterMetricFamily(name, text, value=values[key])
-        for key, (name, text) in _LEVELS.items():
-            yield GaugeMetricFamily(name, text, value=values[key])
-        yield from self._of_front_ends()
+        yield from _of_values(counters(self._service))
+        yield from _of_front_ends(front_ends(self._service))
         yield from self._of_the_store()
-
-    def _of_front_ends(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-
-        from graviton_server.control.figures import front_ends
-
-        requests = HistogramMetricFamily(
-            "graviton_request_duration_seconds", "Requests of front ends.", labels=["front_end", "operation"]
-        )
-        errors = CounterMetricFamily(
-            "graviton_errors",
-            "Requests that failed by no fault of the caller's.",
-            labels=["front_end", "class"],
-        )
-        uploads = CounterMetricFamily("graviton_uploads", "Files stored.", labels=["front_end"])
-        downloads = CounterMetricFamily("graviton_downloads", "Files read.", labels=["front_end"])
-        for front_end in front_ends(self._service):
-            name = front_end.name
-            for operation, (buckets, seconds) in front_end.latencies.items():
-                requests.add_metric([name, operation], _cumulated(buckets), seconds)
-            for kind in _CLASSES | front_end.errors.keys():
-                errors.add_metric([name, kind], front_end.errors.get(kind, 0))
-            uploads.add_metric([name], front_end.transfers["uploads"])
-            downloads.add_metric([name], front_end.transfers["downloads"])
-        yield from (requests, errors, uploads, downloads)
 
     def _of_the_store(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -159,6 +190,14 @@ def registry_of(service: Service) -> CollectorRegistry:
     return registry
 
 
+def mount_registry(counters: Callable[[], dict[str, float]]) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    registry.register(_MountCollector(counters))
+    return registry
+
+
 def renderer(service: Service) -> Callable[[], tuple[bytes, str]]:
     """What makes the page /metrics, and its type."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -167,12 +206,12 @@ def renderer(service: Service) -> Callable[[], tuple[bytes, str]]:
     return lambda: (generate_latest(registry), CONTENT_TYPE_LATEST)
 
 
-def export(service: Service, host: str, port: int) -> Callable[[], None]:
+def export(registry: CollectorRegistry, host: str, port: int) -> Callable[[], None]:
     """Serve /metrics from a thread of its own; returns what ends it."""
     from prometheus_client import start_http_server
 
     try:
-        server, thread = start_http_server(port, host, registry_of(service))
+        server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise Busy(f"{host}:{port} cannot be used for metrics: {error.strerror}") from error
 

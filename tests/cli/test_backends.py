@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gravitonfs.client import Client
 from harness.buckets import client, new_bucket
 from harness.postgres import PostgresServer, debian_binaries
 from harness.programs import Graviton, Running
-from harness.s3server import S3Server
+from harness.s3server import S3Server, free_ports
 from harness.waiting import wait_until
 
 SIZES = (0, 100, 300_000, 9_000_000)
@@ -66,6 +68,12 @@ class Daemon:
 
     def client(self) -> Client:
         return Client(f"graviton://{address(self.ready, 'grpc')}", timeout=30)
+
+    def serving(self) -> bool:
+        """What gRPC's own health service tells."""
+        with grpc.insecure_channel(address(self.ready, "grpc")) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     def health(self) -> int:
         url = f"{address(self.ready, 'http')}/health/ready"
@@ -119,6 +127,37 @@ def test_packs_in_a_bucket_survive_kill(graviton: Graviton, scratch: Path, s3_se
     daemon.restart()
     assert {name: daemon.get(name) for name in files} == files
     assert daemon.running.stop() == 0
+
+
+def test_a_mount_of_a_bucket_keeps_what_it_read_on_disk(
+    graviton: Graviton, scratch: Path, s3_server: S3Server
+) -> None:
+    bucket, port = new_bucket(s3_server), free_ports(1)[0]
+    lines = (f'data-dir = "{scratch}/data"', bucket_lines(s3_server, bucket))
+    file, point = configuration(scratch, *lines), scratch / "mnt"
+    body = os.urandom(9_000_000)
+
+    def mounted() -> Running:
+        return graviton.mount(file, point, f"cache-dir={scratch / 'cache'},metrics=127.0.0.1:{port}")
+
+    def metric(name: str) -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        return float(re.findall(rf"^graviton_{name} (\S+)$", text, re.MULTILINE)[0])
+
+    mount = mounted()
+    (point / "f").write_bytes(body)
+    graviton.unmount(mount, point)
+    for turn in range(3):
+        mount = mounted()
+        assert (point / "f").read_bytes() == body
+        if turn == 0:
+            assert metric("blocks_read_total") > 10
+            wait_until(lambda: metric("disk_cache_filled_bytes_total") >= len(body), "the file to be on disk")
+        else:
+            assert metric("blocks_read_total") == 0
+            assert metric("disk_cache_hit_bytes_total") >= len(body)
+        graviton.unmount(mount, point)
 
 
 def test_another_bucket_is_refused(graviton: Graviton, scratch: Path, s3_server: S3Server) -> None:
@@ -245,8 +284,10 @@ def test_readiness_follows_the_database(
     assert daemon.health() == 200
     server.kill()
     wait_until(lambda: daemon.health() == 503, "the daemon is not ready", 30)
+    wait_until(lambda: not daemon.serving(), "gRPC says so, too", 30)
     server.start()
     wait_until(lambda: daemon.health() == 200, "the daemon is ready again", 60)
+    wait_until(daemon.serving, "gRPC says so, too", 60)
     assert daemon.get("f") == b"before" * 100_000
     daemon.put("g", b"after")
     assert daemon.get("g") == b"after"

@@ -144,7 +144,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(service: Service, caller: Remo
     with pytest.raises(RuntimeError):
         caller.call(WriteFile(path=b"/f"), source=breaks())
     assert caller.call(Stat(path=b"/f")).size == 3
-    wait_until(lambda: service.volume.namespace.usage().inodes == 2, "what was staged is gone")
+    with service.pool.volume("main") as volume:
+        wait_until(lambda: volume.namespace.usage().inodes == 2, "what was staged is gone")
 
 
 def test_work_ends_when_nobody_waits_for_it(service: Service, caller: RemoteCaller) -> None:

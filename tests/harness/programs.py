@@ -86,6 +86,10 @@ class Graviton:
         """This test provokes log lines that match ``pattern``; any other error or warning fails it."""
         self._allowed.append(re.compile(pattern))
 
+    def _environment(self, extra: dict[str, str]) -> dict[str, str]:
+        """What mounts cache on disk goes with the test."""
+        return environment(**{"XDG_CACHE_HOME": str(self.scratch / "cache-home"), **extra})
+
     def run(
         self,
         *arguments: str | os.PathLike[str],
@@ -100,7 +104,7 @@ class Graviton:
         result = subprocess.run(
             command,
             cwd=self.scratch,
-            env=environment(**extra),
+            env=self._environment(extra),
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -124,7 +128,7 @@ class Graviton:
             process = subprocess.Popen(
                 [sys.executable, "-m", "graviton_server", *map(os.fspath, arguments)],
                 cwd=self.scratch,
-                env=environment(**extra),
+                env=self._environment(extra),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -130,7 +130,7 @@ def test_administration(daemon: Callable[..., Any]) -> None:
     assert (status["role"], status["http"]) == ("serve", one.url)
     assert api("GET", "/api/v1/admin/info").json["stored_bytes"] >= 0
     sessions = api("GET", "/api/v1/admin/sessions").json["sessions"]
-    mine = next(session for session in sessions if session["label"] == "http")
+    mine = next(session for session in sessions if session["label"] == "serve")
     assert api("DELETE", f"/api/v1/admin/sessions/{mine['number']}").status == 204
     api("DELETE", f"/api/v1/admin/sessions/{mine['number']}").problem(404, "not-found")
     assert api("POST", BLOBS, b"after the eviction").status == 201

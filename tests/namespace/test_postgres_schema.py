@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from gravitonfs.ports.ops import Clone, LooseBlock, SetXattr
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
 from harness.postgres import PostgresServer, debian_binaries
 from namespace.postgres_stores import PostgresStores, both
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+DATABASES = sorted(GOLDEN.glob("postgres-*.sql"))
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +120,34 @@ def test_a_dump_goes_from_engine_to_engine(server: PostgresServer, tmp_path: Pat
     assert session.problems() == []
     again.close()
     stores.close()
+
+
+def test_the_first_schema_has_a_golden_file() -> None:
+    assert "postgres-1" in [path.stem for path in DATABASES]
+
+
+@pytest.mark.parametrize("golden", DATABASES, ids=lambda path: path.stem)
+def test_every_database_is_read_for_ever(server: PostgresServer, golden: Path) -> None:
+    settings = PostgresStores(server).settings
+    settings = settings._replace(conninfo=server.database())
+    subprocess.run(
+        [server.binaries / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", settings.conninfo, "-f", golden],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    store = PostgresStore.open(settings)
+    session = Session(store)
+    names = [b"after", b"copy", b"directory", b"hard", b"link", b"logged", b"pipe"]
+    assert session.names() == names
+    assert session.problems() == []
+    assert [row.name for row in store.volume_rows()] == ["main", "second"]
+    assert {row.label for row in store.sessions()} >= {"left"}, "a session that may still be resumed"
+    [(version,)] = store.ask("SELECT version FROM snapshots WHERE name = 'kept'", ())
+    then = store.attach(label="then", at=version)
+    assert [entry.name for entry in then.entries(ROOT, None, 100)] == names[1:]
+    assert store.packs.abandon_dead(0)
+    session.write(session.make(b"new").ino, 0, b"goes on")
+    assert b'"after"' in b"".join(store.upkeep.dump())
+    store.close()
+    again = PostgresStore.open(settings)
+    assert Session(again).names() == sorted([*names, b"new"])
+    again.close()

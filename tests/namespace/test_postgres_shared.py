@@ -20,6 +20,7 @@ from gravitonfs.errors import (
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import (
     Append,
+    Batch,
     Clone,
     Create,
     Disclaim,
@@ -489,8 +490,30 @@ def test_a_session_that_has_moved_is_not_ended_where_it_was(stores: PostgresStor
     [reply] = moved.apply([session.batch(Create(ROOT, b"f", session.ino(), 0o100600, 0, 0))], durable=False)
     assert reply.failure is None
     back = one.attach(label="back", resume=number)
-    one.retake(number)
+    assert one.retake(number)
     moved.detach()
     assert [row.number for row in one.sessions()] == [number]
     back.detach()
     assert one.sessions() == []
+
+
+def test_a_session_that_has_moved_is_not_ended_by_whoever_had_it(server: PostgresServer) -> None:
+    """A client goes to another daemon while its old one lives on, which hears nothing of it any more."""
+    stores = PostgresStores(server, silence=3.0)
+    one, two = stores.open(), stores.open()
+    old = one.attach(label="client", leased=b"secret", claims=lambda ino: True)
+    number = old.session
+    moved = two.attach(label="client", resume=number, leased=b"secret", claims=lambda ino: True)
+    old.detach()
+    assert [row.number for row in one.sessions()] == [number]
+    again = one.attach(label="client", resume=number, leased=b"secret")
+    wait_until(lambda: number not in two.roster.numbers(), "the other daemon to see that it has gone", 10)
+    moved.detach()
+    assert [row.number for row in one.sessions()] == [number]
+    two.roster.stop()
+    create = Create(ROOT, b"f", Ino(again.grant(1)[0]), 0o100600, 0, 0)
+    [reply] = again.apply([Batch(1, 1, (create,))], durable=True)
+    assert reply.failure is None
+    again.detach()
+    assert one.sessions() == []
+    stores.close()

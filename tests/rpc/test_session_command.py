@@ -27,7 +27,7 @@ def test_who_holds_the_volume_and_its_end(graviton: Graviton, scratch: Path) -> 
         return [one for one in found if one["label"] in ("holder", "other")]
 
     with holding(scratch / "holder", "remote", grpc) as holder:
-        holder.kill()
+        holder.stop()
         for source in sources:
             [row] = sessions(source)
             assert (row["volume"], row["remote"], row["holds"]) == ("main", True, True)
@@ -35,10 +35,10 @@ def test_who_holds_the_volume_and_its_end(graviton: Graviton, scratch: Path) -> 
             assert f"{row['number']}" in shown
             assert "holds" in shown
         connection = Connection(Endpoint((grpc,)))
-        started = time.monotonic()
         graviton.run("session", "evict", sources[1], str(row["number"]))
+        started = time.monotonic()
         other = RemoteNamespace(connection, label="other", timeout=60)
-        assert time.monotonic() - started < 40  # a lease lasts longer
+        assert time.monotonic() - started < 10  # a lease lasts longer
         before = other.session
         graviton.run("session", "evict", sources[0], str(before))
         wait_until(lambda: other.session != before, "another session to take over", 60)

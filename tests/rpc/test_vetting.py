@@ -19,6 +19,7 @@ from gravitonfs.errors import (
     MissingBlocks,
     NotPermitted,
 )
+from gravitonfs.ports.namespace import ContentKind
 from gravitonfs.ports.ops import Batch, Create, LooseBlock, Rewrite, Seal, SetRecord, Write
 from rpc.serving import MIB, ROOT, connected, serving
 
@@ -66,6 +67,59 @@ class TestVetting:
             namespace.apply([Batch(3, 1, (SetRecord("x", b"k", bytes(100_000)),))], durable=False)
         [reply] = namespace.apply([Batch(3, 1, (SetRecord("x", b"k", b"v"),))], durable=False)
         assert reply.failure is None
+
+
+class TestDigests:
+    def test_that_of_a_file_of_one_block_is_believed(self, engine: Engine) -> None:
+        """This side has hashed the block; the file is sealed at once."""
+        with serving(engine) as server, Client(f"graviton://{server.address}", timeout=5) as client:
+            for name in ("f", "copy"):  # the second time the block is known
+                client.write_bytes(name, b"bytes" * 200)
+                info = client.volume.namespace.content(
+                    client.volume.namespace.resolve([name.encode()])[0].content
+                )
+                assert (info.kind, info.digest) == (ContentKind.SEALED, block_id(b"bytes" * 200))
+
+    def test_a_false_one_is_not(self, engine: Engine) -> None:
+        data = os.urandom(1000)
+        block, other = block_id(data), block_id(b"other")
+        loose = (LooseBlock(block, 0, 1000, data), LooseBlock(other, 0, 5, b"other"))
+        whole = Extent(0, 1000, block, 0, PackNumber(0))
+        with serving(engine) as server, Client(f"graviton://{server.address}", timeout=5) as client:
+            volume = client.volume
+            for number, (extents, end, seal) in enumerate(
+                (
+                    ((whole,), 1000, other),
+                    ((whole._replace(length=999),), 999, block),
+                    ((whole._replace(length=1001),), 1001, block),
+                    ((whole._replace(length=999, block_offset=1),), 999, block),
+                    ((whole._replace(offset=1),), 1001, block),
+                    ((whole,), 1001, block),
+                    ((whole, Extent(1000, 5, other, 0, PackNumber(0))), 1005, block),
+                    ((), 0, block),
+                )
+            ):
+                made = volume.submit_for_attr(Create(ROOT, b"f%d" % number, volume.new_ino(), 0o100644, 0, 0))
+                op = Write(made.ino, extents, end, made.version, seal)
+                volume.session.submit((op,), loose=loose)
+                attr = volume.namespace.attr(made.ino)
+                assert volume.namespace.content(attr.content).digest is None
+
+    def test_one_is_for_the_whole_file_alone(self, engine: Engine) -> None:
+        """Somebody else has written behind it meanwhile."""
+        data = os.urandom(1000)
+        block = block_id(data)
+        loose = (LooseBlock(block, 0, 1000, data),)
+        whole = Extent(0, 1000, block, 0, PackNumber(0))
+        with serving(engine) as server, Client(f"graviton://{server.address}", timeout=5) as client:
+            volume = client.volume
+            made = volume.submit_for_attr(Create(ROOT, b"f", volume.new_ino(), 0o100644, 0, 0))
+            longer = Write(made.ino, (whole._replace(offset=1000),), 2000)
+            volume.session.submit((longer,), loose=loose)
+            volume.session.submit((Write(made.ino, (whole,), 1000, made.version, block),), loose=loose)
+            attr = volume.namespace.attr(made.ino)
+            assert attr.size == 2000
+            assert volume.namespace.content(attr.content).digest is None
 
 
 class TestLyingExtents:

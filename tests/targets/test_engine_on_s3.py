@@ -207,14 +207,14 @@ def test_files_of_many_pieces_are_cut_anew(bucket: S3Settings, scratch: Path) ->
 
 def test_requests_are_exported(engine: TargetEngine) -> None:
     from graviton_server.control.service import Service
-    from graviton_server.metrics import export
+    from graviton_server.metrics import export, registry_of
 
     volume = engine.volume("test")
     write(volume, "file", noise(3 * MIB))
     volume.close()
     service = Service(engine, "test")
     port = free_ports(1)[0]
-    stop = export(service, "127.0.0.1", port)
+    stop = export(registry_of(service), "127.0.0.1", port)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             lines = answer.read().decode().splitlines()

@@ -294,3 +294,40 @@ def test_listing_alone_reads_nothing_ahead(engine: TargetEngine) -> None:
     assert reader.most == 0
     writer.close()
     reader.close()
+
+
+def test_a_walk_finds_the_directories_that_come_next(
+    engine: TargetEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small directories, one in the other: several are fetched together."""
+    writer = engine.volume("writer")
+    tree: list[tuple[Ino, int]] = []
+    for outer in range(8):
+        above = make_directory(writer, ROOT_INO, b"d%d" % outer)
+        for inner in range(6):
+            directory = make_directory(writer, above, b"e%d" % inner)
+            tree.append((directory, 10 * outer + inner))
+            for number in range(3):
+                write(writer, directory, name_of(number), body_of(1000 * outer + 10 * inner + number))
+    with serving(engine) as server, connected(server) as connection:
+        calls = Calls(connection, monkeypatch)
+        reader = Reader(open_volume(connection))
+
+        async def walk(directory: Ino) -> int:
+            listing = reader.vfs.open_directory(directory)
+            entries = [entry for _, entry in await reader.vfs.fetch_directory(listing, 0)]
+            reader.settle()
+            count = 0
+            for entry in entries:
+                if entry.attr.size:
+                    assert len(await reader.read(entry.name, directory=directory)) == SIZE
+                    count += 1
+                else:
+                    count += await walk(entry.attr.ino)
+            return count
+
+        assert trio.run(walk, ROOT_INO) == 3 * len(tree)
+        reader.close()
+    writer.close()
+    assert calls.count["ExtentsOf"] <= len(tree) // 3, calls.count
+    assert calls.count["Extents"] + calls.count["Near"] + calls.count["Get"] <= len(tree) // 2, calls.count

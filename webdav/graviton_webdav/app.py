@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from graviton_webdav.auth import Guard, guard_for
@@ -12,7 +13,9 @@ from graviton_webdav.gateway import Counters, Gateway
 from graviton_webdav.http_server import IDLE_TIMEOUT, DavHTTPServer, bind_problem
 from graviton_webdav.live_properties import Quota
 from graviton_webdav.tls import TlsAdapter, TlsFiles
+from graviton_webdav.traffic import Traffic, Unhindered
 from graviton_webdav.upload import Owner
+from gravitonfs.content.pool import Attached
 from gravitonfs.content.volume import Volume
 from gravitonfs.errors import Busy, Invalid
 
@@ -23,13 +26,14 @@ _STOP_TIMEOUT = 10.0
 class WebDavServer:
     """One volume's root at ``/``. ``start`` and ``stop`` are for one thread; ``_state`` guards them.
 
+    ``volume``: attached, and nobody else's business meanwhile; or who attaches it for each request.
     ``space`` tells the bytes that are still free, where somebody knows. Files that come in belong to
     ``owner``, by default to the user who runs this process.
     """
 
     def __init__(
         self,
-        volume: Volume,
+        volume: Volume | Callable[[], AbstractContextManager[Attached]],
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
@@ -43,6 +47,7 @@ class WebDavServer:
         correlation_header: str = "X-Request-ID",
         timeout: float = IDLE_TIMEOUT,
         max_file_size: int | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """Raises Invalid for an address open to others without a users file, NotFound without that file.
 
@@ -52,13 +57,28 @@ class WebDavServer:
             raise Invalid(f"{port} is no port; expected 0 to 65535")
         if (certificate is None) != (private_key is None):
             raise Invalid("TLS needs a certificate and a private key")
-        self._volume = volume
+        read_only = False
+        if isinstance(volume, Volume):
+            read_only = volume.namespace.read_only
+            held = nullcontext(Attached(volume))
+            attached: Callable[[], AbstractContextManager[Attached]] = lambda: held  # noqa: E731
+        else:
+            attached = volume
         self._host = host
         self._port = port
         self._space = space
         guard = guard or guard_for(host, users_file, realm)
         owner = owner or Owner(os.getuid(), os.getgid())
-        self._gateway = Gateway(volume, guard, owner, self._quota, correlation_header, max_file_size)
+        self._gateway = Gateway(
+            attached,
+            guard,
+            owner,
+            self._quota,
+            correlation_header,
+            max_file_size,
+            traffic or Unhindered(),
+            read_only=read_only,
+        )
         self._timeout = timeout
         self._tls = None if certificate is None or private_key is None else (certificate, private_key)
         self._state = threading.Lock()
@@ -120,8 +140,8 @@ class WebDavServer:
         """Requests that have begun and are not answered yet."""
         return self._gateway.busy
 
-    def _quota(self) -> Quota:
-        used = self._volume.namespace.usage().logical_bytes
+    def _quota(self, volume: Volume) -> Quota:
+        used = volume.namespace.usage().logical_bytes
         return Quota(self._space() if self._space is not None else None, used)
 
     def __enter__(self) -> WebDavServer:

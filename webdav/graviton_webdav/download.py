@@ -15,10 +15,12 @@ from graviton_webdav.messages import Request, Response
 from graviton_webdav.ranges import parse_ranges
 from graviton_webdav.resources import Resources, is_collection
 from gravitonfs.content.reader import ContentReader
+from gravitonfs.errors import Stale
 from gravitonfs.ports.ops import Attr
 
 SMALL = 64 << 10
 """A file up to this size is answered in one piece."""
+_TRIES = 20
 _ACTIVE = frozenset(("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml"))
 
 
@@ -30,6 +32,15 @@ class Download:
         self._conditions = conditions
 
     def __call__(self, request: Request) -> Response:
+        """A file that is replaced between being found and being read is found once more."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._answer(request)
+            except Stale:
+                pass
+        return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
         place, attr = self._resources.existing(request.path, slash=request.slash)
         if b"If" in request.headers:
             self._conditions.tokens(request)
@@ -69,8 +80,19 @@ class Download:
         if stop - start <= SMALL:
             response.body = bytes(reader.read(start, stop - start))
         else:
-            response.stream = reader.runs(start, stop)
+            response.stream = _begun(reader.runs(start, stop))
         return response
+
+
+def _begun(runs: Iterator[Sequence[Buffer]]) -> Iterator[Sequence[Buffer]]:
+    """With the first of them read: what fails then can still be answered, or tried again."""
+    first = next(runs, ())
+
+    def all_of_them() -> Iterator[Sequence[Buffer]]:
+        yield first
+        yield from runs
+
+    return all_of_them()
 
 
 def _still(request: Request, attr: Attr, etag: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from gravitonfs.errors import GravitonError, Kind
+from gravitonfs.errors import GravitonError, Kind, Throttled
 
 # What RFC 4918 names that http.HTTPStatus lacks or words otherwise is not used here, so the library's
 # table is enough.
@@ -41,5 +42,8 @@ def refusal_of(error: GravitonError) -> Refused:
     """The answer to an error of the store. What is broken inside is logged, not told."""
     if error.kind in (Kind.DAMAGED, Kind.INTERNAL, Kind.FORMAT):
         return Refused(error.http_status, "the volume could not answer; its log says why")
+    if isinstance(error, Throttled):
+        # 429 is younger than most clients, who give a file up for it; 503 they wait for and come back.
+        return Refused(503, str(error), headers=[("Retry-After", str(max(1, math.ceil(error.retry_after))))])
     headers = [("Retry-After", "5")] if error.http_status == 503 else []
     return Refused(error.http_status, str(error), headers=headers)

@@ -15,6 +15,7 @@ from graviton_webdav.faults import Refused
 from graviton_webdav.locks import Locks
 from graviton_webdav.messages import Request, Response
 from graviton_webdav.resources import Place, Resources, is_collection, is_shown
+from graviton_webdav.traffic import Traffic, Unhindered
 from gravitonfs.content.stage import StagedFile
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.ops import Attr
@@ -50,10 +51,12 @@ class Upload:
         conditions: Conditions,
         owner: Owner,
         limit: int | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """``limit``: bytes of a file, where that is less than what the volume's format allows."""
         most = resources.volume.namespace.format.max_file_size
         self._limit = most if limit is None else min(limit, most)
+        self._traffic = traffic or Unhindered()
         self._resources = resources
         self._volume = resources.volume
         self._locks = locks
@@ -68,10 +71,11 @@ class Upload:
         tokens = self._permitted(request, place)
         mtime = parse_mtime(request.header(b"X-Oc-Mtime"))
         owner = self._owner
-        with self._volume.stage(mode=owner.file_mode, uid=owner.uid, gid=owner.gid) as staged:
-            for piece in request.body.pieces():
-                if staged.size + len(piece) > self._limit:
-                    raise Refused(413, f"files here have at most {self._limit} bytes")
+        with (
+            self._traffic.slot(),
+            self._volume.stage(mode=owner.file_mode, uid=owner.uid, gid=owner.gid) as staged,
+        ):
+            for piece in self._traffic.pieces(request.body, self._limit):
                 staged.write(piece)
             if length is not None and staged.size != length:
                 raise Refused(400, f"the body has {staged.size} bytes where {length} were announced")

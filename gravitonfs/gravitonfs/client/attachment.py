@@ -12,12 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gravitonfs.client.connection import Connection
-from gravitonfs.client.unacknowledged import Unacknowledged
+from gravitonfs.client.resuming import Resumed
+from gravitonfs.client.unacknowledged import STAMP, Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Fenced, GravitonError, Throttled, Unavailable
+from gravitonfs.core.processes import myself
+from gravitonfs.errors import Conflict, Detached, Fenced, GravitonError, Stale, Throttled, Unavailable
+from gravitonfs.journal.journal import Journal
+from gravitonfs.journal.records import rewritten
 from gravitonfs.ports import wire
-from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.ops import Attr, Batch, Reply
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 log = logging.getLogger("graviton.client")
@@ -26,9 +30,13 @@ SERVICE: Final = "/graviton.v1.NamespaceService/"
 CALL: Final = 30.0
 """Seconds for one try of a call."""
 _REPLAY: Final = 256
+_LATER: Final = (Unavailable, Throttled, Detached, Fenced)
+"""Says nothing of a batch that is sent again: it is tried at the next attachment."""
+_ASK_AGAIN: Final = 8
+"""Answers that every store keeps, however sure it is of their batches."""
 
-Lost = Callable[[Batch, Reply, Reply | GravitonError], None]
-"""A batch that was answered with the first reply had, sent again, another outcome."""
+Lost = Callable[[int, Batch, Reply, Reply | GravitonError], None]
+"""A batch of a session that was answered with the first reply had, sent again, another outcome."""
 
 
 class Attachment:
@@ -47,8 +55,10 @@ class Attachment:
         recalls: bool,
         lost: Lost,
         renewed: Callable[[], None],
+        journal: Journal | None = None,
     ) -> None:
-        """``renewed``: what was cached may be out of date; called with the lock held, must not call back."""
+        """``renewed``: what was cached may be out of date; called with the lock held, must not call back.
+        ``journal``: gets every batch before it is sent, and the daemon is asked to be patient with us."""
         self.connection = connection
         self.volume = volume
         self.label = label
@@ -68,8 +78,13 @@ class Attachment:
         self._recalls = recalls
         self._lost = lost
         self._renewed = renewed
+        self.journal = journal
+        self.store = b""
+        """Which store the daemon serves."""
+        self._resumed: Resumed | None = None
         self._incarnation = 0
-        self._last = 0
+        self.last = 0
+        """The last batch that was answered, as the daemon counts."""
         self._lost_it = False
         self._told_to_wait = False
 
@@ -95,7 +110,8 @@ class Attachment:
             if handle == self.handle:
                 self._lost_it = True
 
-    def _attach(self, resume: bytes, timeout: float) -> None:
+    def _attach(self, resume: bytes, timeout: float) -> int:
+        """The last batch that the daemon had."""
         request = pb.AttachRequest(
             volume=self.volume,
             label=self.label,
@@ -104,6 +120,8 @@ class Attachment:
             listens=self._listens,
             resume=resume,
             recalls=self._recalls,
+            process=myself(),
+            journals=self.journal is not None,
         )
         try:
             reply = self.connection.call(
@@ -118,6 +136,7 @@ class Attachment:
         self.root, self.read_only = Ino(reply.root), reply.read_only
         self.format = VolumeFormat.from_json(reply.format)
         self.lease = reply.lease
+        self.store = reply.store
         if reply.fresh:
             self.sequence = 0
             if resume:
@@ -125,15 +144,41 @@ class Attachment:
         if resume:
             log.info("session %d is attached again; the daemon has seen batch %d", reply.number, reply.last)
             self._send_again(reply.last, timeout)
+        if self.journal is not None:
+            last = max(reply.last, self.last)
+            self.journal.attached(reply.store, self.volume, reply.session, reply.number, last)
         self._incarnation = reply.incarnation
         self._lost_it = False
+        return int(reply.last)
+
+    def resume(self, resumed: Resumed, timeout: float) -> int:
+        """In place of the first ``attach``: a session that a dead process had, with the batches that it has
+        sent, of which some were answered. The last batch that the daemon has now. Fenced where the session
+        has ended."""
+        with self.lock:
+            self._resumed = resumed
+            self.kept.clear()
+            for batch, reply in resumed.answered:
+                self.kept.add(batch, reply, b"")
+                self.last = batch.number
+            last = self._attach(resumed.handle, timeout)
+            applied = [batch for batch in resumed.unanswered if batch.number <= last]
+            for batch in applied[:-_ASK_AGAIN]:
+                self.kept.add(batch, Reply(batch.number, (), None, 0), b"")
+            if asked := applied[-_ASK_AGAIN:]:
+                replies = self._apply(asked, durable=False, timeout=timeout)
+                for batch, reply in zip(asked, replies, strict=True):
+                    self.kept.add(batch, reply, b"")
+                self._answers(replies)
+            self.last = max(self.last, last)
+            return self.last
 
     def _start_over(self, timeout: float) -> None:
         """The session has expired or was evicted: a new one takes over. What was answered before was applied
         while the old one lived; whether a crash took some of it cannot be told any more."""
         if count := self.kept.clear():
             log.warning("session %d has ended with %d batches not known to be durable", self.number, count)
-        self._last = 0
+        self.last = 0
         self._renewed()
         self._attach(b"", timeout)
         log.warning("session %d takes over", self.number)
@@ -144,35 +189,69 @@ class Attachment:
         if pending:
             log.info("%d batches that a crash had undone are sent again", len(pending))
             self._renewed()
+            if self._resumed is not None:
+                pending = self._without_foreign(self._resumed, pending, timeout)
         for at in range(0, len(pending), _REPLAY):
             part = pending[at : at + _REPLAY]
             try:
                 replies = self._apply([batch for batch, _ in part], durable=False, timeout=timeout)
-            except Unavailable:
+            except _LATER:
                 raise
             except GravitonError as error:
                 self._send_singly(part, error, timeout)
                 continue
+            self._answers(replies)
             for (batch, before), after in zip(part, replies, strict=True):
                 if differs(before, after):
-                    self._lost(batch, before, after)
+                    self._lost(self.number, batch, before, after)
+
+    def _without_foreign(
+        self, resumed: Resumed, pending: list[tuple[Batch, Reply]], timeout: float
+    ) -> list[tuple[Batch, Reply]]:
+        """An empty batch in place of each that would overwrite what others have written since."""
+
+        def attr_of(ino: Ino) -> Attr | None:
+            request = pb.GetAttrRequest(session=self.handle, ino=ino)
+            try:
+                reply = self.connection.call(
+                    SERVICE + "GetAttr", request, pb.AttrReply, timeout=min(timeout, CALL)
+                )
+            except Stale:
+                return None
+            return wire.decode_attr(reply.attr)
+
+        foreign = resumed.foreign([batch for batch, _ in pending], attr_of)
+        result = []
+        for batch, before in pending:
+            if not foreign & rewritten(batch):
+                result.append((batch, before))
+                continue
+            self._lost(self.number, batch, before, Conflict("others have changed the file since"))
+            result.append((Batch(batch.number, batch.time_ns, ()), before))
+        return result
 
     def _send_singly(self, part: Sequence[tuple[Batch, Reply]], error: GravitonError, timeout: float) -> None:
         """One of them is refused: an empty batch takes its number, so that those behind it can follow."""
         for batch, before in part:
             try:
                 [after] = self._apply([batch], durable=False, timeout=timeout)
-            except Unavailable:
+            except _LATER:
                 raise
             except GravitonError as refusal:
                 self._apply([Batch(batch.number, batch.time_ns, ())], durable=False, timeout=timeout)
-                self._lost(batch, before, refusal)
+                self._lost(self.number, batch, before, refusal)
             else:
+                self._answers([after])
                 if differs(before, after):
-                    self._lost(batch, before, after)
+                    self._lost(self.number, batch, before, after)
 
     def _apply(self, batches: Sequence[Batch], *, durable: bool, timeout: float) -> list[Reply]:
-        request = pb.ApplyRequest(session=self.handle, batches=wire.encode_batches(batches), durable=durable)
+        request = pb.ApplyRequest(
+            session=self.handle,
+            batches=wire.encode_batches(batches),
+            durable=durable,
+            stamps=self.kept.stamps_of(batches),
+        )
         reply = self.connection.call(SERVICE + "Apply", request, pb.ApplyReply, timeout=min(timeout, CALL))
         return wire.decode_replies(reply.replies)
 
@@ -183,22 +262,36 @@ class Attachment:
             durable=durable or self.kept.too_much,
         )
 
-    def applied(self, batches: Sequence[Batch], replies: Sequence[Reply], incarnation: int) -> None:
+    def applied(
+        self, batches: Sequence[Batch], replies: Sequence[Reply], incarnation: int, stamps: bytes
+    ) -> None:
         """Lock held. Keep what may be lost."""
-        for batch, reply in zip(batches, replies, strict=True):
-            if batch.number > self._last:
-                self._last = batch.number
-                self.kept.add(batch, reply)
+        for at, (batch, reply) in enumerate(zip(batches, replies, strict=True)):
+            if batch.number > self.last:
+                self.last = batch.number
+                self.kept.add(batch, reply, stamps[at * STAMP : (at + 1) * STAMP])
+        self._answers(replies)
         if replies:
-            self.kept.durable_through(replies[-1].durable_through)
+            self._durable(replies[-1].durable_through)
         self.told_incarnation(incarnation)
 
     def durable_through(self, number: int, incarnation: int) -> None:
         """From a heartbeat."""
         with self.lock:
             if incarnation == self._incarnation:
-                self.kept.durable_through(number)
+                self._durable(number)
             self.told_incarnation(incarnation)
+
+    def _answers(self, replies: Sequence[Reply]) -> None:
+        if self.journal is not None:
+            self.journal.answered(replies)
+        if self._resumed is not None:
+            self._resumed.heard(replies)
+
+    def _durable(self, number: int) -> None:
+        self.kept.durable_through(number)
+        if self.journal is not None:
+            self.journal.durable_through(number)
 
     def told_incarnation(self, incarnation: int) -> None:
         if incarnation != self._incarnation:

@@ -30,6 +30,11 @@ class BatchNumbers:
                 self.unsettled = []
             self._session = session
 
+    def resumed(self, session: int, last: int) -> None:
+        """The caller counts from 1 in a session that has ``last`` batches."""
+        self._session = session
+        self.shift = last
+
     def outbound(self, batches: Sequence[Batch]) -> list[Batch]:
         shift = self.shift
         if not shift:

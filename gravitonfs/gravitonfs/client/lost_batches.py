@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gravitonfs.errors import GravitonError
@@ -16,8 +17,13 @@ _KEEP: Final = 1000
 
 
 class LostBatch(NamedTuple):
+    session: int
     batch: Batch
     why: str
+
+
+Heir = Callable[[LostBatch], None]
+"""Told of each lost batch, with locks held: must not block."""
 
 
 class LostBatches:
@@ -27,8 +33,17 @@ class LostBatches:
         self._lock = threading.Lock()
         self._lost: deque[LostBatch] = deque(maxlen=_KEEP)
         self.count = 0
+        self.heir: Heir | None = None
+        """Who keeps them where people find them; those that came before are told when it is set."""
 
-    def keep(self, batch: Batch, before: Reply, after: Reply | GravitonError) -> None:
+    def inherit(self, heir: Heir) -> None:
+        with self._lock:
+            self.heir = heir
+            before = list(self._lost)
+        for lost in before:
+            heir(lost)
+
+    def keep(self, session: int, batch: Batch, before: Reply, after: Reply | GravitonError) -> None:
         if isinstance(after, GravitonError):
             why = str(after)
         else:
@@ -37,9 +52,13 @@ class LostBatches:
             )
         ops = ", ".join(type(op).__name__ for op in batch.ops)
         log.error("batch %d (%s) was undone by a crash and cannot be done again: %s", batch.number, ops, why)
+        lost = LostBatch(session, batch, why)
         with self._lock:
-            self._lost.append(LostBatch(batch, why))
+            self._lost.append(lost)
             self.count += 1
+            heir = self.heir
+        if heir is not None:
+            heir(lost)
 
     def all(self) -> list[LostBatch]:
         with self._lock:

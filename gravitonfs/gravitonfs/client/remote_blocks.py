@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
@@ -16,7 +16,7 @@ from gravitonfs.core.codec import decode
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
-from gravitonfs.errors import Damaged, Throttled, Unavailable
+from gravitonfs.errors import Damaged, Stale, Throttled, Unavailable
 from gravitonfs.ports.blocks import Block, StoreCounters
 from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
 
@@ -40,8 +40,16 @@ class RemoteBlockStore:
     """
 
     def __init__(
-        self, connection: Connection, fmt: VolumeFormat, volume: str = "main", *, timeout: float = 60.0
+        self,
+        connection: Connection,
+        fmt: VolumeFormat,
+        volume: str = "main",
+        *,
+        timeout: float = 60.0,
+        introduce: Callable[[Collection[BlockId]], bool] = lambda blocks: False,
     ) -> None:
+        """``introduce``: have the daemon hear of blocks that it has not told us of (``RemoteNamespace``)."""
+        self._introduce = introduce
         self._connection = connection
         self._volume = volume
         self._key = fmt.block_key
@@ -165,7 +173,19 @@ class RemoteBlockStore:
                 return pending.result()
         except (Unavailable, Throttled):
             pass
-        return self._call("Get", self._get_request(group), pb.GetReply)
+        except Stale:
+            if not self._introduce([block for block, _ in group]):
+                raise
+        return self._known("Get", self._get_request(group), pb.GetReply, [block for block, _ in group])
+
+    def _known(self, method: str, request: Message, reply: type[M], blocks: Sequence[BlockId]) -> M:
+        """Once more where the daemon did not know that the blocks are ours."""
+        try:
+            return self._call(method, request, reply)
+        except Stale:
+            if not self._introduce(blocks):
+                raise
+        return self._call(method, request, reply)
 
     def _verified(self, wanted: BlockId, pack: PackNumber, block: pb.Block) -> Buffer:
         """Bytes that changed on their way are asked for once more."""
@@ -192,7 +212,7 @@ class RemoteBlockStore:
 
     def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
         request = pb.NearRequest(volume=self._volume, id=block, pack=hint, span=span)
-        reply = self._call("Near", request, pb.GetReply)
+        reply = self._known("Near", request, pb.GetReply, [block])
         if not reply.blocks or reply.blocks[0].id != block:
             raise Damaged(f"block {block.hex()} is not what the daemon answers with")
         found = [(block, self._verified(block, hint, reply.blocks[0]))]
@@ -205,8 +225,9 @@ class RemoteBlockStore:
     def stored_bytes(self, ids: Sequence[BlockId]) -> int:
         total = 0
         for at in range(0, len(ids), _IDS):
-            request = pb.StoredBytesRequest(volume=self._volume, ids=b"".join(ids[at : at + _IDS]))
-            total += self._call("StoredBytes", request, pb.StoredBytesReply).bytes
+            part = ids[at : at + _IDS]
+            request = pb.StoredBytesRequest(volume=self._volume, ids=b"".join(part))
+            total += self._known("StoredBytes", request, pb.StoredBytesReply, part).bytes
         return total
 
     def counters(self) -> StoreCounters:

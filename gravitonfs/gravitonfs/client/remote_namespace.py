@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -23,8 +23,10 @@ from gravitonfs.client.holding import Holding
 from gravitonfs.client.lifeline import Lifeline
 from gravitonfs.client.lost_batches import LostBatches
 from gravitonfs.client.questions import Questions
+from gravitonfs.client.read_regions import ReadRegions
+from gravitonfs.client.resuming import Resumed
 from gravitonfs.core.extents import Extent
-from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
+from gravitonfs.core.ids import NO_CONTENT, BlockId, ContentId, Ino
 from gravitonfs.errors import (
     Detached,
     Fenced,
@@ -39,6 +41,7 @@ from gravitonfs.errors import (
     Throttled,
     Unavailable,
 )
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports import wire
 from gravitonfs.ports.namespace import (
     EVERYTHING,
@@ -79,7 +82,10 @@ class RemoteNamespace:
         read_only: bool = False,
         recall: Recall | None = None,
         timeout: float = 60.0,
+        journal: Journal | None = None,
+        resume: Resumed | None = None,
     ) -> None:
+        """``resume``: go on with the session of a dead mount; Fenced where it has ended."""
         self.timeout = timeout
         self._listener = listener
         self._questions = Questions(claims)
@@ -88,6 +94,7 @@ class RemoteNamespace:
             self._holding = Holding(listener, recall, self._questions.waiting)
         self.lost = LostBatches()
         self._numbers = BatchNumbers()
+        self._regions = ReadRegions()
         self.attachment = Attachment(
             connection,
             volume,
@@ -98,14 +105,27 @@ class RemoteNamespace:
             recalls=self._holding is not None,
             lost=self.lost.keep,
             renewed=self._renewed,
+            journal=journal,
         )
-        until_answered(self.attachment.attach, timeout)
+        if resume is None:
+            until_answered(self.attachment.attach, timeout)
+        else:
+            self._resume(resume)
         self.volume = volume
         self.root = self.attachment.root
         self.format = self.attachment.format
         self.read_only = self.attachment.read_only
         self._lifeline = Lifeline(self.attachment, self._questions, listener, self._holding)
         self._lifeline.start()
+
+    def _resume(self, resume: Resumed) -> None:
+        last = until_answered(lambda left: self.attachment.resume(resume, left), self.timeout)
+        self._numbers.resumed(self.attachment.number, last)
+        # Sent, and nobody was answered. They may still be on their way, so their numbers are used up.
+        sent = max((batch.number for batch in resume.unanswered), default=last)
+        self._numbers.unsettled = [Batch(number, 0, ()) for number in range(last + 1, sent + 1)]
+        if self.attachment.journal is not None:
+            self.attachment.journal.sending(self._numbers.unsettled)
 
     @property
     def session(self) -> int:
@@ -143,6 +163,7 @@ class RemoteNamespace:
                 except Gap as gap:
                     self._fill(gap, batches)
                 except Throttled as busy:
+                    deadline = max(deadline, time.monotonic() + self.timeout)
                     wait_while(busy)
                 except Unavailable:
                     left = deadline - time.monotonic()
@@ -157,6 +178,8 @@ class RemoteNamespace:
         request = attachment.request_of(outbound, durable=durable)
         if answers is not None:
             request.answers.CopyFrom(answers)
+        if attachment.journal is not None:
+            attachment.journal.sending(outbound)
         numbers.unsettled = outbound
         try:
             reply = attachment.connection.call(
@@ -171,7 +194,7 @@ class RemoteNamespace:
         replies = wire.decode_replies(reply.replies)
         if len(replies) != len(batches):
             raise Internal(f"{len(batches)} batches were answered with {len(replies)} replies")
-        attachment.applied(outbound, replies, reply.incarnation)
+        attachment.applied(outbound, replies, reply.incarnation, reply.stamps)
         self._questions.applied(batches)
         self._questions.asked(reply.asked)
         return numbers.inbound(batches, replies)
@@ -187,9 +210,14 @@ class RemoteNamespace:
             try:
                 reply = self._apply_one(request, left)
             except (MissingBlocks, Gap, NoSpace, Invalid):
-                empty = self.attachment.request_of([Batch(batch.number, batch.time_ns, ())], durable=False)
+                nothing = Batch(batch.number, batch.time_ns, ())
+                if self.attachment.journal is not None:
+                    self.attachment.journal.sending([nothing])
+                empty = self.attachment.request_of([nothing], durable=False)
                 reply = self._apply_one(empty, left)
-            self.attachment.applied([batch], wire.decode_replies(reply.replies), reply.incarnation)
+            self.attachment.applied(
+                [batch], wire.decode_replies(reply.replies), reply.incarnation, reply.stamps
+            )
             numbers.settled(batch)
 
     def _apply_one(self, request: pb.ApplyRequest, left: float) -> pb.ApplyReply:
@@ -213,6 +241,11 @@ class RemoteNamespace:
 
     def trusted_until(self) -> float:
         return 0.0 if self._holding is None else self._holding.until()
+
+    def leave(self) -> None:
+        """Stop without ending the session: whoever finds the journal goes on with it."""
+        self._lifeline.stop()
+        self.attachment.close()
 
     def detach(self) -> None:
         """Best effort where the daemon is away: the lease ends the session then."""
@@ -308,13 +341,25 @@ class RemoteNamespace:
             if reply.more_from <= first or reply.more_from > last:
                 break
             first = reply.more_from
+        self._regions.told(content, found)
         return found
+
+    def introduce(self, blocks: Collection[BlockId]) -> bool:
+        """Have the daemon tell these blocks again, if they are of files that were read lately: it, or the one
+        before it, has forgotten that it did."""
+        places = self._regions.of(blocks)
+        for content, region in places:
+            self.extents(content, region, region)
+        return bool(places)
 
     def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
         if not contents:
             return {}
         reply = self._read("ExtentsOf", pb.ExtentsOfRequest(contents=contents), pb.ExtentsOfReply)
-        return wire.decode_maps(reply.maps)
+        found = wire.decode_maps(reply.maps)
+        for content, extents in found.items():
+            self._regions.told(content, [RegionMap(0, extents)])
+        return found
 
     def has_content(self, content: ContentId) -> bool:
         try:

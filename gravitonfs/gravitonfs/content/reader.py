@@ -226,6 +226,9 @@ class ContentReader:
     def stream(self, start: int, stop: int) -> Iterator[Buffer]:
         """[start, stop) in pieces of about a block, through the cache, with reading ahead."""
         stop = min(stop, self.size)
+        if self.size <= SMALL:
+            yield from self._pieces(start, stop)  # with its neighbours
+            return
         offset = start
         ahead = min(stop, start + _WINDOW)
         self.ahead(start, ahead)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gravitonfs.content.ownwrites import OwnWrites
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
 from gravitonfs.ports.namespace import Namespace
@@ -62,6 +63,7 @@ class Session:
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
+        self.own_writes = OwnWrites()
         self._lock = threading.Lock()
         self._number = 0
         self._queue_lock = threading.Lock()
@@ -88,6 +90,7 @@ class Session:
             reply = self._submit_together(_Waiting(ops, tuple(packs), loose, durable))
         if reply.failure is not None:
             raise reply.failure.error()
+        self.own_writes.applied(ops)
         return reply.results
 
     def submit_later(self, *ops: Op) -> None:

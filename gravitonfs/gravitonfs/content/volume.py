@@ -15,6 +15,7 @@ from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
 from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Attr, Op, Result
@@ -70,6 +71,8 @@ class Volume:
         self.shared = content
         self.session = Session(namespace)
         self.maps = SmallMaps()
+        self.journal: Journal | None = None
+        """Where there is one, it answers ``fsync``."""
         self.ingest = Ingest(
             self.session,
             content.store,

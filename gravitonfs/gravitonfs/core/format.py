@@ -44,6 +44,12 @@ class VolumeFormat(msgspec.Struct, frozen=True, kw_only=True):
         if not 64 <= self.block_min <= self.block_average <= self.block_max <= MIB:
             raise Invalid("block sizes must be 64 <= min <= average <= max <= 1 MiB")
 
+    def at_most(self, size: int | None) -> VolumeFormat:
+        """For files no larger than ``size`` either."""
+        if size is None or size >= self.max_file_size:
+            return self
+        return msgspec.structs.replace(self, max_file_size=size)
+
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
 

@@ -26,6 +26,8 @@ from gravitonfs.fuse.memory import keep_large_buffers
 from gravitonfs.fuse.operations import Operations
 from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener, Recall, Touched
 from gravitonfs.ports.target import Space
+from gravitonfs.vfs import lookups
+from gravitonfs.vfs.uploads import Uploader
 from gravitonfs.vfs.vfs import Vfs
 from gravitonfs.vfs.writeback import WriteBack
 
@@ -188,6 +190,9 @@ class Mount:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._announce, on_ready)
             nursery.start_soon(WriteBack(self.vfs.files).run)
+            if self.volume.journal is not None:
+                nursery.start_soon(Uploader(self.vfs.files, self.volume.journal).run)
+            nursery.start_soon(lookups.tend, self.vfs.lookups, self.vfs.let_go)
             await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
         self.vfs.files.ahead.stop()

@@ -261,7 +261,7 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        await self._vfs.files.commit()
+        await self._vfs.files.sync_names()
 
     # Files.
 

@@ -9,7 +9,11 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
-from gravitonfs.ports.upkeep import Upkeep
+from gravitonfs.ports.upkeep import Housekeeping, Upkeep
+
+JOURNAL_PATIENCE: Final = 30.0 * 24 * 3600
+"""Silence for so long ends a session whose client keeps a journal of what is not stored yet (``journals``).
+Before that only ``evict`` does."""
 
 
 class SessionState(NamedTuple):
@@ -20,7 +24,8 @@ class SessionState(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """``leased``: it belongs to another process. ``attached``: this process has it."""
+    """``leased``: it belongs to another process, which with ``journals`` keeps a journal. ``attached``: this
+    process has it."""
 
     number: int
     volume: str
@@ -31,6 +36,7 @@ class SessionRow(NamedTuple):
     last: int
     holds: bool = False
     """It has its volume to itself, and may keep what it was told."""
+    journals: bool = False
 
 
 class VolumeRow(NamedTuple):
@@ -73,6 +79,8 @@ class SessionStore(Protocol):
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
+        journals: bool = False,
     ) -> Namespace:
         """A new session. Whoever holds the volume's lease is recalled first; where it does not answer, this
         waits until the lease has run out, or raises Throttled after ``patience``. For more see
@@ -94,9 +102,9 @@ class SessionStore(Protocol):
     def state_of(self, number: int) -> SessionState:
         """Of an attached session. Fenced where there is none."""
 
-    def retake(self, number: int) -> None:
-        """The client of an attached session is back here; it may have been with another process meanwhile,
-        which no longer ends the session when it hears nothing of it."""
+    def retake(self, number: int) -> bool:
+        """The client of an attached session is back. False: another process has had it meanwhile, and what is
+        known of it here is old: it has been let go of here, and has to be attached again."""
 
     def sessions(self) -> list[SessionRow]: ...
 
@@ -123,6 +131,10 @@ class EngineNames(SessionStore, Protocol):
     def store_uuid(self) -> bytes: ...
 
     @property
+    def secret(self) -> bytes:
+        """Random, the same for all who have the store open, told to nobody else; not part of a dump."""
+
+    @property
     def format(self) -> VolumeFormat: ...
 
     @property
@@ -133,6 +145,10 @@ class EngineNames(SessionStore, Protocol):
 
     @property
     def upkeep(self) -> Upkeep: ...
+
+    @property
+    def housekeeping(self) -> Housekeeping | None:
+        """None where one process owns the store."""
 
     def set_barrier(self, barrier: Callable[[], None]) -> None:
         """Called before batches become durable: what they rely on must be so first."""

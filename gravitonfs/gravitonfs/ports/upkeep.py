@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from gravitonfs.core.extents import Extent
-from gravitonfs.core.ids import BlockId, ContentId, Ino
+from gravitonfs.core.ids import BlockId, ContentId, Ino, PackNumber
 
 
 class ExtentRow(NamedTuple):
@@ -90,3 +90,37 @@ class Upkeep(Protocol):
 
     def dump(self) -> Iterator[bytes]:
         """The whole namespace at one moment, as lines of text that ``load`` reads, in pieces."""
+
+
+class Housekeeping(Protocol):
+    """Which of several engines does what, and what their dumps hold. Thread-safe; times are the database's.
+
+    A turn, and a dump that is being written, end by themselves when nothing is heard of them for
+    ``seconds``.
+    """
+
+    def take_turn(self, what: str, seconds: float, rest: float = 0.0) -> bool:
+        """Also to keep a turn that this engine has. False while another one has it, and where the last one
+        ended less than ``rest`` seconds ago."""
+
+    def end_turn(self, what: str) -> None: ...
+
+    def begin_dump(self, owner: str, name: str, seconds: float) -> None:
+        """Before the namespace is read: no pack is condemned while a dump is being written. Durable.
+        Exists."""
+
+    def renew_dump(self, owner: str, name: str, seconds: float) -> bool:
+        """False: it was taken for dead."""
+
+    def keep_dump(self, owner: str, name: str, packs: Sequence[PackNumber]) -> list[PackNumber]:
+        """The dump is complete and stays: these packs are never condemned until it is dropped. Durable.
+        Those that are not live, if any, are returned, and nothing is kept. Unavailable where the dump had
+        been taken for dead."""
+
+    def drop_dump(self, owner: str, name: str) -> None:
+        """Whatever it is. Durable; repeating it is harmless."""
+
+    def kept_dumps(self, owner: str) -> list[str]: ...
+
+    def held_packs(self) -> frozenset[PackNumber]:
+        """Those of all kept dumps, whoever made them."""

@@ -5,10 +5,10 @@ block. Of a window of files both are asked for at once, in the background. Only 
 ahead: an open asks for the attributes as ever, and by them a file that somebody replaced meanwhile has
 another content.
 
-Evidence comes first: the third small file of one directory within a short time, or, on a walk through a tree
-(directories are listed and then read), a listing. The next files in the order of names follow, in windows
-that double while they are used; who opens files in another order gets up to 16 files ahead for each one
-that was missing, and so at last the whole directory.
+Evidence comes first: the third small file of one directory within a short time. The next files in the order
+of names follow, in windows that double while they are used; who opens files in another order gets up to 16
+files ahead for each one that was missing, and so at last the whole directory. On a walk through a tree, where
+directories are listed and then read, a listing will do, and the directories that come next are read, too.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from gravitonfs.content.volume import Volume
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.errors import GravitonError
 from gravitonfs.ports.namespace import EXTENTS_OF_MAX, SMALL_CONTENT, Entry
 from gravitonfs.ports.ops import Attr
+from gravitonfs.vfs.walks import IDLE, Walk
 
 EVIDENCE = 3
-IDLE = 10.0
-"""Seconds without another file of it after which a directory is not being read any more."""
 _WINDOW = 32
 _WINDOW_MAX = EXTENTS_OF_MAX
 _WINDOW_LISTED = 256
@@ -35,8 +36,9 @@ _PER_MISS = 16
 _RUNS = 64
 _PLACES = 16_384
 _OPENED = 4096
-_WALK = 2
-_WALK_MAX = 6
+_DIRECTORIES_AHEAD = 8
+_OVERHEAD = 512
+"""What is remembered of a file."""
 _BUDGET_SHARE = 4
 """This part of the cache may be filled with what nobody has opened yet."""
 
@@ -55,7 +57,7 @@ class _Run:
         self.opened: set[Ino] = set()
         self.fetched = 0
         self.waiting: dict[Ino, int] = {}
-        """Read ahead and not opened yet, with their sizes."""
+        """Read ahead and not opened yet, with their bytes."""
         self.window = _WINDOW
         self.begun = False
         self.origin = b""
@@ -67,6 +69,9 @@ class _Run:
         self.listed = False
 
 
+Step = tuple[_Run, Sequence[Entry] | None]
+
+
 class FilesAhead:
     """Of one mount. Any thread; nothing blocks but the work itself, on the fetch workers.
 
@@ -75,16 +80,16 @@ class FilesAhead:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self.active = not (volume.namespace.inline and volume.shared.near)
         self.limit = volume.shared.cache.limit // _BUDGET_SHARE
         """Bytes."""
+        beside = volume.namespace.inline and volume.shared.near
+        self.active = not beside and self.limit >= SMALL_CONTENT
         self._lock = threading.Lock()
         self._places: dict[Ino, tuple[Ino, bytes]] = {}
         self._runs: OrderedDict[Ino, _Run] = OrderedDict()
         self._pending: dict[Ino, _Run] = {}
         self._bytes = 0
-        self._walk = 0
-        self._walked = 0.0
+        self._walk = Walk()
         self._finding = False
 
     @property
@@ -114,23 +119,23 @@ class FilesAhead:
         if not self.active:
             return
         small = [entry for entry in entries if _is_small(entry.attr)]
-        if not small:
-            return
         with self._lock:
             for entry in small:
                 self._place(directory, entry.name, entry.attr.ino)
             if after:
                 return
+            self._walk.know(directory, _directories(entries))
             run = self._run(directory)
             run.listed = True
-            if not self._walks() or run.begun or not self._may_begin(run):
-                return
-            known = entries[:_WINDOW_LISTED]
-            run.begun, run.next = True, known[-1].name
-            run.done = whole and len(known) == len(entries)
-            run.window = _WINDOW_LISTED
-            run.busy = True
-        self._submit(lambda: self._work(run, known))
+            due: list[Step] = []
+            if small and self._walk.listed() and not run.begun and self._may_begin(run):
+                due.append((run, self._begin(run, entries, whole=whole)))
+            if self._walk.goes_on:
+                due += [(other, None) for other in self._next_directories(directory)]
+            for other, _ in due:
+                other.busy = True
+        if due:
+            self._submit(lambda: self._work(due))
 
     def opened(self, attr: Attr) -> None:
         """A file was opened for reading."""
@@ -155,7 +160,7 @@ class FilesAhead:
                 if run is None:
                     return
             run.busy = True
-        self._submit(lambda: self._work(run))
+        self._submit(lambda: self._work([(run, None)]))
 
     # --- evidence; the lock is held ---
 
@@ -192,17 +197,26 @@ class FilesAhead:
 
     def _note(self, run: _Run, ino: Ino) -> None:
         if run.listed and not run.opened:
-            self._walk = min(self._walk + 2, _WALK_MAX)
-            self._walked = time.monotonic()
+            self._walk.read()
         if len(run.opened) < _OPENED:
             run.opened.add(ino)
 
-    def _walks(self) -> bool:
-        """Whether directories are read after they were listed; each listing is a step without proof yet."""
-        if time.monotonic() - self._walked > IDLE:
-            self._walk = 0
-        self._walk = max(self._walk - 1, 0)
-        return self._walk >= _WALK
+    def _begin(self, run: _Run, entries: Sequence[Entry], *, whole: bool) -> Sequence[Entry]:
+        """The first window, where the first page of a directory is known."""
+        known = entries[:_WINDOW_LISTED]
+        run.begun = True
+        run.next = known[-1].name if known else b""
+        run.done = whole and len(known) == len(entries)
+        run.window = _WINDOW_LISTED
+        return known
+
+    def _next_directories(self, directory: Ino) -> list[_Run]:
+        """Runs for the next ones on a walk, once half of those before are used up."""
+        coming = list(islice(self._walk.after(directory), _DIRECTORIES_AHEAD))
+        fresh = [one for one in coming if one not in self._runs]
+        if len(fresh) * 2 < len(coming) or self._bytes >= self.limit:
+            return []
+        return [self._run(one) for one in fresh]
 
     def _missed(self, ino: Ino, directory: Ino, name: bytes) -> _Run | None:
         """A file that was not read ahead: the run to go on with, or nothing."""
@@ -254,19 +268,28 @@ class FilesAhead:
         if found is not None:
             self.opened(attr)
 
-    def _work(self, run: _Run, entries: Sequence[Entry] | None = None) -> None:
-        """One window of a run, of which the entries may be known."""
+    def _work(self, steps: Sequence[Step]) -> None:
+        """A window of each run, of which the entries may be known."""
         try:
             if self.active:
-                self._fetch(run, self._entries(run) if entries is None else entries)
+                found = [(run, self._entries(run) if known is None else known) for run, known in steps]
+                self._fetch(found)
         except GravitonError:
-            run.done = True  # whoever opens the files is told what is wrong
+            for run, _ in steps:
+                run.done = True  # whoever opens the files is told what is wrong
         finally:
-            run.busy = False
+            for run, _ in steps:
+                run.busy = False
 
     def _entries(self, run: _Run) -> Sequence[Entry]:
         """The next ones in the order of names; the end of the directory is followed by its beginning."""
-        entries = self._volume.namespace.entries(run.directory, run.next or None, run.window)
+        namespace = self._volume.namespace
+        if not run.begun:  # on a walk
+            entries = namespace.entries(run.directory, None, _WINDOW_LISTED)
+            with self._lock:
+                self._walk.know(run.directory, _directories(entries))
+                return self._begin(run, entries, whole=len(entries) < _WINDOW_LISTED)
+        entries = namespace.entries(run.directory, run.next or None, run.window)
         at_end = len(entries) < run.window
         if run.round:
             entries = [entry for entry in entries if entry.name <= run.origin]
@@ -276,42 +299,57 @@ class FilesAhead:
         run.next = b"" if at_end else entries[-1].name if entries else run.next
         return entries
 
-    def _fetch(self, run: _Run, entries: Sequence[Entry]) -> None:
-        chosen, reached = self._choose(run, entries)
-        if reached < len(entries):
-            run.next, run.done = entries[reached - 1].name, False
-            run.round = run.round and run.next <= run.origin
+    def _fetch(self, windows: Sequence[tuple[_Run, Sequence[Entry]]]) -> None:
         maps, shared = self._volume.maps, self._volume.shared
-        contents = list({e.attr.content for e in chosen if e.attr.content not in maps})
-        found = self._volume.namespace.extents_of(contents) if contents else {}
-        maps.add(found)
-        with self._lock:
+        room = max(self.limit - self._bytes, SMALL_CONTENT + _OVERHEAD)
+        chosen: list[tuple[_Run, Attr]] = []
+        for run, entries in windows:
+            files, reached, room = _choose(run, entries, room)
+            if reached < len(entries):
+                run.next, run.done = entries[reached - 1].name if reached else run.next, False
+                run.round = run.round and run.next <= run.origin
             run.fetched += reached
             run.window = min(run.window * 2, _WINDOW_MAX)
-            if self._runs.get(run.directory) is run:
-                for entry in chosen:
-                    self._await(run, entry.attr, found)
+            chosen += [(run, attr) for attr in files]
+        found: dict[ContentId, tuple[Extent, ...]] = {}
+        contents = list({attr.content for _, attr in chosen if attr.content not in maps})
+        for at in range(0, len(contents), EXTENTS_OF_MAX):
+            found |= self._volume.namespace.extents_of(contents[at : at + EXTENTS_OF_MAX])
+        maps.add(found)
+        with self._lock:
+            for run, attr in chosen:
+                if attr.content in found and self._runs.get(run.directory) is run:
+                    self._await(run, attr)
         if self.active:
             shared.fetcher.ahead([(e.block, e.hint, e.length) for extents in found.values() for e in extents])
 
-    def _choose(self, run: _Run, entries: Sequence[Entry]) -> tuple[list[Entry], int]:
-        """The small files for which there is room, and how far into the entries they reach."""
-        room = max(self.limit - self._bytes, SMALL_CONTENT)
-        chosen: list[Entry] = []
-        for count, entry in enumerate(entries):
-            if _is_small(entry.attr) and entry.attr.ino not in run.opened:
-                room -= entry.attr.size
-                if room < 0:
-                    return chosen, count
-                chosen.append(entry)
-        return chosen, len(entries)
-
-    def _await(self, run: _Run, attr: Attr, found: Mapping[ContentId, object]) -> None:
-        if attr.content in found and attr.ino not in self._pending and attr.ino not in run.opened:
+    def _await(self, run: _Run, attr: Attr) -> None:
+        if attr.ino not in self._pending and attr.ino not in run.opened:
             self._pending[attr.ino] = run
-            run.waiting[attr.ino] = attr.size
-            self._bytes += attr.size
+            run.waiting[attr.ino] = _cost(attr)
+            self._bytes += _cost(attr)
+
+
+def _choose(run: _Run, entries: Sequence[Entry], room: int) -> tuple[list[Attr], int, int]:
+    """The small files for which there is room, how far into the entries they reach, and the room left."""
+    chosen: list[Attr] = []
+    for count, entry in enumerate(entries):
+        attr = entry.attr
+        if _is_small(attr) and attr.ino not in run.opened:
+            if _cost(attr) > room:
+                return chosen, count, room
+            room -= _cost(attr)
+            chosen.append(attr)
+    return chosen, len(entries), room
+
+
+def _cost(attr: Attr) -> int:
+    return attr.size + _OVERHEAD
 
 
 def _is_small(attr: Attr) -> bool:
     return 0 < attr.size <= SMALL_CONTENT and stat.S_ISREG(attr.mode)
+
+
+def _directories(entries: Sequence[Entry]) -> list[Ino]:
+    return [entry.attr.ino for entry in entries if stat.S_ISDIR(entry.attr.mode)]

@@ -15,11 +15,15 @@ from typing_extensions import Buffer
 from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.volume import Volume
 from gravitonfs.content.whole import around, fetch_rest
+from gravitonfs.content.writer import FileWriter
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import FileTooLarge, GravitonError, ReadOnly, Stale, Unavailable
+from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
 from gravitonfs.vfs.ahead import FilesAhead
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
+from gravitonfs.vfs.pace import Pace
+from gravitonfs.vfs.uploads import Uploads
 
 log = logging.getLogger("graviton.vfs")
 
@@ -29,36 +33,6 @@ _AHEAD_FIRST = 1 << 20
 _AHEAD_MAX = 32 << 20
 _REQUESTS = 64
 """Of the kernel's, at a time."""
-
-
-class Pace:
-    """Whether the disk is quick enough to be waited for on the event loop.
-
-    A thread and back costs 100 microseconds, a quarter of a random read from a fast disk. After one read
-    that took too long the next thousand go to threads.
-    """
-
-    __slots__ = ("_start", "_threads")
-
-    LIMIT = 0.002
-    PAUSE = 1000
-
-    def __init__(self) -> None:
-        self._threads = 0
-        self._start = 0.0
-
-    def allows(self) -> bool:
-        if self._threads:
-            self._threads -= 1
-            return False
-        return True
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        if time.monotonic() - self._start > self.LIMIT:
-            self._threads = self.PAUSE
 
 
 class FileHandle:
@@ -98,6 +72,8 @@ class Files:
         """Rises with every change: pages of directories that were read ahead hold until then."""
         self._alone = alone
         self._pace = Pace()
+        self.journal = volume.journal
+        self.uploads = Uploads()
         self._max_size = volume.namespace.format.max_file_size
 
     def open(self, attr: Attr, flags: int) -> tuple[FileHandle, bool]:
@@ -129,7 +105,7 @@ class Files:
         if inode.stale:
             await self._refresh(inode)
         writer = inode.writer
-        if writer is not None and writer.overlaps(offset, offset + size):
+        if inode.later or (writer is not None and writer.overlaps(offset, offset + size)):
             await self.flush(inode)
         reader = inode.current_reader(self.volume)
         if offset == handle.next and size:
@@ -175,11 +151,16 @@ class Files:
         if offset + size > self._max_size:
             raise FileTooLarge(f"files of this volume have at most {self._max_size} bytes")
         inode = handle.inode
-        await inode.take()
-        try:
-            await self._write(inode, offset, data)
-        finally:
-            inode.lock.release()
+        if self.journal is not None and self.journal.full:
+            await self._make_room_in_journal(self.journal)
+        if self.journal is not None and inode.behind:
+            self._write_later(inode, offset, data, self.journal)
+        else:
+            await inode.take()
+            try:
+                await self._write(inode, offset, data)
+            finally:
+                inode.lock.release()
         if self.volume.ingest.budget.exceeded():
             await self._make_room(inode)
         return size
@@ -192,12 +173,52 @@ class Files:
         writer = inode.writer
         if writer is None:
             writer = inode.writer = self.volume.writer(inode.attr)
+        if self.journal is not None:
+            if inode.behind:  # since this request came
+                self._write_later(inode, offset, data, self.journal)
+                return
+            self.journal.write(inode.attr, offset, data, time.time_ns())
+        await self._hand_over(inode, writer, offset, data)
+
+    async def _hand_over(self, inode: OpenInode, writer: FileWriter, offset: int, data: bytes) -> None:
         if writer.error is None and writer.write_is_quick(offset, len(data)):
             writer.write(offset, data)
         else:
             await self._thread(partial(writer.write, offset, data))
         if writer.attr is not inode.attr:
             self._adopt(inode, writer.attr)
+
+    def _write_later(self, inode: OpenInode, offset: int, data: bytes, journal: Journal) -> None:
+        """The writer is busy with the store: that must not hold up who writes."""
+        now = time.time_ns()
+        journal.write(inode.attr, offset, data, now)
+        inode.later.append((offset, data, now))
+        self.volume.ingest.budget.add(len(data))
+
+    async def _catch_up(self, inode: OpenInode) -> None:
+        """Lock held: the writer gets what came while it was busy. What it refuses stays for the next try."""
+        while inode.later:
+            offset, data, _ = inode.later[0]
+            writer = inode.writer
+            if writer is None:
+                writer = inode.writer = self.volume.writer(inode.attr)
+            await self._hand_over(inode, writer, offset, data)
+            inode.later.popleft()
+            self.volume.ingest.budget.release(len(data))
+        inode.behind = False
+
+    async def _make_room_in_journal(self, journal: Journal) -> None:
+        """Until the store has more of what is in the journal."""
+        deadline = time.monotonic() + self._timeout
+        while journal.full:
+            self.uploads.hurry()
+            with trio.move_on_after(max(deadline - time.monotonic(), 0.0)):
+                await self.uploads.progress()
+            if journal.full and time.monotonic() > deadline:
+                raise Unavailable(
+                    f"the journal in {journal.directory} is full ({journal.held_bytes} bytes), and the store"
+                    " does not take them"
+                )
 
     async def _make_room(self, inode: OpenInode) -> None:
         """The budget of unstored bytes is used up: this writer waits, and everybody's bytes get going."""
@@ -213,7 +234,7 @@ class Files:
             for other in self.open_inodes:
                 if not budget.exceeded():
                     return
-                if other.writer is not None and other.writer.dirty:
+                if other.dirty:
                     await self.flush(other)
             if time.monotonic() > deadline:
                 raise Unavailable("the store takes no more data; the bytes written so far are kept")
@@ -228,11 +249,14 @@ class Files:
 
     async def _flush(self, inode: OpenInode, *, seal: bool = False, durable: bool = False) -> None:
         """With the inode's lock."""
+        if inode.behind:
+            await self._catch_up(inode)
         writer = inode.writer
         if writer is None:
             if durable:
                 await self.commit()
             return
+        recorded = self.journal.last_of(inode.attr.ino) if self.journal is not None else 0
         put_off = inode.put_off
         if writer.quick and self._inline and not self.volume.ingest.paced:
             writer.flush(seal=seal, durable=durable)
@@ -240,12 +264,63 @@ class Files:
             await self._thread(partial(writer.flush, seal=seal, durable=durable, attributes=put_off))
         inode.put_off = None
         self._adopt(inode, writer.attr)
+        if self.journal is not None:
+            self.journal.applied(inode.attr.ino, recorded)
+
+    async def upload(self, inode: OpenInode) -> None:
+        """As ``flush``, in the background: who writes meanwhile does not wait for it."""
+        await inode.take()
+        try:
+            if self.open_inodes.get(inode.attr.ino) is not inode:
+                return  # closed, and so stored, meanwhile
+            inode.behind = True
+            writer = inode.writer
+            if writer is not None and writer.error is not None:
+                await self._thread(writer.flush)  # once more, before it takes anything else
+            await self._catch_up(inode)
+            inode.behind = True
+            await self._flush_behind(inode)
+            await self._catch_up(inode)
+        finally:
+            inode.lock.release()
+
+    async def _flush_behind(self, inode: OpenInode) -> None:
+        writer = inode.writer
+        if writer is None or self.journal is None:
+            return
+        recorded = self.journal.last_of(inode.attr.ino)
+        await self._thread(writer.flush)
+        self._adopt(inode, writer.attr)
+        self.journal.applied(inode.attr.ino, recorded)
+
+    async def sync(self, inode: OpenInode) -> None:
+        """fsync(2): what was written survives power loss, in the journal where there is one."""
+        if not await self._synced_here():
+            await self.flush(inode, durable=True)
+        elif inode.dirty:
+            self.uploads.wanted(inode)
+
+    async def _synced_here(self) -> bool:
+        """The journal has everything on disk. No longer when that disk has failed: the store answers then."""
+        if self.journal is None or self.journal.failure is not None:
+            return False
+        try:
+            await self._thread(self.journal.sync)
+        except Unavailable:
+            return False
+        self.uploads.commit_soon()
+        return True
+
+    async def sync_names(self) -> None:
+        """fsync(2) of a directory."""
+        if not await self._synced_here():
+            await self.commit()
 
     def may_put_off(self, inode: OpenInode) -> bool:
         """A change of attributes may go with the bytes that wait: nobody else looks, and it costs nothing."""
         writer = inode.writer
         return (
-            writer is not None and writer.small and not inode.lock.locked()
+            writer is not None and writer.small and not inode.lock.locked() and self.journal is None
             and self._memory is not None and self._memory.trusted()
         )  # fmt: skip
 
@@ -301,7 +376,7 @@ class Files:
         if inode.writer is None:
             return
         if inode.sealed:
-            if inode.writer.dirty:
+            if inode.dirty:
                 await self.flush(inode)
             return
         inode.sealed = True
@@ -316,17 +391,26 @@ class Files:
         """The last descriptor of an open(2) is gone."""
         inode = handle.inode
         try:
-            dirty = inode.writer is not None and inode.writer.dirty
-            if handle.writes and (dirty or inode.put_off is not None):
+            if handle.writes and inode.waits:
                 await self.flush(inode)
         except GravitonError:
-            if inode.handles == 1 and inode.writer is not None:
+            if inode.handles == 1 and self.journal is not None:
+                inode.handles += 1  # the journal has promised these bytes: they are stored later
+                self.uploads.keep(inode)
+            elif inode.handles == 1 and inode.writer is not None:
                 inode.writer.discard()
                 inode.put_off = None
             raise
         finally:
-            if self.open_inodes.close(handle.inode, writes=handle.writes) and inode.orphan:
-                await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
+            await self._let_go(inode, writes=handle.writes)
+
+    async def _let_go(self, inode: OpenInode, *, writes: bool) -> None:
+        if self.open_inodes.close(inode, writes=writes) and inode.orphan:
+            await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
+
+    async def uploaded(self, inode: OpenInode) -> None:
+        """One that was kept for that alone."""
+        await self._let_go(inode, writes=False)
 
     async def truncate(self, ino: Ino, size: int) -> Attr:
         if size > self._max_size:
@@ -336,14 +420,19 @@ class Files:
             return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
+            if inode.behind:
+                await self._catch_up(inode)
+            recorded = self.journal.last_of(ino) if self.journal is not None else 0
             writer = inode.writer
-            if writer is not None and writer.dirty and size == 0:
-                await self._thread(writer.discard)
+            if writer is not None and writer.dirty and size == 0 and self.journal is None:
+                await self._thread(writer.discard)  # what a journal has answered for must outlive a failure
             if (writer is not None and writer.dirty) or inode.put_off is not None:
                 await self._flush(inode)
             attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
+            if self.journal is not None:
+                self.journal.applied(ino, recorded)
             inode.sealed = False
             self._adopt(inode, attr)
             return attr
@@ -353,7 +442,7 @@ class Files:
     async def flush_all(self) -> None:
         """Everything of every open file into the namespace."""
         for inode in self.open_inodes:
-            if (inode.writer is not None and inode.writer.dirty) or inode.put_off is not None:
+            if inode.waits:
                 await self.flush(inode)
 
     @property
@@ -363,12 +452,13 @@ class Files:
     async def _refresh(self, inode: OpenInode) -> None:
         inode.stale = False
         try:
-            attr = await self.ask(self.volume.namespace.attr, inode.attr.ino)
+            ask = partial(self.volume.namespace.attr, inode.attr.ino)
+            attr = await self.ask(self.volume.session.own_writes.current, ask)
         except Unavailable:
             inode.stale = True
             raise
         inode.attr = attr
-        if inode.writer is not None and not inode.writer.dirty:
+        if inode.writer is not None and not inode.dirty:
             inode.writer.reset(attr)
 
     async def _thread(self, call: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 import trio
@@ -23,8 +23,8 @@ class OpenInode:
     """One inode while it has handles. ``lock``: at most one task moves its bytes at a time."""
 
     __slots__ = (
-        "attr", "handles", "lock", "misses", "no_capability", "orphan", "put_off", "reader", "sealed",
-        "stale", "writer", "writers",
+        "attr", "behind", "handles", "later", "lock", "misses", "no_capability", "orphan", "put_off",
+        "reader", "sealed", "stale", "writer", "writers",
     )  # fmt: skip
 
     def __init__(self, attr: Attr) -> None:
@@ -43,6 +43,10 @@ class OpenInode:
         """Goes with the bytes that wait; only while nobody else has the volume."""
         self.orphan = False
         """It may have lost its last name while open."""
+        self.behind = False
+        """Its writer is busy with an upload in the background, or one has failed: writes go to ``later``."""
+        self.later: deque[tuple[int, bytes, int]] = deque()
+        """Offset, bytes, time: in the journal, and not handed to the writer yet."""
         self.sealed = False
         """Its content was sealed once since it was opened; not again at every close of a duplicate."""
 
@@ -79,7 +83,21 @@ class OpenInode:
                 attr = attr._replace(size=writer.size, mtime_ns=writer.mtime_ns, ctime_ns=writer.mtime_ns)
             elif writer.newest.version > attr.version:
                 attr = writer.newest
+        if self.later:
+            end = max(offset + len(data) for offset, data, _ in self.later)
+            now = self.later[-1][2]
+            attr = attr._replace(size=max(attr.size, end), mtime_ns=now, ctime_ns=now)
         return attr if self.put_off is None else _changed(attr, self.put_off)
+
+    @property
+    def dirty(self) -> bool:
+        """The namespace does not know all of its bytes yet."""
+        return bool(self.later) or (self.writer is not None and self.writer.dirty)
+
+    @property
+    def waits(self) -> bool:
+        """The namespace does not know all of its bytes or attributes yet."""
+        return self.dirty or self.put_off is not None
 
 
 def _changed(attr: Attr, change: SetAttr) -> Attr:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import REGION
 from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, BlobId, Ino
-from gravitonfs.errors import NameTooLong, NoAttribute, NotPermitted, ReadOnly
+from gravitonfs.errors import GravitonError, NameTooLong, NoAttribute, NotPermitted, ReadOnly, Stale
 from gravitonfs.ports.namespace import EVERYTHING, Change, ContentKind, Entry, Touched
 from gravitonfs.ports.ops import (
     Attr,
     Create,
+    Disclaim,
     Link,
     Op,
     Removed,
@@ -29,6 +33,9 @@ from gravitonfs.ports.ops import (
 from gravitonfs.ports.target import Space
 from gravitonfs.vfs.directories import DirectoryHandle, Numbered
 from gravitonfs.vfs.files import FileHandle, Files
+from gravitonfs.vfs.lookups import Lookups
+
+log = logging.getLogger("graviton.vfs")
 
 XATTR_DIGEST = b"user.graviton.digest"
 XATTR_STAT = b"user.graviton.stat"
@@ -65,7 +72,9 @@ class Vfs:
         """``alone``: the request being answered is the only one, so that nobody is held up by it."""
         self.volume = volume
         self.namespace = volume.namespace
+        self._own_writes = volume.session.own_writes
         self.files = Files(volume, timeout=timeout, alone=alone)
+        self.lookups = Lookups()
         self.read_only = volume.namespace.read_only
         self._space = space
         self._describe = describe
@@ -75,9 +84,11 @@ class Vfs:
     def lookup(self, parent: Ino, name: bytes) -> Attr | None:
         if len(name) > NAME_MAX:
             raise NameTooLong(f"names have at most {NAME_MAX} bytes")
-        attr = self.namespace.lookup(parent, name)
-        if attr is None:
-            return None
+        with self.lookups.asking():
+            attr = self._own_writes.current(partial(self.namespace.lookup, parent, name))
+            if attr is None:
+                return None
+            self.lookups.found(parent, name, attr.ino)
         self.files.ahead.seen(parent, name, attr)
         return self._seen(attr)
 
@@ -92,12 +103,14 @@ class Vfs:
         return self._seen(self._attr_of(Link(ino, parent, name)))
 
     def unlink(self, parent: Ino, name: bytes) -> None:
+        self.lookups.removing(parent, name)
         self._removed(Unlink(parent, name))
 
     def rmdir(self, parent: Ino, name: bytes) -> None:
         self._removed(Rmdir(parent, name))
 
     def rename(self, parent: Ino, name: bytes, new_parent: Ino, new_name: bytes, mode: RenameMode) -> None:
+        self.lookups.removing(new_parent, new_name)
         self._removed(Rename(parent, name, new_parent, new_name, mode))
 
     def readlink(self, ino: Ino) -> bytes:
@@ -116,8 +129,11 @@ class Vfs:
 
     def attr(self, ino: Ino) -> Attr:
         inode = self.files.open_inodes.get(ino)  # it may be closed before the answer has come
-        attr = self.namespace.attr(ino)
+        attr = self._attr_now(ino)
         return self._seen(attr) if inode is None else inode.seen(attr)
+
+    def _attr_now(self, ino: Ino) -> Attr:
+        return self._own_writes.current(partial(self.namespace.attr, ino))
 
     async def set_attr(self, change: SetAttr, size: int | None) -> Attr:
         """setattr(2): a change of size and a change of the rest, in this order."""
@@ -131,7 +147,7 @@ class Vfs:
             inode.put_attributes_off(change)
             self.files.tick += 1
             return inode.seen(inode.attr)
-        elif inode is not None and inode.writer is not None and inode.writer.dirty:
+        elif inode is not None and inode.dirty:
             # What was written before must not set the time once more after this.
             await self.files.flush(inode)
         if attr is None or _changes(change):
@@ -146,7 +162,7 @@ class Vfs:
             return
         if attr.version == inode.attr.version:
             inode.attr = attr
-        if inode.writer is not None and not inode.writer.dirty:
+        if inode.writer is not None and not inode.dirty:
             inode.writer.mtime_ns = attr.mtime_ns
 
     def _attr_of(self, op: Op) -> Attr:
@@ -177,12 +193,25 @@ class Vfs:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
         if self.namespace.inline:
             return self.read_directory(handle, position)
-        page = await self.files.ask(handle.page, position, self.files.page_tick)
-        return iter([Numbered(at, Entry(e.name, self._seen(e.attr), e.digest)) for at, e in page])
+        return iter(await self.files.ask(self._page, handle, position))
+
+    def _page(self, handle: DirectoryHandle, position: int) -> list[Numbered]:
+        mark = self._own_writes.mark()
+        page = handle.page(position, self.files.page_tick + 2 * mark)
+        return [Numbered(at, Entry(e.name, self._listed(e.attr, mark), e.digest)) for at, e in page]
+
+    def _listed(self, attr: Attr, mark: int) -> Attr:
+        if self._own_writes.since(attr.ino, mark):
+            try:
+                attr = self._attr_now(attr.ino)
+            except Stale:
+                pass  # removed meanwhile: it was listed before
+        return self._seen(attr)
 
     def read_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
-        for position_after, entry in handle.read(position, self.files.tick):
-            yield Numbered(position_after, Entry(entry.name, self._seen(entry.attr), entry.digest))
+        mark = self._own_writes.mark()
+        for at, entry in handle.read(position, self.files.tick + mark):
+            yield Numbered(at, Entry(entry.name, self._listed(entry.attr, mark), entry.digest))
 
     def parent_of(self, ino: Ino) -> Ino:
         """Of a directory; the root is its own."""
@@ -200,19 +229,26 @@ class Vfs:
         return handle, attr
 
     async def open(self, ino: Ino, flags: int) -> tuple[FileHandle, bool]:
-        attr = await self.files.ask(self.namespace.attr, ino)
+        attr = await self.files.ask(self._attr_now, ino)
         if flags & os.O_TRUNC and flags & os.O_ACCMODE != os.O_RDONLY:
             self._writable()
             attr = await self.files.truncate(ino, 0)
             self.files.tick += 1
-        return self.files.open(attr, flags)
+        handle, keep = self.files.open(attr, flags)
+        if self.lookups.opened(ino):
+            handle.inode.orphan = True
+        if handle.writes and self.files.journal is not None and not handle.inode.no_capability:
+            # The kernel asks before the first write, and that must not wait for a store that is away then.
+            with contextlib.suppress(NoAttribute):
+                await self.files.call(self._capability, ino)
+        return handle, keep
 
     async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
         self.files.tick += 1
         return await self.files.write(handle, offset, data)
 
     async def fsync(self, handle: FileHandle) -> None:
-        await self.files.flush(handle.inode, durable=True)
+        await self.files.sync(handle.inode)
 
     async def sync_all(self) -> None:
         """Store and commit everything, for an unmount."""
@@ -299,9 +335,24 @@ class Vfs:
         """For ``attach``: this mount has the inode open. Any thread; must not block."""
         inode = self.files.open_inodes.get(ino)
         if inode is None:
-            return False
+            return self.lookups.claims(ino)
         inode.orphan = True
         return True
+
+    def let_go(self, inos: Sequence[Ino]) -> None:
+        """Claimed for an open that has not come. Where it fails they stay until the session ends."""
+        unopened = []
+        for ino in inos:
+            inode = self.files.open_inodes.get(ino)
+            if inode is None:
+                unopened.append(ino)
+            else:
+                inode.orphan = True
+        if unopened:
+            try:
+                self.volume.submit(Disclaim(tuple(unopened)))
+            except GravitonError as error:
+                log.info("%d inodes without names are kept for longer: %s", len(unopened), error)
 
     def writing(self, ino: Ino) -> bool:
         """Somebody has the inode open for writing. Any thread; must not block."""

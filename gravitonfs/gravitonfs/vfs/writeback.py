@@ -40,8 +40,7 @@ class WriteBack:
         """What fails stays with its writer, whose next write, sync or close tells it."""
         before, self._since = self._since, {}
         for inode in self._files.open_inodes:
-            writer = inode.writer
-            if writer is None or not writer.dirty:
+            if not inode.dirty:
                 continue
             since = before.get(inode.attr.ino, now)
             if now - since >= self._after:

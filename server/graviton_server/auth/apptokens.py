@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import msgspec
@@ -62,8 +63,8 @@ class Attached(Protocol):
 class AppTokens:
     """Thread-safe; ``_lock`` guards what is remembered."""
 
-    def __init__(self, volume: Callable[[], Attached]) -> None:
-        """``volume`` is asked for each time: a session may have to be attached anew."""
+    def __init__(self, volume: Callable[[], AbstractContextManager[Attached]]) -> None:
+        """``volume`` is attached for each look, and let go after it."""
         self._attached = volume
         self._lock = threading.Lock()
         self._remembered: dict[str, tuple[float, AppToken]] = {}
@@ -86,18 +87,21 @@ class AppTokens:
             number, name, _digest(secret), list(scopes), None if volumes is None else list(volumes),
             now, None if lasts is None else now + lasts,
         )  # fmt: skip
-        self._attached().submit(SetRecord(SPACE, number.encode(), _encode(token), b""), durable=True)
+        with self._attached() as volume:
+            volume.submit(SetRecord(SPACE, number.encode(), _encode(token), b""), durable=True)
         return f"grv_{number}_{secret}", token
 
     def all(self) -> list[AppToken]:
-        found = [_decode(value) for _, value in self._attached().namespace.records(SPACE)]
+        with self._attached() as volume:
+            found = [_decode(value) for _, value in volume.namespace.records(SPACE)]
         return sorted(found, key=lambda token: token.created)
 
     def revoke(self, which: str) -> AppToken:
         """By id or name. Durable. NotFound."""
         for token in self.all():
             if which in (token.id, token.name):
-                self._attached().submit(SetRecord(SPACE, token.id.encode(), None), durable=True)
+                with self._attached() as volume:
+                    volume.submit(SetRecord(SPACE, token.id.encode(), None), durable=True)
                 with self._lock:
                     self._remembered.pop(token.id, None)
                 return token
@@ -120,7 +124,9 @@ class AppTokens:
         if known is not None and known[0] > now:
             return known[1]
         key = number.encode()
-        for found, value in self._attached().namespace.records(SPACE, key):
+        with self._attached() as volume:
+            records = volume.namespace.records(SPACE, key)
+        for found, value in records:
             if found == key:
                 token = _decode(value)
                 with self._lock:

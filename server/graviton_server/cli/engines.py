@@ -30,13 +30,15 @@ def engine_options(choices: Choices) -> EngineOptions:
         upkeep = upkeep._replace(collect_rest=choices.collect_rest)
     if choices.upkeep_rate is not None:
         upkeep = upkeep._replace(bytes_per_second=choices.upkeep_rate)
+    upkeep = upkeep._replace(grace=choices.grace, keep=choices.keep or 0.0)
     return EngineOptions(
         maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),
         processors=processors(),
-        cache=choices.cache_size,
+        disk_cache=choices.disk_cache,
         upload_limit=choices.upload_limit,
         download_limit=choices.download_limit,
+        max_file_size=choices.max_file_size,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from graviton_server.auth.exposure import check_exposure
-from graviton_server.cli.http import make_authenticator
+from graviton_server.cli.http import Checks, make_authenticator
 from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
@@ -31,6 +31,7 @@ def grpc_settings(config: Config, surroundings: Surroundings) -> GrpcSettings:
         request_timeout=config.server.http.request_timeout,
         max_concurrent_uploads=constraints.max_concurrent_uploads,
         max_blob_size=constraints.max_blob_size,
+        correlation_header=config.logging.correlation_id_header,
         reveal_internals=not surroundings.production,
     )
 
@@ -68,11 +69,13 @@ def grpc_server(
         authenticate = by_token
     service.grpc_tallies = Tallies()
     return GrpcServer(
-        backend_of(service.engine),
+        backend_of(service.engine, whole_store=config.dedupe_scope == "store"),
         grpc_settings(config, surroundings),
         authenticate,
         rate_in=limits.rate_in,
         rate_out=limits.rate_out,
         slots=limits.slots,
         tallies=service.grpc_tallies,
+        pool=service.pool,
+        ready=Checks(service).good,
     )

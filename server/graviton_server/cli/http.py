@@ -12,22 +12,20 @@ from graviton_server.auth.exposure import check_exposure
 from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
-from graviton_server.control.handlers import HANDLERS
-from graviton_server.control.service import Service
+from graviton_server.control.handlers import answer
+from graviton_server.control.service import MAIN, Service
 from graviton_server.control.tallies import Tallies
 from graviton_server.http_api.app import Backstage
 from graviton_server.http_api.context import Api
 from graviton_server.http_api.jobs import JobChannel, Jobs
 from graviton_server.http_api.server import HttpServer
 from graviton_server.http_api.settings import HttpSettings
-from graviton_server.http_api.transfers import Transfers
-from graviton_server.http_api.volumes import VolumePool
+from graviton_server.http_api.transfers import Limits, Transfers
 from graviton_server.metrics import renderer
 from graviton_webdav.app import WebDavServer
 from graviton_webdav.auth import Guard
 from graviton_webdav.basic_auth import UsersGuard
 from graviton_webdav.token_auth import EverybodyGuard, TokenGuard
-from gravitonfs.content.volume import Volume
 from gravitonfs.errors import GravitonError
 
 log = logging.getLogger("graviton")
@@ -71,22 +69,21 @@ def http_server(
         log.warning("%s", warning)
     settings = http_settings(config, surroundings, shared=service.engine.shared)
     service.tallies = Tallies()
-    transfers = Transfers(settings, limits.slots, service.tallies, limits.rate_in, limits.rate_out)
+    transfers = Transfers(
+        limits.slots, limits.rate_in, limits.rate_out, settings.request_timeout, service.tallies
+    )
     engine = service.engine
-
-    def attach(name: str) -> Volume:
-        return engine.volume("http", name=name)
 
     def names() -> list[str]:
         return [row.name for row in engine.namespace_store.volume_rows()]
 
-    api = Api(settings, VolumePool(attach), transfers, names)
+    api = Api(settings, service.pool, transfers, names)
     backstage = Backstage(
-        ask=lambda request: HANDLERS[type(request)](service, request, JobChannel()),
+        ask=lambda request: answer(service, request, JobChannel()),
         sessions=_Sessions(service),
         volumes=_Volumes(service),
-        jobs=Jobs(lambda request, channel: HANDLERS[type(request)](service, request, channel)),
-        checks=_Checks(service).states,
+        jobs=Jobs(lambda request, channel: answer(service, request, channel)),
+        checks=Checks(service).states,
         metrics=renderer(service),
     )
     return HttpServer(api, backstage, guard)
@@ -94,17 +91,17 @@ def http_server(
 
 def make_authenticator(service: Service, config: Config) -> Authenticator | None:
     """App tokens are kept in the records of the first volume."""
-    return authenticator(config.auth, AppTokens(lambda: service.volume))
+    return authenticator(config.auth, AppTokens(service.records))
 
 
-def webdav_server(service: Service, volume: Volume, config: Config, *, insecure: bool) -> WebDavServer:
+def webdav_server(service: Service, config: Config, limits: SharedLimits, *, insecure: bool) -> WebDavServer:
     """Raises Invalid where it would be open to others without that being meant."""
     dav = config.webdav
     judge = make_authenticator(service, config)
     users = UsersGuard(Path(dav.users_file), _REALM) if dav.users_file is not None else None
     guard: Guard | None = users
     if judge is not None:
-        guard = TokenGuard(judge.authenticate, volume.namespace.volume, _REALM, users)
+        guard = TokenGuard(judge.authenticate, MAIN, _REALM, users)
     warning = check_exposure(
         "WebDAV", dav.host, guarded=guard is not None, auth=config.auth, insecure=insecure
     )
@@ -112,7 +109,7 @@ def webdav_server(service: Service, volume: Volume, config: Config, *, insecure:
         log.warning("%s", warning)
         guard = EverybodyGuard()
     return WebDavServer(
-        volume,
+        lambda: service.pool.use(MAIN),
         host=dav.host,
         port=dav.port,
         certificate=_path(dav.tls.cert_file) if dav.tls.enabled else None,
@@ -121,6 +118,7 @@ def webdav_server(service: Service, volume: Volume, config: Config, *, insecure:
         space=lambda: service.engine.space().free,
         correlation_header=config.logging.correlation_id_header,
         max_file_size=config.constraints.max_blob_size,
+        traffic=Limits(limits.slots, limits.rate_in, limits.rate_out, config.server.http.request_timeout),
     )
 
 
@@ -157,7 +155,7 @@ class _Volumes:
         ]
 
 
-class _Checks:
+class Checks:
     """What a daemon needs to serve: its database, and room on the target for writes."""
 
     def __init__(self, service: Service) -> None:
@@ -165,6 +163,9 @@ class _Checks:
 
     def states(self) -> dict[str, str | None]:
         return {"database": self._database(), "storage": self._storage()}
+
+    def good(self) -> bool:
+        return all(wrong is None for wrong in self.states().values())
 
     def _database(self) -> str | None:
         try:

@@ -50,13 +50,25 @@ has an `engine-<n>` of its own in `data-dir`, which is all that it has on its di
 PostgreSQL. A `data-dir` is never read as one of another kind: moving a volume from one kind to another is
 refused. `/health/ready` answers 503 while the database is away; requests wait for it up to a minute.
 Commands (`graviton info DATA` and the like) go through a daemon of that `data-dir`; on PostgreSQL, or with
-a bucket, one must run. PgBouncer is not supported in its transaction mode: notices of changes need a direct
-connection.
+a bucket, one must run. Through a PgBouncer in transaction mode `database.listen-jdbc-url` is the
+direct way for notices of changes, and for a change of the schema. A wrong password or an unknown database
+is told at the start at once; a server that does not answer yet is waited for, up to a minute.
 
 **In this version** `storage.targets` and `storage.backend = sharded` are refused; `graviton up` has all in
-one directory and refuses PostgreSQL and buckets. `replication`, `trash`, `snapshots`, `backup`,
-`dedupe-scope`, `gc.grace` and `gc.keep` are checked and have no effect yet. Dumps that are kept in `dumps`
-below `data-dir` hold back collection by daemons of that `data-dir` alone.
+one directory and refuses PostgreSQL and buckets. `replication`, `trash`, `snapshots` and `backup`
+are checked and have no effect yet.
+
+**Several volumes.** With `dedupe-scope = volume` a client finds, names and reads only blocks that it has
+sent or that are in files of its volume; `store` lets it find those of all volumes, so that what another
+volume has does not travel. On the disk a block is kept once either way.
+
+**Several daemons** on one PostgreSQL take turns: one collects, re-chunks or digests at a time, `gc.interval`
+is the rest of all together, and what a kept dump of one of them needs is collected by none. Front ends of a
+daemon share one session on a volume, which ends when nobody has asked anything of it for 30 s.
+
+**Limits.** `constraints.max-blob-size` also bounds files on mounts (`EFBIG`). Who is beyond
+`max-concurrent-uploads` or the byte rate is told when to come back: 429 over HTTP, `RESOURCE_EXHAUSTED` over
+gRPC, 503 over WebDAV, whose clients know no 429.
 
 | key | default | |
 | --- | --- | --- |

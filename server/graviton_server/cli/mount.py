@@ -9,6 +9,7 @@ import click
 
 from graviton_server.cli import output, places
 from graviton_server.cli.daemon import LOG_NAME, Ready, in_background
+from graviton_server.cli.diskcache import refuse_disk_cache, told, with_disk_cache
 from graviton_server.cli.options import NAMES, Choices, parse
 from graviton_server.cli.params import DATA, DIRECTORY
 from graviton_server.cli.serve import choices_of, configured, refuse_what_is_not_served
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=f"Mount options: {', '.join(NAMES)}. Sizes as 512MiB, limits in bytes a second, umask in octal,"
-    " timeout as 60s: how long a request waits before it fails with EIO."
+    " timeout as 60s: how long a request waits before it fails with EIO. memory= bounds what is cached and on"
+    " its way in memory; cache-size= what is cached on disk, in cache-dir=, of a volume that is elsewhere"
+    " (default: up to 8GiB in ~/.cache/graviton; 0: nothing)."
 )
 @click.argument("source", metavar="SOURCE", type=DATA)
 @click.argument("directory", type=DIRECTORY)
@@ -40,16 +43,20 @@ def mount(
     is cleaned up first. 'graviton umount DIRECTORY' ends it.
     """
     choices = parse(options)
+    if choices.journal_size is not None and not choices.local:
+        raise click.UsageError("journal-size: for durability=local alone")
     mountpoint = Path(directory).absolute()
     if places.is_remote(source):
         _remote(source, mountpoint, choices, foreground)
         return
     data = places.source(source)
+    choices = _without_journal(data, choices)
     if choices.of_daemons():
         raise click.UsageError(f"{', '.join(choices.of_daemons())}: for a SOURCE of graviton:// alone")
     if data.is_file():
         _direct(configured(ctx, str(data), {}, insecure=False), mountpoint, choices, foreground)
         return
+    refuse_disk_cache(choices)
     if foreground:
         terminate_like_interrupt()
         with Serving(data, "mount", choices) as serving:
@@ -64,6 +71,15 @@ def mount(
     output.say(f"{directory} is mounted by process {pid}; it logs to {data / LOG_NAME}")
 
 
+def _without_journal(data: Path, choices: Choices) -> Choices:
+    """The names of an embedded volume are on this machine's disk already, and so are its bytes."""
+    if choices.local:
+        if data.is_file():
+            raise click.UsageError("durability=local: for a SOURCE of graviton:// alone")
+        output.say("durability=local: fsync is answered by this machine's disk anyway")
+    return choices
+
+
 def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool) -> None:
     """The mount is an engine of the store that the configuration describes."""
     from graviton_server.cli.remote import log_of
@@ -71,12 +87,12 @@ def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool
     refuse_what_is_not_served(loaded)
     config = loaded.config
     data = places.source(config.data_dir)
-    wanted = choices_of(loaded)
-    choices = choices._replace(
-        memory=choices.memory or wanted.memory,
-        collect_rest=wanted.collect_rest,
-        upkeep_rate=wanted.upkeep_rate,
-    )
+    choices = choices_of(loaded, choices)
+    if config.storage.backend != "directory" or config.database.jdbc_url is not None:
+        choices = with_disk_cache(choices, mountpoint, default=config.storage.backend != "directory")
+        output.say(told(choices))
+    else:
+        refuse_disk_cache(choices)
 
     def serve(ready: Ready) -> None:
         terminate_like_interrupt()
@@ -95,6 +111,8 @@ def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool
 def _remote(source: str, mountpoint: Path, choices: Choices, foreground: bool) -> None:
     from graviton_server.cli.remote import log_of, run_mount
 
+    choices = with_disk_cache(choices, mountpoint, default=True)
+    output.say(told(choices))
     if foreground:
         terminate_like_interrupt()
         run_mount(source, mountpoint, choices, lambda: announce(f"mount={mountpoint}"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from gravitonfs.core.units import parse_duration, parse_size
 from gravitonfs.errors import Invalid
+
+if TYPE_CHECKING:
+    from gravitonfs.content.diskcache.cache import CacheSettings
 
 
 class Choices(NamedTuple):
@@ -21,7 +24,12 @@ class Choices(NamedTuple):
     uid: int | None = None
     gid: int | None = None
     umask: int | None = None
+    cache_dir: Path | None = None
+    """What a mount keeps on the local disk: blocks, and its journal."""
     cache_size: int | None = None
+    """Of blocks there; 0: none."""
+    disk_cache: CacheSettings | None = None
+    """What became of the two, where there is to be a cache of blocks."""
     memory: int | None = None
     timeout: float = 60.0
     upload_limit: int | None = None
@@ -31,21 +39,38 @@ class Choices(NamedTuple):
     """Seconds between two collections, at least."""
     upkeep_rate: int | None = None
     """Bytes a second that background work may read."""
+    grace: float | None = None
+    """Seconds that a condemned pack stays."""
+    keep: float | None = None
+    """Packs younger than so many seconds are not collected."""
+    max_file_size: int | None = None
     token_file: Path | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    durability: str = "store"
+    """What ``fsync`` waits for: the store, or with "local" the mount's own journal."""
+    journal_size: int | None = None
 
     def of_daemons(self) -> list[str]:
         """Those given that have a meaning for a daemon's volume only."""
         names = ("token_file", "ca_file", "cert_file", "key_file")
         return [name.replace("_", "-") for name in names if getattr(self, name) is not None]
 
+    @property
+    def local(self) -> bool:
+        """``fsync`` is answered by the local journal."""
+        return self.durability == "local"
+
 
 def _whole(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text!r} is no number")
     return int(text)
+
+
+def _size(text: str) -> int:
+    return 0 if text in ("0", "off") else _positive_size(text)
 
 
 def _octal(text: str) -> int:
@@ -80,13 +105,24 @@ def _file(text: str) -> Path:
     return path
 
 
+def _durability(text: str) -> str:
+    if text not in ("store", "local"):
+        raise ValueError(f"{text!r} is neither store nor local")
+    return text
+
+
+def _directory(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
 _FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
 _VALUES: dict[str, Callable[[str], Any]] = {
     "subdir": str,
     "uid": _whole,
     "gid": _whole,
     "umask": _octal,
-    "cache-size": _positive_size,
+    "cache-dir": _directory,
+    "cache-size": _size,
     "memory": _positive_size,
     "timeout": parse_duration,
     "upload-limit": _positive_size,
@@ -96,6 +132,8 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "ca-file": _file,
     "cert-file": _file,
     "key-file": _file,
+    "durability": _durability,
+    "journal-size": _positive_size,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
 

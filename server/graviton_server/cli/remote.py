@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from graviton_server.cli import noted, output
+from graviton_server.cli.diskcache import MEMORY, MountDiskCache
+from graviton_server.cli.journals import LocalJournals, state_directory
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
+from graviton_server.control.figures import counters_of
 from graviton_server.limits import LimitedBlockStore, Pace
+from gravitonfs.errors import GravitonError, Unavailable
 
 if TYPE_CHECKING:
     from gravitonfs.client.volumes import RemoteVolume
@@ -21,12 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_MEMORY = 512 << 20
-
 
 def log_of(mountpoint: Path) -> Path:
     """Where a mount in the background logs."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "graviton"
+    state = state_directory()
     state.mkdir(parents=True, exist_ok=True)
     return state / f"mount{str(mountpoint).replace('/', '-')}.log"
 
@@ -39,8 +43,6 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
     from gravitonfs.fuse.mount import Mount, MountOptions
     from gravitonfs.ports.namespace import Claims, Listener, Recall
 
-    if choices.metrics is not None:
-        raise click.UsageError("metrics: a mount of a daemon has none of its own; the daemon exports them")
     endpoint, volume, path = Endpoint.parse(source)
     if path:
         raise click.UsageError(f"{source}: use the option subdir={path} to mount a directory of the volume")
@@ -53,6 +55,9 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         )
     )
     opened: list[RemoteVolume] = []
+    local = LocalJournals(f"{endpoint}/{volume}", volume, choices)
+    memory = choices.memory or memory_budget(MEMORY)
+    disk = MountDiskCache(choices.disk_cache, source)
     upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
 
     def attach(claims: Claims, listener: Listener, recall: Recall) -> RemoteVolume:
@@ -65,9 +70,10 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             recall=recall,
             read_only=choices.ro,
             timeout=choices.timeout,
-            memory=choices.memory or memory_budget(_MEMORY),
-            cache=choices.cache_size,
-            wrap=lambda blocks: _limited(blocks, upload, download),
+            memory=memory,
+            cache=None if choices.disk_cache is None else memory * 7 // 16,
+            journal=local.begin(),
+            wrap=lambda blocks, names: disk.around(_limited(blocks, upload, download), names),
             pace=upload,
         )
         opened.append(made)
@@ -79,6 +85,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         "subdir": "/" + choices.subdir.strip("/"),
         "read_only": choices.ro,
         "pid": os.getpid(),
+        "durability": choices.durability,
     }
     options = MountOptions(
         read_only=choices.ro,
@@ -91,12 +98,41 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         cache_seconds=None,  # others may change the volume too
     )
     try:
+        local.recover(connection)
         mount = Mount(attach, mountpoint, options, space=lambda: _space(opened), describe=lambda: described)
-        mount.run(ready)
+        if local.journal is not None:
+            described["journal"] = str(local.journal.directory)
+            noted.note(described)
+        output.say(local.told())
+        with _metrics(choices, lambda: counters_of(opened[0], disk.cache)):
+            mount.run(ready)
+    except GravitonError as error:
+        if left := local.left_behind():
+            raise Unavailable(f"{error}; {left}") from error
+        raise
     finally:
         for one in opened:
             one.close()
+        disk.close()
         connection.close()
+        if local.journal is not None:
+            noted.forget(str(mountpoint))
+        local.close()
+
+
+@contextmanager
+def _metrics(choices: Choices, counters: Callable[[], dict[str, float]]) -> Iterator[None]:
+    """/metrics of this process, while it mounts."""
+    if choices.metrics is None:
+        yield
+        return
+    from graviton_server.metrics import export, mount_registry
+
+    stop = export(mount_registry(counters), *choices.metrics)
+    try:
+        yield
+    finally:
+        stop()
 
 
 def _space(opened: list[RemoteVolume]) -> Space:

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_WITHOUT_EFFECT = tuple(
-    f"graviton.{key}"
-    for key in ("replication.", "trash.", "snapshots.", "backup.", "dedupe-scope", "gc.grace", "gc.keep")
-)
+_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("replication.", "trash.", "snapshots.", "backup."))
 _LEVELS = {"WARN": "warning"}
 
 
@@ -64,7 +61,7 @@ def serve(
             f"grpc={serving.serve_grpc(*served, insecure=insecure)}",
         ]
         if config.webdav.enabled:
-            parts.append(f"webdav={serving.serve_configured_webdav(config, insecure=insecure)}")
+            parts.append(f"webdav={serving.serve_configured_webdav(config, limits, insecure=insecure)}")
         if config.metrics.enabled and config.metrics.prometheus_port is not None:
             serving.export_metrics(config.server.http.host, config.metrics.prometheus_port)
         announce(" ".join(parts))
@@ -105,13 +102,27 @@ def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, i
     return loaded
 
 
-def choices_of(loaded: Loaded) -> Choices:
+def choices_of(loaded: Loaded, given: Choices | None = None) -> Choices:
+    """What the configuration asks for, beneath what was ``given`` as options."""
+    choices = given or Choices()
+    wanted = _wanted(loaded)
+    return wanted._replace(
+        **{name: value for name, value in choices._asdict().items() if value != Choices._field_defaults[name]}
+    )
+
+
+def _wanted(loaded: Loaded) -> Choices:
     config = loaded.config
     embedded = config.database.jdbc_url is None and config.storage.backend == "directory"
     given = "graviton.gc.interval" in loaded.sources
     interval = config.gc.interval if given or not embedded else None
     return Choices(
-        memory=loaded.surroundings.memory, collect_rest=interval, upkeep_rate=config.scrub.bytes_per_second
+        memory=loaded.surroundings.memory,
+        collect_rest=interval,
+        upkeep_rate=config.scrub.bytes_per_second,
+        grace=config.gc.grace,
+        keep=config.gc.keep,
+        max_file_size=config.constraints.max_blob_size,
     )
 
 

@@ -17,7 +17,7 @@ from graviton_server.cli.engines import engine_options, open_store
 from graviton_server.cli.memory import share_heaps
 from graviton_server.cli.options import Choices
 from graviton_server.control.answers import MountPoint
-from graviton_server.control.service import Service
+from graviton_server.control.service import MAIN, Service
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import GravitonError, Invalid
 
@@ -81,11 +81,13 @@ class Serving:
         """Start the gateway; returns its address."""
         from graviton_webdav.app import WebDavServer
 
-        engine = self.service.engine
-        volume = engine.volume("webdav")
-        self._ends.callback(volume.close)
+        engine, pool = self.service.engine, self.service.pool
         server = WebDavServer(
-            volume, host=host, port=port, users_file=users, space=lambda: engine.space().free
+            lambda: pool.use(MAIN),
+            host=host,
+            port=port,
+            users_file=users,
+            space=lambda: engine.space().free,
         )
         return self._started(server)
 
@@ -127,19 +129,17 @@ class Serving:
         self.service.http = self.service.tallies = None
         server.stop()
 
-    def serve_configured_webdav(self, config: Config, *, insecure: bool) -> str:
+    def serve_configured_webdav(self, config: Config, limits: SharedLimits, *, insecure: bool) -> str:
         """Start the gateway as the configuration says; returns its address."""
         from graviton_server.cli.http import webdav_server
 
-        volume = self.service.engine.volume("webdav")
-        self._ends.callback(volume.close)
-        return self._started(webdav_server(self.service, volume, config, insecure=insecure))
+        return self._started(webdav_server(self.service, config, limits, insecure=insecure))
 
     def export_metrics(self, host: str, port: int) -> None:
         """/metrics on a port of its own, without TLS or authentication."""
-        from graviton_server.metrics import export
+        from graviton_server.metrics import export, registry_of
 
-        self._ends.callback(export(self.service, host, port))
+        self._ends.callback(export(registry_of(self.service), host, port))
 
     def _stop_webdav(self, server: WebDavServer) -> None:
         self.service.webdav_server = None

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from graviton_server.cli import output
+from graviton_server.cli.noted import noted
 from graviton_server.cli.params import DIRECTORY
 from graviton_server.cli.places import mount_of
 from graviton_server.control.client import NobodyThere, OwnerGone, RemoteCaller
@@ -55,6 +56,7 @@ def umount(directory: str, lazy: bool, force: bool) -> None:
             _watch(owner, told["mountpoint"])
         if gone is not None:
             _wait_for_end(gone, told)
+            _look_into_journal(told)
 
 
 def _ask(mountpoint: str, force: bool) -> dict[str, Any] | None:
@@ -63,7 +65,9 @@ def _ask(mountpoint: str, force: bool) -> dict[str, Any] | None:
         if not _is_mount(mountpoint):
             raise Invalid(f"nothing is mounted on {mountpoint}")
         return None
-    told = mount_of(mountpoint) if os.path.ismount(mountpoint) else None
+    told = noted(mountpoint) if _is_mount(mountpoint) == "fuse.graviton" else None
+    if told is None and os.path.ismount(mountpoint):
+        told = mount_of(mountpoint)
     if told is None:
         if _is_mount(mountpoint) == "fuse.graviton":
             return None
@@ -137,6 +141,20 @@ def _watch(owner: RemoteCaller, mountpoint: str) -> None:
     except OwnerGone:
         pass
     owner.close()  # the process waits for its callers before it ends
+
+
+def _look_into_journal(told: dict[str, Any]) -> None:
+    """A mount with durability=local whose daemon did not answer leaves its journal for the next one."""
+    if not told.get("journal"):
+        return
+    from gravitonfs.journal.scan import segments
+
+    left = sum(path.stat().st_size for path in segments(Path(told["journal"])))
+    if left:
+        raise Unavailable(
+            f"the store did not take everything: {format_size(left)} are left in the journal"
+            f" {told['journal']}; the next mount of {told['source']} with the same cache-dir uploads them"
+        )
 
 
 class _Lines:

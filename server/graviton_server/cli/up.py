@@ -11,12 +11,14 @@ import click
 from click.core import ParameterSource
 
 from graviton_server.cli import output, places
+from graviton_server.cli.diskcache import refuse_disk_cache
 from graviton_server.cli.options import parse
 from graviton_server.cli.params import ADDRESS, ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
-from graviton_server.cli.serve import address_flags
+from graviton_server.cli.serve import address_flags, choices_of
 from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
 
 if TYPE_CHECKING:
+    from graviton_server.cli.limits import SharedLimits
     from graviton_server.config.load import Loaded
 
 
@@ -59,10 +61,14 @@ def up(
             "there is nothing to serve: give --mount DIR, or --webdav, --http or --grpc HOST:PORT"
         )
     choices = parse(options)
-    loaded = None
+    refuse_disk_cache(choices)
+    loaded = limits = None
     if file is not None or http is not None or grpc is not None or insecure:
+        from graviton_server.cli.limits import SharedLimits
+
         loaded = _configured(ctx, file, address_flags(data, http, grpc), insecure=insecure)
-        choices = choices._replace(memory=choices.memory or loaded.surroundings.memory)
+        choices = choices_of(loaded, choices)
+        limits = SharedLimits(loaded.config)
     source = places.source(data)
     terminate_like_interrupt()
     mountpoint = None
@@ -73,13 +79,13 @@ def up(
         address = None
         if webdav is not None:
             users_file = Path(users).absolute() if users else None
-            if loaded is not None:
+            if loaded is not None and limits is not None:
                 dav = loaded.config.webdav
                 if ctx.get_parameter_source("webdav") is not ParameterSource.DEFAULT:
                     dav = replace(dav, host=webdav[0], port=webdav[1])
                 dav = replace(dav, users_file=str(users_file) if users_file else dav.users_file)
                 config = replace(loaded.config, webdav=dav)
-                address = serving.serve_configured_webdav(config, insecure=insecure)
+                address = serving.serve_configured_webdav(config, limits, insecure=insecure)
             else:
                 address = serving.serve_webdav(*webdav, users_file)
         parts = []
@@ -87,8 +93,8 @@ def up(
             parts.append(f"mount={mountpoint}")
         if address is not None:
             parts.append(f"webdav={address}")
-        if loaded is not None:
-            parts += _serve_apis(serving, loaded, insecure=insecure)
+        if loaded is not None and limits is not None:
+            parts += _serve_apis(serving, loaded, limits, insecure=insecure)
 
         def ready() -> None:
             announce(" ".join(parts))
@@ -111,11 +117,9 @@ def _configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, 
     return loaded
 
 
-def _serve_apis(serving: Serving, loaded: Loaded, *, insecure: bool) -> list[str]:
+def _serve_apis(serving: Serving, loaded: Loaded, limits: SharedLimits, *, insecure: bool) -> list[str]:
     """Those that flags or the configuration say where to listen for."""
-    from graviton_server.cli.limits import SharedLimits
-
-    served = (loaded.config, loaded.surroundings, SharedLimits(loaded.config))
+    served = (loaded.config, loaded.surroundings, limits)
     parts = []
     if _asked_for(loaded, "http"):
         parts.append(f"http={serving.serve_http(*served, insecure=insecure)}")

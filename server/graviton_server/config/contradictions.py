@@ -133,22 +133,26 @@ def _auth(config: Config, found: _Found) -> None:
 def _database(config: Config, found: _Found) -> None:
     database = config.database
     if database.jdbc_url is None:
-        for name, value in (("username", database.username), ("password", database.password)):
+        given = ("listen-jdbc-url", database.listen_jdbc_url), ("username", database.username)
+        for name, value in (*given, ("password", database.password)):
             if value is not None:
                 found.warning(
                     f"database.{name}", "has no effect without a JDBC URL: names are kept in SQLite"
                 )
         return
-    try:
-        connection = parse_jdbc(database.jdbc_url)
-    except Invalid as error:
-        found.problem("database.jdbc-url", str(error))
-        return
-    if connection.ignored:
-        found.warning(
-            "database.jdbc-url",
-            f"{', '.join(connection.ignored)} means something to Java alone and is ignored",
-        )
+    for name, url in (("jdbc-url", database.jdbc_url), ("listen-jdbc-url", database.listen_jdbc_url)):
+        if url is None:
+            continue
+        try:
+            connection = parse_jdbc(url)
+        except Invalid as error:
+            found.problem(f"database.{name}", str(error))
+            continue
+        if connection.ignored:
+            found.warning(
+                f"database.{name}",
+                f"{', '.join(connection.ignored)} means something to Java alone and is ignored",
+            )
 
 
 def effective(config: Config) -> Config:

@@ -226,6 +226,10 @@ class Database:
         kinds.TEXT, None, "jdbc:postgresql://host[:port][,host…]/name[?…]; none: SQLite in data-dir.",
         env="PG_JDBC_URL", secret=True,
     )  # fmt: skip
+    listen_jdbc_url: str | None = _key(
+        kinds.TEXT, None, "The way past a PgBouncer in transaction mode, for LISTEN; default: jdbc-url.",
+        env="PG_LISTEN_JDBC_URL", secret=True,
+    )  # fmt: skip
     username: str | None = _key(kinds.TEXT, None, "PostgreSQL's user.", env="PG_USERNAME")
     password: str | None = _key(kinds.TEXT, None, "Its password.", env="PG_PASSWORD", secret=True)
     pool_size: int = _key(kinds.number(1, 1000), 10, "Connections of one daemon.")
@@ -283,7 +287,7 @@ class Config:
     data_dir: str = _key(
         kinds.PATH, "/var/lib/graviton", "The engine's directory: index, local packs, SQLite."
     )
-    dedupe_scope: str = _key(kinds.choice("volume", "store"), "volume", "Whose blocks a writer may find.")
+    dedupe_scope: str = _key(kinds.choice("volume", "store"), "volume", "Whose blocks a client may find.")
     server: Server = _section(Server)
     storage: Storage = _section(Storage)
     database: Database = _section(Database)

@@ -31,7 +31,7 @@ def _shown(key: Declared, value: Any) -> Any:
     if value is None:
         return None
     if key.secret:
-        return without_secrets(value) if key.attribute == "jdbc_url" else HIDDEN
+        return without_secrets(value) if key.attribute.endswith("jdbc_url") else HIDDEN
     assert key.kind is not None
     if key.kind.item is not None:
         return [

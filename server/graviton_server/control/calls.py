@@ -124,11 +124,11 @@ class LocalCaller:
         on_hole: OnHole | None = None,
         on_event: OnEvent | None = None,
     ) -> R:
-        from graviton_server.control.handlers import HANDLERS
+        from graviton_server.control.handlers import answer
 
         channel = LocalChannel(source, sink, on_hole, on_event)
-        answer: R = HANDLERS[type(request)](self.service, request, channel)
-        return answer
+        answered: R = answer(self.service, request, channel)
+        return answered
 
     def close(self) -> None:
         self.service.close(waiting=self._waiting)

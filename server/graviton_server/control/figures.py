@@ -11,6 +11,9 @@ from graviton_server.control.answers import Operation
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
     from graviton_server.control.tallies import Tallies
+    from gravitonfs.content.diskcache.cache import DiskCache
+    from gravitonfs.content.volume import Content, Volume
+    from gravitonfs.ports.blocks import BlockStore
 
 _NANO = 1e-9
 
@@ -29,10 +32,21 @@ def extents(service: Service) -> int:
 
 def counters(service: Service) -> dict[str, float]:
     """Totals since the process started; ``dirty_bytes`` and ``cached_bytes`` are levels."""
-    store = service.engine.store.counters()
-    cache = service.engine.content.cache
-    names = service.engine.content.names
-    made = operations(service)
+    engine = service.engine
+    return _counters(operations(service), engine.store, engine.content, engine.disk_cache)
+
+
+def counters_of(volume: Volume, disk: DiskCache | None) -> dict[str, float]:
+    """As ``counters``, of a mount without an engine."""
+    return _counters(_mount_operations(), volume.store, volume.shared, disk)
+
+
+def _counters(
+    made: list[Operation], blocks: BlockStore, content: Content, disk: DiskCache | None
+) -> dict[str, float]:
+    store = blocks.counters()
+    cache, names = content.cache, content.names
+    kept = {} if disk is None else disk.counters()._asdict()
     return {
         "operations": sum(operation.count for operation in made),
         "errors": sum(operation.errors for operation in made),
@@ -47,7 +61,8 @@ def counters(service: Service) -> dict[str, float]:
         "name_hits": names.hits,
         "name_misses": names.misses,
         "cached_bytes": cache.used,
-        "dirty_bytes": service.pending_bytes(),
+        "dirty_bytes": content.dirty.used,
+        **{f"disk_{name}": value for name, value in kept.items()},
     }
 
 
@@ -62,12 +77,7 @@ class FrontEnd(NamedTuple):
 
 
 def front_ends(service: Service) -> list[FrontEnd]:
-    found = []
-    if service.mounts:
-        from gravitonfs.fuse.counted import COUNTERS, ERRORS, TRANSFERS
-
-        times = {name: (list(c.buckets), c.nanoseconds * _NANO) for name, c in COUNTERS.items()}
-        found.append(FrontEnd("fuse", times, dict(ERRORS), dict(TRANSFERS)))
+    found = [mount_front_end()] if service.mounts else []
     server = service.webdav_server
     if server is not None:
         made = server.counters()
@@ -80,6 +90,14 @@ def front_ends(service: Service) -> list[FrontEnd]:
     return found
 
 
+def mount_front_end() -> FrontEnd:
+    """Of the mount in this process."""
+    from gravitonfs.fuse.counted import COUNTERS, ERRORS, TRANSFERS
+
+    times = {name: (list(c.buckets), c.nanoseconds * _NANO) for name, c in COUNTERS.items()}
+    return FrontEnd("fuse", times, dict(ERRORS), dict(TRANSFERS))
+
+
 def _tallied(service: Service) -> list[tuple[str, Tallies]]:
     both = (("http", service.tallies), ("grpc", service.grpc_tallies))
     return [(name, tallies) for name, tallies in both if tallies is not None]
@@ -87,14 +105,7 @@ def _tallied(service: Service) -> list[tuple[str, Tallies]]:
 
 def operations(service: Service) -> list[Operation]:
     """Of the front ends of this process."""
-    found = []
-    if service.mounts:
-        from gravitonfs.fuse.counted import COUNTERS
-
-        found += [
-            Operation("fuse", name, c.count, c.errors, c.nanoseconds * _NANO, c.slowest * _NANO)
-            for name, c in COUNTERS.items()
-        ]
+    found = _mount_operations() if service.mounts else []
     if service.webdav_server is not None:
         found += [Operation("webdav", method, *c) for method, c in service.webdav_server.counters().items()]
     for front_end, tallies in _tallied(service):
@@ -103,3 +114,12 @@ def operations(service: Service) -> list[Operation]:
             for name, t in tallies.operations()
         ]
     return found
+
+
+def _mount_operations() -> list[Operation]:
+    from gravitonfs.fuse.counted import COUNTERS
+
+    return [
+        Operation("fuse", name, c.count, c.errors, c.nanoseconds * _NANO, c.slowest * _NANO)
+        for name, c in COUNTERS.items()
+    ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graviton_server.control import making, nodes, reports, requests, sessions, tokens, transfer, upkeep
-from graviton_server.control.calls import Handler
+from graviton_server.control.calls import Channel, Handler
 from graviton_server.control.requests import Request
+
+if TYPE_CHECKING:
+    from graviton_server.control.service import Service
 
 HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.Stat: nodes.handle_stat,
@@ -37,3 +40,8 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.ListSessions: sessions.handle_list,
     requests.EvictSession: sessions.handle_evict,
 }
+
+
+def answer(service: Service, request: Request[Any], channel: Channel) -> Any:
+    with service.request():
+        return HANDLERS[type(request)](service, request, channel)

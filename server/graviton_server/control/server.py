@@ -16,7 +16,7 @@ import msgspec
 from typing_extensions import Buffer
 
 from graviton_server.control.calls import Cancelled
-from graviton_server.control.handlers import HANDLERS
+from graviton_server.control.handlers import answer as answer_to
 from graviton_server.control.requests import REQUESTS
 from graviton_server.control.service import Service
 from graviton_server.control.wire import (
@@ -237,7 +237,7 @@ class ControlServer:
             if request_type is None:
                 raise msgspec.ValidationError(f"no request is called {call.name}")
             request = msgspec.msgpack.decode(call.body, type=request_type)
-            result = HANDLERS[request_type](self._service, request, channel)
+            result = answer_to(self._service, request, channel)
             answer: Done | Failed = Done(msgspec.Raw(msgspec.msgpack.encode(result)))
         except (Disconnected, Cancelled):
             raise

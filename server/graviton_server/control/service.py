@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
 
 from graviton_server.control.answers import MountPoint
-from gravitonfs.errors import GravitonError
+from gravitonfs.content.pool import IDLE, VolumePool
+from gravitonfs.errors import GravitonError, Internal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +22,18 @@ if TYPE_CHECKING:
     from graviton_webdav.app import WebDavServer
     from gravitonfs.content.volume import Volume
 
+MAIN: Final = "main"
+_request: ContextVar[ExitStack | None] = ContextVar("request", default=None)
+"""What the request that this thread answers has borrowed."""
+
 
 class Service:
     """An open engine with what is served from it.
 
-    ``_lock`` guards the session of commands and the list of mounts.
+    ``pool``: the sessions of its front ends and commands. ``_lock`` guards the list of mounts.
     """
 
-    def __init__(self, engine: Engine, role: str) -> None:
+    def __init__(self, engine: Engine, role: str, *, idle: float = IDLE) -> None:
         self.engine = engine
         self.role = role
         self.started = time.time()
@@ -37,8 +44,9 @@ class Service:
         self.http: str | None = None
         self.grpc: str | None = None
         self.server: ControlServer | None = None
+        self.pool = VolumePool(lambda name: engine.volume(role, name=name), idle)
+        self._records = VolumePool(engine.background_volume, idle)
         self._lock = threading.Lock()
-        self._volume: Volume | None = None
         self._mounts: dict[str, MountPoint] = {}
         self._failures: dict[str, GravitonError | None] = {}
 
@@ -48,11 +56,25 @@ class Service:
 
     @property
     def volume(self) -> Volume:
-        """The session through which commands work, attached on first use."""
-        with self._lock:
-            if self._volume is None:
-                self._volume = self.engine.volume("commands")
-            return self._volume
+        """What the request at hand works on: attached until its end (``request``)."""
+        held = _request.get()
+        if held is None:
+            raise Internal("there is no request that would let the volume go again")
+        return held.enter_context(self.pool.volume(MAIN))
+
+    def records(self) -> AbstractContextManager[Volume]:
+        """For what is kept beside the files, such as tokens: nobody's lease ends for it."""
+        return self._records.volume(MAIN)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Around the answer to one."""
+        with ExitStack() as held:
+            before = _request.set(held)
+            try:
+                yield
+            finally:
+                _request.reset(before)
 
     @property
     def webdav(self) -> str | None:
@@ -97,8 +119,6 @@ class Service:
             finally:
                 self.server.close()
                 self.server = None
-        with self._lock:
-            volume, self._volume = self._volume, None
-        if volume is not None:
-            volume.close()
+        self.pool.close()
+        self._records.close()
         self.engine.close()

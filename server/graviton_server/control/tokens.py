@@ -23,7 +23,7 @@ def handle_revoke(service: Service, request: requests.RevokeToken, _: Channel) -
 
 
 def _tokens(service: Service) -> AppTokens:
-    return AppTokens(lambda: service.volume)
+    return AppTokens(service.records)
 
 
 def _told(token: AppToken) -> TokenInfo:

@@ -12,8 +12,8 @@ import msgspec
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.session_table import SessionTable
-from graviton_server.grpc_api.volume_pool import VolumePool
 from graviton_server.maintenance.work import Work
+from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import ROOT_INO
 from gravitonfs.errors import GravitonError, Internal, Invalid, NotEmpty, NotFound, NotPermitted
 from gravitonfs.ports.store import SessionRow, VolumeRow
@@ -63,6 +63,7 @@ class AdminService:
     def evict_session(self, request: pb.EvictSessionRequest, call: Call) -> pb.EvictSessionReply:
         call.may_administer()
         self._table.evict(request.number)
+        self._pool.drop(request.number)
         return pb.EvictSessionReply()
 
     # --- volumes -------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ class AdminService:
             raise NotPermitted(f"the volume {name!r} cannot be removed, only emptied")
         if found.inodes > 1 and not request.force:
             raise NotEmpty(f"the volume {name!r} has {found.inodes - 1} files and directories: use 'force'")
-        self._pool.let_go(name)
+        self._pool.let_go_of(name)
         if request.evict:
             for row in self._table.rows():
                 if row.volume == name and row.leased:

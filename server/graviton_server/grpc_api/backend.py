@@ -32,8 +32,13 @@ class Backend:
     loose: LooseBlocks
     format: VolumeFormat
     space: Callable[[], Space]
+    secret: bytes
+    """Of the store, and known to its daemons alone."""
     upkeep: Maintenance | None = None
     sole: bool = True
+    store_uuid: bytes = b""
+    whole_store: bool = False
+    """Clients of a volume may name blocks of all volumes (``dedupe-scope = store``)."""
 
     @property
     def maintenance(self) -> Maintenance:
@@ -41,15 +46,15 @@ class Backend:
             raise Unsupported("this server does no background work")
         return self.upkeep
 
-    def volume(self, name: str, label: str) -> Volume:
-        return Volume(self.sessions.attach(name, label=label), self.content)
+    def volume(self, name: str) -> Volume:
+        return Volume(self.sessions.attach(name, label="grpc"), self.content)
 
 
 def checked(blocks: BlockStore, fmt: VolumeFormat) -> BlockStore:
     return VerifyingBlockStore(blocks, block_key=fmt.block_key, block_max=fmt.block_max)
 
 
-def backend_of(engine: Engine) -> Backend:
+def backend_of(engine: Engine, *, whole_store: bool = False) -> Backend:
     store = engine.namespace_store
     return Backend(
         sessions=store,
@@ -59,6 +64,9 @@ def backend_of(engine: Engine) -> Backend:
         loose=store.loose,
         format=store.format,
         space=engine.space,
+        secret=store.secret,
         upkeep=engine.maintenance,
         sole=not engine.shared,
+        store_uuid=store.store_uuid,
+        whole_store=whole_store,
     )

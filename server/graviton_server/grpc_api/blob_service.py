@@ -11,9 +11,9 @@ from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.uploads import Patient
-from graviton_server.grpc_api.volume_pool import VolumePool
 from graviton_server.limits import UploadSlots
 from gravitonfs.content.blobs import BlobWriter, open_blob
+from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import BlobId
 from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange
 from gravitonfs.ports.ops import DropBlobRef
@@ -60,7 +60,7 @@ class BlobService:
         length = header.length if header.HasField("length") else None
         self._bounded(length or 0)
         with (
-            self._pool.use(volume) as attached,
+            self._pool.volume(volume) as attached,
             BlobWriter(attached, length, header.digest or None) as writer,
         ):
             self._take(writer, first)
@@ -93,7 +93,7 @@ class BlobService:
         end = blob.length
         if request.HasField("length"):
             end = min(end, request.offset + request.length)
-        with self._pool.use(volume) as attached:
+        with self._pool.volume(volume) as attached:
             reader = open_blob(attached, blob)
             for piece in reader.stream(request.offset, end):
                 view = memoryview(piece)
@@ -109,7 +109,7 @@ class BlobService:
         volume = request.volume or "main"
         call.may_read(volume)
         blob = BlobId.parse(request.id)
-        with self._pool.use(volume) as attached:
+        with self._pool.volume(volume) as attached:
             found = attached.namespace.blob(*blob)
         if found is None:
             raise NotFound(f"there is no blob {blob} in volume {volume!r}")
@@ -120,7 +120,7 @@ class BlobService:
         call.may_read(volume)
         after = BlobId.parse(request.after) if request.after else None
         limit = min(request.limit or PAGE_MAX, PAGE_MAX)
-        with self._pool.use(volume) as attached:
+        with self._pool.volume(volume) as attached:
             found = attached.namespace.blobs(after, limit + 1)
         shown = [
             pb.BlobInfo(id=str(BlobId(ref.digest, ref.length)), length=ref.length, created_ns=ref.created_ns)
@@ -131,6 +131,6 @@ class BlobService:
     def delete(self, request: pb.DeleteBlobRequest, call: Call) -> pb.DeleteBlobReply:
         volume = request.volume or "main"
         call.may_write(volume)
-        with self._pool.use(volume) as attached:
+        with self._pool.volume(volume) as attached:
             attached.submit(DropBlobRef(*BlobId.parse(request.id)), durable=True)
         return pb.DeleteBlobReply()

@@ -10,10 +10,11 @@ from typing_extensions import Buffer
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.rates import Rates
+from graviton_server.grpc_api.reach import Reach
 from graviton_server.grpc_api.settings import GrpcSettings
 from gravitonfs.core.codec import RAW
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
-from gravitonfs.errors import Damaged, Invalid
+from gravitonfs.errors import Damaged, Invalid, Stale
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.packs import PackRegistry, PackState
 from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
@@ -36,30 +37,43 @@ def gone(registry: PackRegistry, packs: Sequence[int]) -> list[PackNumber]:
 
 
 class BlockService:
-    def __init__(self, backend: Backend, settings: GrpcSettings, rates: Rates) -> None:
+    def __init__(self, backend: Backend, settings: GrpcSettings, rates: Rates, reach: Reach) -> None:
         self._backend = backend
+        self._reach = reach
         self._blocks = backend.blocks
         self._settings = settings
         self._rates = rates
 
     def missing(self, request: pb.MissingRequest, call: Call) -> pb.MissingReply:
-        call.may_write(request.volume or "main")
-        return pb.MissingReply(packs=self._blocks.missing(_ids(request.ids)))
+        volume = request.volume or "main"
+        call.may_write(volume)
+        ids = _ids(request.ids)
+        packs = self._blocks.missing(ids)
+        if foreign := self._reach.unknown(volume, ids):
+            packs = [NO_PACK if block in foreign else pack for block, pack in zip(ids, packs, strict=True)]
+        return pb.MissingReply(packs=packs)
 
     def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
-        call.may_write(request.volume or "main")
+        volume = request.volume or "main"
+        call.may_write(volume)
         blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
         self._rates.received(sum(len(block.payload) for block in request.blocks))
         known = self._blocks.missing([block.id for block in blocks])
+        foreign = self._reach.unknown(volume, [block.id for block in blocks])
         packs = self._blocks.put(blocks)
+        self._reach.learn(volume, (block.id for block in blocks))
         fresh = {
-            b.id: len(b.payload) for b, pack in zip(request.blocks, known, strict=True) if pack == NO_PACK
+            b.id: len(b.payload)
+            for b, pack in zip(request.blocks, known, strict=True)
+            if pack == NO_PACK or b.id in foreign
         }
         return pb.PutReply(packs=packs, new_blocks=len(fresh), new_bytes=sum(fresh.values()))
 
     def get(self, request: pb.GetRequest, call: Call) -> pb.GetReply:
-        call.may_read(request.volume or "main")
+        volume = request.volume or "main"
+        call.may_read(volume)
         ids = _ids(request.ids)
+        self._told(volume, ids)
         if len(request.packs) not in (0, len(ids)):
             raise Invalid("one hint for each block is expected, or none at all")
         hints = [PackNumber(pack) for pack in request.packs] or [NO_PACK] * len(ids)
@@ -80,11 +94,17 @@ class BlockService:
         return reply
 
     def near(self, request: pb.NearRequest, call: Call) -> pb.GetReply:
-        call.may_read(request.volume or "main")
+        volume = request.volume or "main"
+        call.may_read(volume)
+        self._told(volume, [_id(request.id)])
         reply = pb.GetReply()
         room = self._settings.reply_limit
         span = min(request.span, SPAN_MAX)
-        for block, data in self._blocks.near(_id(request.id), PackNumber(request.pack), span):
+        found = self._blocks.near(_id(request.id), PackNumber(request.pack), span)
+        foreign = self._reach.unknown(volume, [block for block, _ in found])
+        for block, data in found:
+            if block in foreign:
+                continue
             room -= memoryview(data).nbytes + _PER_BLOCK
             if room < 0 and reply.blocks:
                 break
@@ -104,8 +124,15 @@ class BlockService:
         return pb.ForgetReply()
 
     def stored_bytes(self, request: pb.StoredBytesRequest, call: Call) -> pb.StoredBytesReply:
-        call.may_read(request.volume or "main")
-        return pb.StoredBytesReply(bytes=self._blocks.stored_bytes(_ids(request.ids)))
+        volume = request.volume or "main"
+        call.may_read(volume)
+        ids = _ids(request.ids)
+        self._told(volume, ids)
+        return pb.StoredBytesReply(bytes=self._blocks.stored_bytes(ids))
+
+    def _told(self, volume: str, ids: Sequence[BlockId]) -> None:
+        if self._reach.unknown(volume, ids):
+            raise Stale("this daemon has told nobody of these blocks lately: ask for the extents again")
 
 
 def _add(reply: pb.GetReply, block: BlockId, data: Buffer) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
@@ -17,7 +14,8 @@ import grpc
 from graviton_server.control.tallies import Tallies
 from graviton_server.grpc_api.principals import ADMIN, READ, WRITE, Authenticate, Credentials, Principal
 from graviton_server.grpc_api.settings import GrpcSettings
-from graviton_server.grpc_api.statuses import REQUEST_ID, code_of, message_of, trailer_of
+from graviton_server.grpc_api.statuses import code_of, message_of, trailer_of
+from gravitonfs.core.correlation import begin, request_id
 from gravitonfs.errors import (
     AccessDenied,
     GravitonError,
@@ -30,9 +28,6 @@ from gravitonfs.errors import (
 
 log = logging.getLogger("graviton.grpc")
 
-request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
-
-_CLEAN: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _OURS: Final = frozenset({Kind.INTERNAL, Kind.DAMAGED, Kind.UNAVAILABLE, Kind.NO_SPACE, Kind.FORMAT})
 """Kinds that count as errors of the server; all others are answers."""
 _BEARER: Final = "bearer "
@@ -85,6 +80,7 @@ class Guard:
         self._tallies = tallies
         self._lock = threading.Lock()
         self._running: set[Call] = set()
+        self._header = settings.correlation_header.lower()
 
     def unary(self, operation: str, method: Callable[[Any, Call], Any]) -> Callable[[Any, Any], Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
@@ -120,10 +116,15 @@ class Guard:
     @contextmanager
     def _around(self, operation: str, context: grpc.ServicerContext, *, bounded: bool) -> Iterator[Call]:
         metadata = dict(context.invocation_metadata())
-        marked = request_id.set(_id_of(metadata))
+        given = metadata.get(self._header)
+        before = request_id.set("")
+        number = begin(given if isinstance(given, str) else None)
+        if given is not None:
+            context.set_trailing_metadata(((self._header, number),))
         started = time.monotonic()
         call: Call | None = None
         failure: str | None = None
+        told = "ok"
         try:
             try:
                 call = Call(context, self._authenticate(_credentials(metadata, context)))
@@ -132,15 +133,16 @@ class Guard:
                         self._running.add(call)
                 yield call
             except GravitonError as error:
-                failure = self._told(operation, error)
+                told, failure = error.kind.value, self._told(operation, error)
                 self._abort(context, error)
             except OverflowError:
+                told = Kind.INVALID.value
                 self._abort(context, Invalid("a number is too large"))
             except grpc.RpcError:
                 raise  # the client is gone
             except Exception as error:  # a bug must not look like an answer
                 log.exception("%s failed (request %s)", operation, request_id.get())
-                failure = Kind.INTERNAL.value
+                told = failure = Kind.INTERNAL.value
                 what = repr(error) if self._settings.reveal_internals else "see the server's log"
                 self._abort(context, Internal(f"the server failed: {what}"))
         finally:
@@ -148,8 +150,13 @@ class Guard:
                 call.ended = True
                 with self._lock:
                     self._running.discard(call)
-            self._tallies.request(operation, time.monotonic() - started, failure)
-            request_id.reset(marked)
+            seconds = time.monotonic() - started
+            self._tallies.request(operation, seconds, failure)
+            # Mounts make thousands of calls a second: only those that somebody follows have a line each.
+            level = logging.DEBUG if given is None else logging.INFO
+            if log.isEnabledFor(level):
+                self._note(level, operation, told, seconds, call, context)
+            request_id.reset(before)
 
     def _told(self, operation: str, error: GravitonError) -> str | None:
         if error.kind not in _OURS:
@@ -160,16 +167,23 @@ class Guard:
         return error.kind.value
 
     @staticmethod
-    def _abort(context: grpc.ServicerContext, error: GravitonError) -> None:
-        context.set_trailing_metadata((*trailer_of(error), (REQUEST_ID, request_id.get())))
+    def _note(
+        level: int,
+        operation: str,
+        told: str,
+        seconds: float,
+        call: Call | None,
+        context: grpc.ServicerContext,
+    ) -> None:
+        fields = {
+            "method": operation, "status": told, "seconds": round(seconds, 6), "remote": context.peer(),
+            "caller": "" if call is None else call.principal.name,
+        }  # fmt: skip
+        log.log(level, "%s %s", operation, told, extra={"fields": fields})
+
+    def _abort(self, context: grpc.ServicerContext, error: GravitonError) -> None:
+        context.set_trailing_metadata((*trailer_of(error), (self._header, request_id.get())))
         context.abort(code_of(error), message_of(error))
-
-
-def _id_of(metadata: dict[str, str | bytes]) -> str:
-    given = metadata.get(REQUEST_ID)
-    if isinstance(given, str) and _CLEAN.fullmatch(given):
-        return given
-    return uuid.uuid4().hex
 
 
 def _credentials(metadata: dict[str, str | bytes], context: grpc.ServicerContext) -> Credentials:

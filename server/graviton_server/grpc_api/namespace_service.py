@@ -8,10 +8,11 @@ from typing import Final, Protocol
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.block_service import gone
 from graviton_server.grpc_api.calls import Call
+from graviton_server.grpc_api.reach import STAMP, Reach, Stamps
 from graviton_server.grpc_api.remote_session import RemoteSession
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
-from graviton_server.grpc_api.vetting import Vet
+from graviton_server.grpc_api.vetting import Sender, Vet, named_in
 from gravitonfs.core.extents import EXTENT_SIZE, Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Detached, Fenced, Invalid, MissingBlocks, NoAttribute, Stale
@@ -38,8 +39,18 @@ class Request(Protocol):
 
 
 class NamespaceService:
-    def __init__(self, backend: Backend, table: SessionTable, vet: Vet, settings: GrpcSettings) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        table: SessionTable,
+        vet: Vet,
+        settings: GrpcSettings,
+        reach: Reach,
+        stamps: Stamps,
+    ) -> None:
         self._backend = backend
+        self._reach = reach
+        self._stamps = stamps
         self._table = table
         self._vet = vet
         self._settings = settings
@@ -60,6 +71,8 @@ class NamespaceService:
             listens=request.listens,
             resume=request.resume,
             recalls=request.recalls,
+            process=request.process,
+            journals=request.journals,
         )
         namespace = session.namespace
         state = self._backend.sessions.state_of(session.number)
@@ -75,6 +88,7 @@ class NamespaceService:
             lease=self._table.lease,
             max_message=self._settings.max_message_size,
             fresh=not known,
+            store=self._backend.store_uuid,
         )
 
     def detach(self, request: pb.DetachRequest, call: Call) -> pb.DetachReply:
@@ -131,7 +145,8 @@ class NamespaceService:
         if len(batches) > BATCHES_MAX:
             raise Invalid(f"one call takes at most {BATCHES_MAX} batches")
         try:
-            replies = self._applied(namespace, batches, durable=request.durable)
+            sender = Sender(session.number, namespace.volume, _by_number(batches, request.stamps))
+            replies = self._applied(namespace, batches, sender, durable=request.durable)
         except Fenced as error:
             self._table.gone(session)
             raise Detached(str(error)) from error
@@ -139,14 +154,21 @@ class NamespaceService:
             replies=wire.encode(replies),
             incarnation=self._backend.sessions.incarnation,
             asked=session.asked(),
+            stamps=self._stamped(session.number, batches),
         )
 
-    def _applied(self, namespace: Namespace, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+    def _stamped(self, session: int, batches: Sequence[Batch]) -> bytes:
+        stamps = b"".join(self._stamps.of(session, batch, named_in(batch)) for batch in batches)
+        return stamps if any(stamps) else b""
+
+    def _applied(
+        self, namespace: Namespace, batches: Sequence[Batch], sender: Sender, *, durable: bool
+    ) -> list[Reply]:
         last = self._backend.sessions.state_of(namespace.session).last
         fresh = [batch for batch in batches if batch.number > last]
         repeats = [batch for batch in batches if batch.number <= last]
         try:
-            vetted = self._vet(fresh)
+            vetted = self._vet(fresh, sender)
             if packs := {pack for batch in vetted for pack in batch.packs}:
                 # What a client's batch names is durable first: else it would have to keep the bytes.
                 self._backend.blocks.sync(list(packs))
@@ -238,6 +260,7 @@ class NamespaceService:
             for region in namespace.extents(content, first, step):
                 regions.append(region)
                 size += len(region.extents) * _EXTENT
+                self._reach.learn(namespace.volume, (extent.block for extent in region.extents))
             first = step + 1
         more = first if first <= request.last else 0
         return pb.ExtentsReply(regions=wire.encode(regions), more_from=more)
@@ -253,6 +276,7 @@ class NamespaceService:
             if size > self._settings.reply_limit // 2:
                 break
             maps.append((content, extents))
+            self._reach.learn(namespace.volume, (extent.block for extent in extents))
         return pb.ExtentsOfReply(maps=wire.encode(maps))
 
     def records(self, request: pb.RecordsRequest, call: Call) -> pb.RecordsReply:
@@ -287,11 +311,19 @@ class NamespaceService:
 
     def _readable(self, namespace: Namespace, content: int) -> ContentId:
         """Contents have small numbers: those of other volumes are not told."""
-        if content == NO_CONTENT or len(self._backend.sessions.volume_rows()) == 1:
+        if content == NO_CONTENT or len(self._reach.volumes()) == 1:
             return ContentId(content)
         if not namespace.has_content(ContentId(content)):
             raise Stale(f"content {content} does not exist any more")
         return ContentId(content)
+
+
+def _by_number(batches: Sequence[Batch], stamps: bytes) -> dict[int, bytes]:
+    if not stamps:
+        return {}
+    if len(stamps) != STAMP * len(batches):
+        raise Invalid(f"{STAMP} bytes of stamps for each batch are expected, or none at all")
+    return {batch.number: stamps[at * STAMP : (at + 1) * STAMP] for at, batch in enumerate(batches)}
 
 
 def _has(namespace: Namespace, ino: int) -> bool:

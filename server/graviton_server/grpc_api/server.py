@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -21,12 +22,13 @@ from graviton_server.grpc_api.credentials import server_credentials
 from graviton_server.grpc_api.namespace_service import NamespaceService
 from graviton_server.grpc_api.principals import Authenticate, anyone
 from graviton_server.grpc_api.rates import Rates
+from graviton_server.grpc_api.reach import Reach, Stamps
 from graviton_server.grpc_api.registration import handlers_of
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet, Vetting
-from graviton_server.grpc_api.volume_pool import VolumePool
 from graviton_server.limits import ByteRate, UploadSlots
+from gravitonfs.content.pool import VolumePool
 from gravitonfs.errors import Busy
 from gravitonfs.rpc.graviton.v1 import admin_pb2, blobs_pb2, blocks_pb2, namespace_pb2
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("graviton.grpc")
 
 _LOOK: Final = 1.0
+_HEALTH: Final = 2.0
 
 
 class GrpcServer:
@@ -52,13 +55,18 @@ class GrpcServer:
         slots: UploadSlots | None = None,
         tallies: Tallies | None = None,
         vet: Vet | None = None,
+        pool: VolumePool | None = None,
+        ready: Callable[[], bool] | None = None,
     ) -> None:
-        """Rates and slots may be shared with other front ends. ``vet``: what batches may do (``Vetting``)."""
+        """Rates, slots and the pool may be shared with other front ends. ``vet``: what batches may do
+        (``Vetting``). ``ready``: asked every few seconds, for those who check this port's health."""
         settings.check()
         self.settings = settings
         self.tallies = tallies or Tallies()
-        self.sessions = SessionTable(backend, settings.lease)
-        self._pool = VolumePool(backend, settings.idle_volume)
+        self.sessions = SessionTable(backend, settings.lease, settings.request_timeout / 2)
+        self._own_pool = VolumePool(backend.volume, settings.idle_volume) if pool is None else None
+        pool = pool or self._own_pool
+        assert pool is not None
         self._guard = Guard(settings, authenticate, self.tallies)
         self._health = health.HealthServicer()
         self._threads = ThreadPoolExecutor(settings.max_calls, "grpc")
@@ -66,22 +74,24 @@ class GrpcServer:
             self._threads, options=_options(settings), maximum_concurrent_rpcs=settings.max_calls
         )
         rates = Rates(rate_in, rate_out, settings.request_timeout)
+        self.reach = reach = Reach(backend.sessions, whole_store=backend.whole_store)
+        stamps = Stamps(backend.secret)
         services = {
             blobs_pb2.DESCRIPTOR.services_by_name["BlobService"]: BlobService(
                 backend,
-                self._pool,
+                pool,
                 settings,
                 self.tallies,
                 rates,
                 slots or UploadSlots(settings.max_concurrent_uploads),
             ),
-            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(backend, settings, rates),
+            blocks_pb2.DESCRIPTOR.services_by_name["BlockService"]: BlockService(
+                backend, settings, rates, reach
+            ),
             namespace_pb2.DESCRIPTOR.services_by_name["NamespaceService"]: NamespaceService(
-                backend, self.sessions, vet or Vetting(backend), settings
+                backend, self.sessions, vet or Vetting(backend, reach, stamps), settings, reach, stamps
             ),
-            admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(
-                backend, self.sessions, self._pool
-            ),
+            admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(backend, self.sessions, pool),
         }
         self._server.add_generic_rpc_handlers(
             tuple(handlers_of(service, it, self._guard) for service, it in services.items())
@@ -92,7 +102,9 @@ class GrpcServer:
             [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
         self.port = self._bind()
+        self._ready = ready
         self._stopping = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="grpc-health", daemon=True)
         self._tending = threading.Thread(target=self._tend, name="grpc-tending", daemon=True)
 
     def _bind(self) -> int:
@@ -113,6 +125,8 @@ class GrpcServer:
         self._server.start()
         self._tending.start()
         self.serving(True)
+        if self._ready is not None:
+            self._watching.start()
         log.info("gRPC answers on %s", self.address)
 
     def serving(self, ready: bool) -> None:
@@ -130,17 +144,29 @@ class GrpcServer:
         self.sessions.release_all()
         self._server.stop(self.settings.stop_grace if grace is None else grace).wait()
         self._threads.shutdown()
+        if self._watching.is_alive():
+            self._watching.join()
         if self._tending.is_alive():
             self._tending.join()
-        self._pool.close()
+        if self._own_pool is not None:
+            self._own_pool.close()
+
+    def _watch(self) -> None:
+        """On a thread of its own: it may wait for a database that is away."""
+        before = True
+        while self._ready is not None and not self._stopping.wait(_HEALTH):
+            now = self._ready()
+            if now != before and not self._stopping.is_set():
+                before = now
+                self.serving(now)
+                log.info("gRPC is %s", "ready" if now else "not ready: clients are told to go elsewhere")
 
     def _tend(self) -> None:
-        """What has to happen now and then: leases, overdue calls, idle volumes."""
+        """What has to happen now and then: leases, overdue calls."""
         while not self._stopping.wait(_LOOK):
             try:
                 self._guard.overdue()
                 self.sessions.expire()
-                self._pool.let_go()
             except Exception:
                 log.exception("the gRPC server's upkeep failed; it goes on")
 

@@ -13,7 +13,7 @@ from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.remote_session import Handle, RemoteSession, fresh_secret
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError, Unavailable
-from gravitonfs.ports.store import NO_LEASE, SessionRow, VolumeLease
+from gravitonfs.ports.store import JOURNAL_PATIENCE, NO_LEASE, SessionRow, VolumeLease
 
 log = logging.getLogger("graviton.grpc")
 
@@ -27,9 +27,10 @@ class SessionTable:
     """``_lock`` guards the table; ``_resuming`` makes resumptions come one after the other, and is held
     while the namespace is asked. New sessions do not take it: they may have to wait for others to answer."""
 
-    def __init__(self, backend: Backend, lease: float) -> None:
+    def __init__(self, backend: Backend, lease: float, patience: float = PATIENCE) -> None:
         self._backend = backend
         self.lease = lease
+        self._turn = min(patience, PATIENCE)
         self._lock = threading.Lock()
         self._resuming = threading.Lock()
         self._sessions: dict[int, RemoteSession] = {}
@@ -46,12 +47,16 @@ class SessionTable:
         listens: bool,
         resume: bytes,
         recalls: bool,
+        process: str,
+        journals: bool = False,
     ) -> tuple[RemoteSession, bool]:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
         name = call.principal.name
-        session = RemoteSession(name, claims=claims, listens=listens)
-        enter = partial(self._enter, session, volume, label[:LABEL_MAX], read_only, recalls)
+        session = RemoteSession(name, claims=claims, listens=listens, journals=journals)
+        enter = partial(
+            self._enter, session, volume, label[:LABEL_MAX], read_only, recalls, process[:LABEL_MAX]
+        )
         if not resume:
             enter(None, fresh_secret())
             if not call.active:
@@ -62,7 +67,11 @@ class SessionTable:
             with self._resuming:
                 known = self._sessions.get(handle.number)
                 if known is not None:
-                    return self._again(known, handle, name), True
+                    self._check(known, handle, name)
+                    if self._backend.sessions.retake(known.number):
+                        known.heard()
+                        return known, True
+                    self.gone(known)  # it has been with another daemon
                 enter(handle.number, handle.secret)
         return session, False
 
@@ -73,6 +82,7 @@ class SessionTable:
         label: str,
         read_only: bool,
         recalls: bool,
+        process: str,
         resume: int | None,
         secret: bytes,
     ) -> None:
@@ -86,7 +96,9 @@ class SessionTable:
             resume=resume,
             leased=Handle(0, secret).digest,
             recall=session.recall if recalls and session.listens else None,
-            patience=PATIENCE,
+            patience=self._turn,
+            process=process,
+            journals=session.journals,
         )
         session.handle = Handle(session.namespace.session, secret)
         session.heard()  # it may have waited for others
@@ -121,14 +133,12 @@ class SessionTable:
 
     # --- finding -------------------------------------------------------------------------------------
 
-    def _again(self, session: RemoteSession, handle: Handle, name: str) -> RemoteSession:
+    @staticmethod
+    def _check(session: RemoteSession, handle: Handle, name: str) -> None:
         if not session.has(handle):
             raise Fenced(f"session {handle.number} cannot be resumed")
         if session.principal != name:
             raise AccessDenied("the session belongs to somebody else")
-        session.heard()
-        self._backend.sessions.retake(session.number)
-        return session
 
     def find(self, call: Call, data: bytes) -> RemoteSession:
         """Raises Detached where it is not known, which it may be after another attachment."""
@@ -198,15 +208,21 @@ class SessionTable:
                 for session in self._sessions.values():
                     session.heard()
             self._looked = now
-            late = [session for session in self._sessions.values() if now - session.last_heard > self.lease]
+            late = [
+                one for one in self._sessions.values() if now - one.last_heard > self._patience(one.journals)
+            ]
         for session in late:
             log.info("session %d is not heard of any more: it ends", session.number)
             self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
             for row in self.rows():
-                if row.leased and not row.attached:
+                if row.leased and not row.attached and now - self._started > self._patience(row.journals):
                     log.info("session %d has not come back since the start: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
+
+    def _patience(self, journals: bool) -> float:
+        """Seconds of silence that end a session."""
+        return max(self.lease, JOURNAL_PATIENCE) if journals else self.lease
 
     @staticmethod
     def _quietly(action: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gravitonfs.content.pool import IDLE
 from gravitonfs.errors import Invalid
 
 MIB: Final = 1 << 20
@@ -44,10 +45,12 @@ class GrpcSettings:
     """At the same time; each watching session is one."""
     lease: float = 60.0
     """A session that is not heard of for so long has ended."""
-    idle_volume: float = 60.0
+    idle_volume: float = IDLE
     """The API's own session on a volume ends when nobody has used it for so long."""
     stop_grace: float = 10.0
     """How long calls may go on when the server stops."""
+    correlation_header: str = "X-Request-ID"
+    """The metadata that carries a call's id in and out."""
     reveal_internals: bool = True
     """Whether unexpected errors are described to clients."""
 

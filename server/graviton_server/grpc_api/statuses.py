@@ -10,7 +10,6 @@ from gravitonfs.errors import GravitonError
 from gravitonfs.ports.wire import encode_error
 
 DETAILS: Final = "graviton-error-bin"
-REQUEST_ID: Final = "x-request-id"
 
 _CODES: Final = {code.name: code for code in grpc.StatusCode}
 _LONGEST: Final = 1000

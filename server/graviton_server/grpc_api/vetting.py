@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import structs
 
 from graviton_server.grpc_api.backend import Backend
+from graviton_server.grpc_api.reach import STAMP, Reach, Stamps
 from gravitonfs.core.codec import decode
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import block_id
@@ -22,21 +24,35 @@ LOOSE_BUDGET: Final = 64 << 20
 """Of all loose blocks; beyond it what comes is put into packs at once."""
 RECORD_MAX: Final = 64 << 10
 
-Vet = Callable[[Sequence[Batch]], list[Batch]]
+
+class Sender(NamedTuple):
+    """Whose batches they are. ``stamps``: by number, what came with those that are sent again."""
+
+    session: int
+    volume: str
+    stamps: Mapping[int, bytes]
+
+
+Vet = Callable[[Sequence[Batch], Sender], list[Batch]]
 
 
 class Vetting:
-    """Digests are believed only when this side has made them: a ``seal`` is dropped, and the content is
-    digested in the background like any other."""
+    """Digests are believed only when this side has made them. That of a file of one block, which is that
+    block's id, it has when the block is in the batch; any other ``seal`` is dropped, and the content is
+    digested in the background."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, reach: Reach, stamps: Stamps) -> None:
         self._backend = backend
+        self._reach = reach
+        self._stamps = stamps
 
-    def __call__(self, batches: Sequence[Batch]) -> list[Batch]:
-        return [self._batch(batch) for batch in batches]
+    def __call__(self, batches: Sequence[Batch], sender: Sender) -> list[Batch]:
+        return [self._batch(batch, sender) for batch in batches]
 
-    def _batch(self, batch: Batch) -> Batch:
+    def _batch(self, batch: Batch, sender: Sender) -> Batch:
+        sent = batch
         fresh = self._loose(batch.loose)
+        seen = {block.id: block.plain_length for block in batch.loose}
         if fresh:
             batch = self._deduplicated(batch)
         named: dict[BlockId, int] = {}
@@ -44,7 +60,7 @@ class Vetting:
         for index, op in enumerate(batch.ops):
             if isinstance(op, Write):
                 _name(named, op.extents)
-                if op.seal is not None:
+                if op.seal is not None and not self._is_whole(op, seen):
                     changed = changed or list(batch.ops)
                     changed[index] = structs.replace(op, seal=None)
             elif isinstance(op, Append):
@@ -53,7 +69,8 @@ class Vetting:
                 raise NotPermitted(f"{type(op).__name__} is for the store's own background work")
             elif isinstance(op, SetRecord) and op.value is not None and len(op.value) > RECORD_MAX:
                 raise Invalid(f"a record has at most {RECORD_MAX} bytes")
-        where = self._stored([block for block in named if block not in fresh], named)
+        self._reach.learn(sender.volume, fresh)
+        where = self._stored([block for block in named if block not in fresh], named, sender, sent)
         if not where <= set(batch.packs):
             # Reliance holds for where the blocks are, whatever the client believes.
             batch = structs.replace(batch, packs=tuple(where | set(batch.packs)))
@@ -62,6 +79,17 @@ class Vetting:
         if batch.loose and self._backend.loose.loose_bytes() > LOOSE_BUDGET:
             batch = self._packed(batch)
         return batch
+
+    def _is_whole(self, op: Write, seen: Mapping[BlockId, int]) -> bool:
+        """What is sealed is one of these blocks, all of it, whose id is the digest where ids have no key."""
+        if len(op.extents) != 1 or self._backend.format.block_key:
+            return False
+        [(offset, length, block, block_offset, _)] = op.extents
+        return (
+            (offset, block_offset, length) == (0, 0, op.end)
+            and block == op.seal
+            and seen.get(block) == length
+        )
 
     def _deduplicated(self, batch: Batch) -> Batch:
         """Clients send little without asking: what is stored already is named where it lies."""
@@ -97,15 +125,41 @@ class Vetting:
                 raise Invalid(f"the bytes sent for block {block.id.hex()} have another id")
         return {block.id for block in blocks}
 
-    def _stored(self, blocks: list[BlockId], hints: dict[BlockId, int]) -> set[PackNumber]:
-        """Each is in a pack: a client stores what it names, and asks for what it does not store."""
+    def _stored(
+        self, blocks: list[BlockId], hints: dict[BlockId, int], sender: Sender, batch: Batch
+    ) -> set[PackNumber]:
+        """Each is in a pack: a client stores what it names, and asks for what it does not store. What is not
+        its volume's to name is told as if it were not there, and then sent."""
         if not blocks:
             return set()
+        foreign = self._reach.unknown(sender.volume, blocks)
+        if foreign and self._was_seen(batch, hints, sender):
+            self._reach.learn(sender.volume, foreign)
+            foreign = set()
         packs = self._backend.blocks.missing(blocks)
-        lost = {hints[block] for block, pack in zip(blocks, packs, strict=True) if pack == NO_PACK}
+        lost = {
+            hints[block]
+            for block, pack in zip(blocks, packs, strict=True)
+            if pack == NO_PACK or block in foreign
+        }
         if lost:
             raise MissingBlocks(tuple(sorted(lost)))
         return set(packs)
+
+    def _was_seen(self, batch: Batch, named: Mapping[BlockId, int], sender: Sender) -> bool:
+        stamp = sender.stamps.get(batch.number, b"")
+        return len(stamp) == STAMP and hmac.compare_digest(
+            stamp, self._stamps.of(sender.session, batch, named)
+        )
+
+
+def named_in(batch: Batch) -> dict[BlockId, int]:
+    """The blocks that a batch names, with their hints."""
+    named: dict[BlockId, int] = {}
+    for op in batch.ops:
+        if isinstance(op, (Write, Append)):
+            _name(named, op.extents)
+    return named
 
 
 def _name(named: dict[BlockId, int], extents: Sequence[Extent]) -> None:

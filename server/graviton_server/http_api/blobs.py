@@ -10,8 +10,9 @@ import falcon
 from graviton_server.auth.identity import READ
 from graviton_server.http_api.conditional import Validators, evaluate, wanted_range
 from graviton_server.http_api.context import Api, answer, body_of, identity, number, text
-from graviton_server.http_api.transfers import Outgoing
 from graviton_webdav.dates import http_date
+from graviton_webdav.outgoing import Outgoing
+from graviton_webdav.shelf import Shelf
 from gravitonfs.content.blobs import BlobWriter, StoredBlob, open_blob
 from gravitonfs.core.ids import BlobId
 from gravitonfs.errors import Invalid, NotFound
@@ -125,7 +126,7 @@ class Blob:
             names = [name for name in (first, *others) if who.allows(READ, name)]
         for name in names:
             with ExitStack() as trying:
-                shelf = trying.enter_context(api.pool.use(name))
+                shelf = trying.enter_context(api.pool.use(name)).part(Shelf)
                 ref = shelf.volume.namespace.blob(*wanted)
                 if ref is not None:
                     held.push(trying.pop_all())

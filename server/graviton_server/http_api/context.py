@@ -13,12 +13,12 @@ import msgspec
 from graviton_server.auth.identity import ANYONE, READ, WRITE, Identity
 from graviton_server.http_api.bridge import BODY
 from graviton_server.http_api.settings import HttpSettings
-from graviton_server.http_api.shelf import Shelf
 from graviton_server.http_api.transfers import Transfers
-from graviton_server.http_api.volumes import VolumePool
 from graviton_webdav.bodies import Body
 from graviton_webdav.messages import Request
 from graviton_webdav.paths import Path
+from graviton_webdav.shelf import Shelf
+from gravitonfs.content.pool import VolumePool
 from gravitonfs.errors import AccessDenied, Invalid
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ class Api:
 
     @contextmanager
     def shelf(self, req: falcon.Request) -> Iterator[Shelf]:
-        with self.pool.use(self.volume_of(req)) as shelf:
-            yield shelf
+        with self.pool.use(self.volume_of(req)) as attached:
+            yield attached.part(Shelf)
 
 
 def identity(req: falcon.Request) -> Identity:

@@ -16,12 +16,12 @@ import falcon
 from graviton_server.http_api.bridge import REQUEST
 from graviton_server.http_api.context import Api, answer, body_of, flag, gateway_request, text
 from graviton_server.http_api.listing import Listing, described
-from graviton_server.http_api.shelf import Shelf
-from graviton_server.http_api.transfers import Outgoing
 from graviton_webdav.faults import Refused
 from graviton_webdav.messages import Request, Response
+from graviton_webdav.outgoing import Outgoing
 from graviton_webdav.paths import Path, href, parse_target
 from graviton_webdav.resources import Place, is_collection, is_shown
+from graviton_webdav.shelf import Shelf
 from gravitonfs.content.stage import StagedFile
 from gravitonfs.core.hashing import content_hasher
 from gravitonfs.core.ids import BlobId, Ino
@@ -65,6 +65,8 @@ class Root:
                 if response.stream is not None:
                     stream = Outgoing(api.transfers.pace(response.stream), held.pop_all())
                     resp.set_stream(stream, length)  # type: ignore[arg-type]
+                else:
+                    api.transfers.sent(length)
 
 
 class Files(Root):
@@ -119,10 +121,15 @@ class Files(Root):
         else:
             shelf.locks.check(request.path, (), request.principal, member=True)
             shelf.conditions.check(request, None)
-            make_parents(shelf, (*request.path, b""), request.principal)
-            attr, status = shelf.resources.existing(request.path)[1], 201
+            make_parents(shelf, request.path, request.principal)
+            place = shelf.resources.find(request.path)
+            if place.parent is None:
+                raise NotADirectory("a link that leads nowhere has this name")
+            status = 201 if make_directory(shelf, place.parent, place.name) else 200
+            attr = shelf.resources.existing(request.path, slash=True)[1]
             shelf.volume.commit()
-            resp.location = _location(request.path, slash=True)
+            if status == 201:
+                resp.location = _location(request.path, slash=True)
         name = request.path[-1] if request.path else b""
         answer(resp, described(name, attr, None), status)
 
@@ -193,17 +200,22 @@ def make_parents(shelf: Shelf, path: Path, principal: str) -> Ino:
         place = shelf.resources.find(above)
         if place.attr is None and place.parent is not None:
             shelf.locks.check(above, (), principal, member=True)
-            ino = shelf.volume.new_ino()
-            create = Create(place.parent, place.name, ino, _DIRECTORY_MODE, os.getuid(), os.getgid())
-            try:
-                shelf.volume.submit(create)
-            except Exists:
-                pass  # somebody else was faster
+            make_directory(shelf, place.parent, place.name)
             place = shelf.resources.find(above)
         if place.attr is None or not is_collection(place.attr):
             raise NotADirectory(f"{href(above)} is there already, and no directory")
         found = place.attr.ino
     return found
+
+
+def make_directory(shelf: Shelf, parent: Ino, name: bytes) -> bool:
+    """False: somebody else was faster."""
+    create = Create(parent, name, shelf.volume.new_ino(), _DIRECTORY_MODE, os.getuid(), os.getgid())
+    try:
+        shelf.volume.submit(create)
+    except Exists:
+        return False
+    return True
 
 
 def _writable(shelf: Shelf, request: Request) -> Place:

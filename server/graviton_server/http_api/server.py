@@ -24,7 +24,6 @@ class HttpServer:
         settings = api.settings
         self._settings = settings
         self._jobs = backstage.jobs
-        self._pool = api.pool
         app = make_app(api, backstage, authenticator, local=is_loopback(settings.host))
         self._bridge = Bridge(app)
         self._tls: TlsFiles | None = None
@@ -71,4 +70,3 @@ class HttpServer:
         if server is not None:
             server.shut(timeout)
             self._jobs.close(timeout)
-            self._pool.close()

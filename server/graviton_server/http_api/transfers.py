@@ -1,103 +1,69 @@
-"""Bodies in and out: bounded, paced, counted."""
+"""Bodies in and out: bounded, paced, counted. The HTTP API's and the WebDAV gateway's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Final, TypeAlias
-
-from typing_extensions import Buffer
+from typing import Final
 
 from graviton_server.control.tallies import Tallies
-from graviton_server.http_api.settings import HttpSettings
 from graviton_server.limits import ByteRate, UploadSlots
 from graviton_webdav.bodies import Body
-from gravitonfs.errors import FileTooLarge
+from graviton_webdav.outgoing import Pieces
+from graviton_webdav.traffic import bounded
 
 _FOREVER: Final = math.inf
-Pieces: TypeAlias = Sequence[Buffer]
-"""What goes out together."""
 
 
-class Transfers:
-    """``rate_in`` and ``rate_out`` are shared with the other front ends; None: no limit."""
+class Limits:
+    """Implements ``Traffic``. Slots and rates are shared with the other front ends; None: no limit.
+    ``patience``: who would have to wait longer for the rate, in seconds, is refused."""
 
     def __init__(
-        self,
-        settings: HttpSettings,
-        slots: UploadSlots,
-        tallies: Tallies,
-        rate_in: ByteRate | None,
-        rate_out: ByteRate | None,
+        self, slots: UploadSlots, rate_in: ByteRate | None, rate_out: ByteRate | None, patience: float
     ) -> None:
-        self._settings = settings
         self._slots = slots
         self._rate_in = rate_in
         self._rate_out = rate_out
-        self.tallies = tallies
+        self._patience = patience
 
     def slot(self) -> AbstractContextManager[None]:
-        """One upload; Throttled when too many run."""
         return self._slots.one()
 
     def pieces(self, body: Body, limit: int) -> Iterator[bytes]:
-        """The body as it comes. FileTooLarge beyond ``limit``; Throttled where the rate is used up."""
-        declared = body.declared
-        if declared is not None and declared > limit:
-            raise FileTooLarge(f"the body has {declared} bytes, and {limit} are allowed")
-        size = 0
-        for piece in body.pieces():
-            size += len(piece)
-            if size > limit:
-                raise FileTooLarge(f"the body has more than the {limit} bytes that are allowed")
+        for piece in bounded(body, limit):
             if self._rate_in is not None:
-                self._rate_in.pace(len(piece), self._settings.request_timeout)
+                self._rate_in.pace(len(piece), self._patience)
             yield piece
 
     def pace(self, stream: Iterator[Pieces]) -> Iterator[Pieces]:
-        """What is read, at the rate. Throttled only before the first piece: after it an answer has begun."""
         if self._rate_out is None:
             return stream
         return self._paced(stream, self._rate_out)
 
+    def sent(self, count: int) -> None:
+        if self._rate_out is not None:
+            self._rate_out.pace(count, self._patience)
+
     def _paced(self, stream: Iterator[Pieces], rate: ByteRate) -> Iterator[Pieces]:
-        patience = self._settings.request_timeout
+        patience = self._patience
         for pieces in stream:
             rate.pace(sum(memoryview(piece).nbytes for piece in pieces), patience)
-            patience = _FOREVER
+            patience = _FOREVER  # an answer has begun
             yield pieces
 
 
-class Outgoing:
-    """A stream whose end is noticed however it comes: it is always closed by whoever sends it.
+class Transfers(Limits):
+    """Of the HTTP API, with what it counts."""
 
-    The first piece is read at once, so that what fails then is still answered as an error.
-    """
-
-    def __init__(self, stream: Iterator[Pieces], done: AbstractContextManager[object]) -> None:
-        """``done`` has been entered; it is left when the stream is closed."""
-        self._stream = stream
-        self._done: AbstractContextManager[object] | None = done
-        try:
-            self._first: Pieces | None = next(stream, None)
-        except BaseException:
-            self.close()
-            raise
-
-    def __iter__(self) -> Outgoing:
-        return self
-
-    def __next__(self) -> Pieces:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return next(self._stream)
-
-    def close(self) -> None:
-        close = getattr(self._stream, "close", None)
-        if close is not None:
-            close()
-        done, self._done = self._done, None
-        if done is not None:
-            done.__exit__(None, None, None)
+    def __init__(
+        self,
+        slots: UploadSlots,
+        rate_in: ByteRate | None,
+        rate_out: ByteRate | None,
+        patience: float,
+        tallies: Tallies,
+    ) -> None:
+        super().__init__(slots, rate_in, rate_out, patience)
+        self.tallies = tallies

@@ -30,10 +30,10 @@ from graviton_server.http_api.context import (
 )
 from graviton_server.http_api.files import PREFIX, make_parents
 from graviton_server.http_api.listing import described
-from graviton_server.http_api.shelf import Shelf
 from graviton_webdav.faults import Refused
 from graviton_webdav.paths import Path, check_names, href
 from graviton_webdav.resources import is_collection
+from graviton_webdav.shelf import Shelf
 from gravitonfs.content.blobs import StoredBlob
 from gravitonfs.core.hashing import EMPTY_DIGEST, ContentHasher, content_hasher
 from gravitonfs.core.ids import NO_INO, BlobId, Ino

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +18,15 @@ from graviton_server.maintenance.reports import Dumped
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
 from gravitonfs.core.extents import unpack_row
-from gravitonfs.core.ids import HOLE, BlockId
+from gravitonfs.core.ids import HOLE, BlockId, PackNumber
 from gravitonfs.errors import Damaged, NoSpace, Unavailable
 
 Sink = Callable[[Buffer], object]
 
 SUFFIX: Final = ".dump"
 _LEVEL: Final = 3
+_LOOKED_UP: Final = 4096
+_TRIES: Final = 5
 _PIECE: Final = 1 << 20
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _REGION_TABLES: Final = ("regions", "regions_history")
@@ -121,6 +123,35 @@ def dumped_blocks(source: Iterable[Buffer]) -> Iterator[BlockId]:
                 wanted = header.get("table") in _REGION_TABLES
             elif wanted:
                 yield from _blocks_of(_decode(line))
+
+
+def hold(
+    stores: Stores,
+    blocks: Iterable[BlockId],
+    work: Work,
+    keep: Callable[[Sequence[PackNumber]], list[PackNumber]],
+) -> None:
+    """Have ``keep`` hold the packs of these blocks. What is loose is in the dump itself.
+
+    Raises Damaged where a block is nowhere."""
+    wanted = set(blocks)
+    for _ in range(_TRIES):
+        packs: set[PackNumber] = set()
+        pending = sorted(wanted)
+        for start in range(0, len(pending), _LOOKED_UP):
+            work.check()
+            page = pending[start : start + _LOOKED_UP]
+            found = dict(zip(page, stores.blocks.locate(page), strict=True))
+            packs.update(place.pack for place in found.values() if place is not None)
+            lacking = [block for block, place in found.items() if place is None]
+            loose = stores.loose.loose_get(lacking) if lacking else {}
+            if any(block not in loose for block in lacking):
+                raise Damaged("blocks that the dump names are in no pack: run graviton fsck")
+        gone = keep(sorted(packs))
+        if not gone:
+            return
+        stores.blocks.forget_packs(gone)
+    raise Unavailable("the packs that the dump names change too fast: try again")
 
 
 def _blocks_of(row: list[Any]) -> Iterator[BlockId]:

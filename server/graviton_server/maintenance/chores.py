@@ -13,6 +13,7 @@ from graviton_server.maintenance.rechunk import Rechunker
 from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.schedule import Task, Timing
 from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.turns import LASTS, turn
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.units import format_size
@@ -32,12 +33,34 @@ class Settings(NamedTuple):
     """Seconds and bytes a second. ``settled``: how long a file must have been left alone before it is
     re-chunked or digested."""
 
+    grace: float | None = None
+    """How long a condemned pack stays; None: as is right for the store."""
+    keep: float = 0.0
+    """Packs younger than this are left alone."""
     settled: float = 10.0
     idle: float = 3.0
     collect_rest: float = 15.0
     patience: float = 120.0
     bytes_per_second: int = 96 << 20
-    compaction: Policy = Policy()
+    compaction: Policy | None = None
+    """None: as is right for the store."""
+
+
+class _Alarm:
+    """Counts the times that something was due by the clock alone. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._at = float("inf")
+        self._count = 0
+
+    def set(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def rung(self) -> int:
+        if time.monotonic() >= self._at:
+            self._at = float("inf")
+            self._count += 1
+        return self._count
 
 
 class Chores:
@@ -49,13 +72,19 @@ class Chores:
         volume: Callable[[], Volume],
         settings: Settings,
         writing: Writing,
-        collect: Callable[[Work], Collected],
+        collect: Callable[[Work], Collected | None],
+        due_in: Callable[[], float | None],
     ) -> None:
+        """``collect``: None where it is another engine's turn. ``due_in``: seconds until a condemned pack
+        may be deleted."""
         self._stores = stores
         self._volume = volume
         self._settings = settings
         self._writing = writing
         self._collect = collect
+        self._due_in = due_in
+        self._collection = _Alarm()
+        self._tidying = _Alarm()
         self._drained_at = time.monotonic()
         self._drain_seen: object = None
         self._version = -1
@@ -72,9 +101,9 @@ class Chores:
             *(tend if self._stores.tended else ()),
             Task("drain", self._run_drain, self._drain_due, Timing()),
             Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
-            Task("rechunk", self._run_rechunk, self._settled_changes, heavy),
-            Task("digest", self._run_digest, self._settled_changes, heavy),
-            Task("collect", self._run_collect, upkeep.version, collection),
+            Task("rechunk", self._run_rechunk, self._tidy_due, heavy),
+            Task("digest", self._run_digest, self._tidy_due, heavy),
+            Task("collect", self._run_collect, self._collect_due, collection),
         ]
 
     def nearly_full(self) -> bool:
@@ -89,6 +118,14 @@ class Chores:
         if now - self._version_at >= self._settings.settled:
             return version, int(now / _LOOK_AGAIN)
         return int(now / max(self._settings.patience, 1.0))
+
+    def _tidy_due(self) -> object:
+        """Again after a while where another engine had the turn."""
+        return self._settled_changes(), self._tidying.rung()
+
+    def _collect_due(self) -> object:
+        """What waits for its time does so without any change."""
+        return self._stores.upkeep.version(), self._collection.rung()
 
     def _tend_due(self) -> object:
         return int(time.monotonic() / _TEND)
@@ -118,7 +155,19 @@ class Chores:
         count = self.reap(work)
         return f"{count} rows of removed files freed" if count else ""
 
+    def _in_turn(self, what: str, work: Work, run: Callable[[Work], str]) -> str:
+        with turn(self._stores.housekeeping, what, work) as ours:
+            if not ours:
+                self._tidying.set(LASTS)
+            return run(work) if ours else ""
+
     def _run_rechunk(self, work: Work) -> str:
+        return self._in_turn("rechunk", work, self._rechunk)
+
+    def _run_digest(self, work: Work) -> str:
+        return self._in_turn("digest", work, self._digest)
+
+    def _rechunk(self, work: Work) -> str:
         if self._rechunker is None:
             self._rechunker = Rechunker(self._stores, self._volume())
         done = self._rechunker.run(self._idle_before(), work)
@@ -129,7 +178,7 @@ class Chores:
             f" {done.flattened} flattened"
         )
 
-    def _run_digest(self, work: Work) -> str:
+    def _digest(self, work: Work) -> str:
         if self._digester is None:
             self._digester = Digester(self._stores.upkeep, self._volume(), self._writing)
         done = self._digester.run(self._idle_before(), work)
@@ -137,6 +186,12 @@ class Chores:
 
     def _run_collect(self, work: Work) -> str:
         done = self._collect(work)
+        if done is None:
+            self._collection.set(max(self._settings.collect_rest, LASTS))
+            return ""
+        wait = self._due_in()
+        if wait is not None:
+            self._collection.set(wait + 1.0)
         if not done.condemned and not done.deleted and not done.compacted:
             return ""
         return f"{done.deleted} packs deleted, {format_size(done.freed_bytes)} given back"

@@ -36,10 +36,12 @@ SHARED_GRACE_NS: Final = 3600 * 10**9
 
 class Caution(NamedTuple):
     """How much earlier than the mark a pack must last have been relied on, and how long a condemned one
-    stays. Zero where one process owns the store and knows every reliance exactly."""
+    stays. Zero where one process owns the store and knows every reliance exactly. Packs younger than
+    ``keep_ns`` are left alone."""
 
     margin_ns: int = 0
     grace_ns: int = 0
+    keep_ns: int = 0
 
 
 EMBEDDED: Final = Caution()
@@ -64,9 +66,10 @@ def collect(
     """One mark and sweep. The caller sees to it that only one runs. The mark is good for compaction."""
     began = time.monotonic()
     mark = mark_live(stores, work, more_roots)
+    mark.held = stores.housekeeping.held_packs()
     if mark.missing:
         log.error("%d blocks that files name are in no pack: run graviton fsck", len(mark.missing))
-    dead = dead_packs(mark)
+    dead = [pack for pack in dead_packs(mark) if old_enough(pack, mark, caution)]
     if dry_run:
         waiting = [row for row in unfinished(stores, caution) if row.state is not PackState.LIVE]
         going = [pack.row for pack in dead] + waiting
@@ -101,12 +104,29 @@ def together(first: Collected, second: Collected) -> Collected:
 
 
 def dead_packs(mark: Mark) -> list[PackMark]:
-    """Sealed packs, readable, in which the mark has found nothing in use."""
+    """Sealed packs, readable, in which the mark has found nothing in use and no kept dump anything."""
     return [
         pack
         for pack in mark.packs.values()
-        if not pack.live and not pack.unreadable and pack.row.state is PackState.LIVE
+        if not pack.live
+        and not pack.unreadable
+        and pack.row.state is PackState.LIVE
+        and pack.row.number not in mark.held
     ]
+
+
+def old_enough(pack: PackMark, mark: Mark, caution: Caution) -> bool:
+    return pack.row.created_ns <= mark.began_ns - caution.keep_ns
+
+
+def due_in(stores: Stores, caution: Caution) -> float | None:
+    """Seconds until the grace of a condemned pack is over, the next one's; None where none waits."""
+    waiting = [
+        row.changed_ns for row in pack_rows(stores) if row.state in (PackState.CONDEMNED, PackState.ABANDONED)
+    ]
+    if not waiting:
+        return None
+    return max(0.0, (min(waiting) + caution.grace_ns - stores.packs.clock_ns()) / 1e9)
 
 
 def give_up(

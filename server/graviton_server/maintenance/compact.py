@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Final, NamedTuple
 
-from graviton_server.maintenance.collect import EMBEDDED, Caution, give_up
+from graviton_server.maintenance.collect import EMBEDDED, Caution, give_up, old_enough
 from graviton_server.maintenance.mark import Mark, PackMark, pack_rows
 from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.stores import Stores
@@ -50,12 +50,16 @@ class Compacted(NamedTuple):
     damaged: tuple[BlockId, ...]
 
 
-def candidates(mark: Mark, policy: Policy) -> list[PackMark]:
-    """Packs to compact, the most wasteful first."""
+def candidates(mark: Mark, policy: Policy, caution: Caution = EMBEDDED) -> list[PackMark]:
+    """Packs to compact, the most wasteful first. Those of kept dumps could not be given up."""
     packs = [
         pack
         for pack in mark.packs.values()
-        if pack.live and not pack.unreadable and pack.row.state is PackState.LIVE
+        if pack.live
+        and not pack.unreadable
+        and pack.row.state is PackState.LIVE
+        and pack.row.number not in mark.held
+        and old_enough(pack, mark, caution)
     ]
     packs.sort(key=_live_share)
     total = sum(pack.row.length for pack in packs)
@@ -105,7 +109,7 @@ def compact(
 ) -> Compacted:
     """Copy from the packs that ``policy`` chooses, up to ``max_bytes``; each group of copies is
     followed by giving up what it came from, so that little is double at any time."""
-    chosen = candidates(mark, policy or Policy())
+    chosen = candidates(mark, policy or Policy(), caution)
     total = sum(pack.live_stored for pack in chosen)
     run = _Run(stores, mark, work, caution)
     for pack in chosen:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import msgspec
 
 from graviton_server.maintenance import backup
 from graviton_server.maintenance.chores import Chores, Settings
-from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, together
+from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, due_in, together
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fsck import check
@@ -23,12 +24,14 @@ from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figu
 from graviton_server.maintenance.schedule import Supervisor
 from graviton_server.maintenance.scrub import scrub
 from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.turns import LASTS, kept_up, own_turn, turn
 from graviton_server.maintenance.usage import Marked, figures
 from graviton_server.maintenance.work import Activity, Work
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlockId, Ino
 
 _LOOK: Final = 0.2
+COLLECT: Final = "collect"
 
 
 class Maintenance:
@@ -53,19 +56,27 @@ class Maintenance:
         self._open_volume = open_volume
         self._activity = activity
         self._dumps = dumps
-        self._settings = settings or Settings()
-        self._caution = caution
+        self._settings = settings = settings or Settings()
+        grace = caution.grace_ns if settings.grace is None else int(settings.grace * 1e9)
+        self._caution = caution._replace(grace_ns=grace, keep_ns=int(settings.keep * 1e9))
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._session: Volume | None = None
         self._marked: tuple[int, Marked] | None = None
         self._writing: list[Writing] = []
-        self._chores = Chores(stores, lambda: self._volume, self._settings, self._is_written, self.collect)
+        self._chores = Chores(
+            stores,
+            lambda: self._volume,
+            settings,
+            self._is_written,
+            self._collect_by_itself,
+            lambda: due_in(stores, self._caution),
+        )
         self._supervisor = Supervisor(
             self._chores.tasks(),
             activity=activity,
             urgent=self._chores.nearly_full,
-            bytes_per_second=self._settings.bytes_per_second,
+            bytes_per_second=settings.bytes_per_second,
         )
 
     @property
@@ -116,26 +127,38 @@ class Maintenance:
     ) -> Collected:
         """``graviton gc``: free what nothing names, condemn and delete packs, compact wasteful ones."""
         work = work or Work()
+        self._wait_for_index(work)
+        with self._in_turn(work), own_turn(self._stores.housekeeping, COLLECT, work):
+            return self._collect(work, dry_run=dry_run, compaction=compaction)
+
+    def _collect_by_itself(self, work: Work) -> Collected | None:
+        """None where another engine of the store does it, or has done it just now."""
+        self._wait_for_index(work)
+        rest = self._settings.collect_rest
+        with self._in_turn(work), turn(self._stores.housekeeping, COLLECT, work, rest) as ours:
+            return self._collect(work, dry_run=False, compaction=True) if ours else None
+
+    def _wait_for_index(self, work: Work) -> None:
         while not self._stores.blocks.filled(_LOOK):  # else a mark would search all footers
             work.check()
-        with self._in_turn(work):
-            if not dry_run:
-                self._chores.reap(work)
-            version = self._stores.upkeep.version()
-            report, mark = collect(
-                self._stores, work, dry_run=dry_run, caution=self._caution, more_roots=self._dump_roots()
-            )
-            self._keep(version, mark)
-            if not dry_run and open_waste(self._stores, mark):
-                self._stores.blocks.seal_open()
-                first = report
-                report, mark = collect(
-                    self._stores, work, caution=self._caution, more_roots=self._dump_roots()
-                )
-                report = together(first, report)
-            if dry_run or not compaction:
-                return report
-            return self._compact(report, mark, work)
+
+    def _collect(self, work: Work, *, dry_run: bool, compaction: bool) -> Collected:
+        self._drop_missing_dumps()
+        if not dry_run:
+            self._chores.reap(work)
+        version = self._stores.upkeep.version()
+        report, mark = collect(
+            self._stores, work, dry_run=dry_run, caution=self._caution, more_roots=self._dump_roots()
+        )
+        self._keep(version, mark)
+        if not dry_run and open_waste(self._stores, mark):
+            self._stores.blocks.seal_open()
+            first = report
+            report, mark = collect(self._stores, work, caution=self._caution, more_roots=self._dump_roots())
+            report = together(first, report)
+        if dry_run or not compaction:
+            return report
+        return self._compact(report, mark, work)
 
     def check(
         self,
@@ -166,16 +189,31 @@ class Maintenance:
     def dump(self, sink: backup.Sink, work: Work | None = None) -> Dumped:
         """``graviton dump``: the namespace, compressed, into ``sink``."""
         work = work or Work()
-        with self._in_turn(work):
+        with self._in_turn(work), self._dumping(f"passing-{uuid.uuid4()}", work):
             self._chores.reap(work)  # what nothing names any more would be missed when the dump is loaded
             return backup.dump(self._stores, sink, work)
 
     def retain_dump(self, name: str, work: Work | None = None) -> Dumped:
-        """A dump kept with the volume: what it names is not collected while it is there."""
+        """A dump kept with the volume: what it names is not collected while it is there, by no engine.
+
+        Order of durable steps: the store knows that a dump is being written, and condemns nothing; the
+        file, whole and named; the store knows which packs it needs."""
         work = work or Work()
-        with self._in_turn(work):
+        path = self._dumps / (name + backup.SUFFIX)
+        with self._in_turn(work), self._dumping(name, work) as keep:
             self._chores.reap(work)
-            return backup.dump_to_file(self._stores, self._dumps / (name + backup.SUFFIX), work)
+            report = backup.dump_to_file(self._stores, path, work)
+            try:
+                keep(backup.dumped_blocks(backup.file_pieces(path)))
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            return report
+
+    def drop_dump(self, name: str) -> None:
+        """A retained dump that is wanted no longer."""
+        (self._dumps / (name + backup.SUFFIX)).unlink(missing_ok=True)
+        self._stores.housekeeping.drop_dump(self._stores.owner, name)
 
     def figures(self, work: Work | None = None) -> Figures:
         """``graviton info``. Reads the whole map once after a change, else answers from memory."""
@@ -223,6 +261,32 @@ class Maintenance:
             moved_bytes=done.moved_bytes,
             kept=report.kept + done.kept,
         )
+
+    @contextmanager
+    def _dumping(self, name: str, work: Work) -> Iterator[Callable[[Iterable[BlockId]], None]]:
+        """While a dump is written; it is forgotten at the end unless it was kept by what this gives."""
+        house, owner = self._stores.housekeeping, self._stores.owner
+        house.begin_dump(owner, name, LASTS)
+        kept = False
+
+        def keep(blocks: Iterable[BlockId]) -> None:
+            nonlocal kept
+            backup.hold(self._stores, blocks, work, lambda packs: house.keep_dump(owner, name, packs))
+            kept = True
+
+        try:
+            with kept_up(lambda: house.renew_dump(owner, name, LASTS), work):
+                yield keep
+        finally:
+            if not kept:
+                house.drop_dump(owner, name)
+
+    def _drop_missing_dumps(self) -> None:
+        """Somebody has removed the file: it holds nothing any more."""
+        house, owner = self._stores.housekeeping, self._stores.owner
+        for name in house.kept_dumps(owner):
+            if not (self._dumps / (name + backup.SUFFIX)).exists():
+                house.drop_dump(owner, name)
 
     def _dump_roots(self) -> Iterator[Iterator[BlockId]]:
         return backup.retained_roots(self._dumps)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from graviton_server.index import Location
+from graviton_server.maintenance.turns import Alone
 from graviton_server.packs.upkeep import PackProblem, Record, Relocation
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.target import Target
-from gravitonfs.ports.upkeep import Upkeep
+from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
 
 class PackKeeper(BlockStore, Protocol):
@@ -65,3 +66,4 @@ class Stores(NamedTuple):
     block_key: bytes = b""
     owner: str = "engine-0"
     tended: bool = False
+    housekeeping: Housekeeping = Alone()

@@ -45,6 +45,7 @@ class Work:
         activity: Activity | None = None,
     ) -> None:
         self.cancelled = cancelled or threading.Event()
+        self._lost = ""
         self.bytes_per_second = bytes_per_second
         self._progress = progress
         self._activity = activity
@@ -60,6 +61,12 @@ class Work:
     def check(self) -> None:
         if self.cancelled.is_set():
             raise Stopped("stopped before it was done; run it again to go on")
+        if self._lost:
+            raise Stopped(self._lost)
+
+    def lose(self, why: str) -> None:
+        """The work ends at its next safe point: by any thread."""
+        self._lost = why
 
     def spend(self, count: int) -> None:
         """``count`` bytes were read or written: wait as long as the rate and the volume's users want."""

@@ -45,6 +45,9 @@ TABLES: Final[dict[str, str]] = {
 redo log's epoch: what its records say is in the dump. ``%``
 marks bytes that are written so that a person can read them."""
 
+NOT_DUMPED: Final = ("secret",)
+"""Keys of ``meta``."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _SAFE: Final = "".join(map(chr, range(0x20, 0x7F))).translate(
@@ -82,6 +85,8 @@ def _lines(execute: Execute) -> Iterator[bytes]:
         cursor = execute(f"SELECT {columns.replace('%', '')} FROM {table}")
         while rows := cursor.fetchmany(PAGE):
             for row in rows:
+                if table == "meta" and row[0] in NOT_DUMPED:
+                    continue
                 yield _encode([_outward(value, index in readable) for index, value in enumerate(row)]) + b"\n"
 
 

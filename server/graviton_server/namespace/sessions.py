@@ -20,8 +20,9 @@ from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.ops import Attr, Failure, Removed, Reply, Result
 
 LEASED: Final = 1
-HOLDS: Final = 3
-"""In the column ``leased``: a session of another process; one that may have its volume to itself."""
+JOURNALS: Final = 4
+"""Bits in the column ``leased``: a session of another process; one that keeps a journal. With 2 it may have
+its volume to itself."""
 KEEP: Final = 8
 """Answers kept although their batches are durable: a client may ask again before it has heard so."""
 KEEP_AT_MOST: Final = 1024
@@ -32,9 +33,10 @@ _ADD: Final = (
 )
 SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
 _GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
-_LEFT: Final = "SELECT id, volume, label, last FROM sessions WHERE leased <> 0"
-_HOLDS: Final = "UPDATE sessions SET leased = ? WHERE id = ?"
-_HOLDERS: Final = f"SELECT id, volume FROM sessions WHERE leased = {HOLDS}"
+_LEFT: Final = f"SELECT id, volume, label, last, leased & {JOURNALS} FROM sessions WHERE leased <> 0"
+_HOLDS: Final = "UPDATE sessions SET leased = leased | 2 WHERE id = ?"
+_HOLDS_NOT: Final = "UPDATE sessions SET leased = leased & ~2 WHERE id = ?"
+_HOLDERS: Final = "SELECT id, volume FROM sessions WHERE leased & 2"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
@@ -84,6 +86,10 @@ class Session:
     """It wants the volume's lease."""
     background: bool = False
     """Upkeep, which changes nothing that users see: no lease has to end for it."""
+    process: str = ""
+    """Whose it is (``core.processes``), where that is known."""
+    journals: bool = False
+    """Its process keeps a journal of what is not stored yet, and may be away for long."""
     alive: bool = True
     last: int = 0
     durable: int = 0
@@ -132,11 +138,16 @@ class Session:
 
 
 def add(execute: Execute, session: Session, incarnation: int, version: int) -> None:
-    leased, secret = session.leased is not None, session.leased
+    leased, secret = _mark(session), session.leased
     execute(
         _ADD,
         (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([]), leased, secret),
     )
+
+
+def _mark(session: Session) -> int:
+    """For the column ``leased``."""
+    return 0 if session.leased is None else LEASED | (JOURNALS if session.journals else 0)
 
 
 class Left(NamedTuple):
@@ -146,14 +157,16 @@ class Left(NamedTuple):
     volume: int
     label: str
     last: int
+    journals: bool
 
 
 def leased(execute: Execute) -> list[Left]:
-    return [Left(*row) for row in execute(_LEFT).fetchall()]
+    rows = execute(_LEFT).fetchall()
+    return [Left(number, volume, label, last, bool(marked)) for number, volume, label, last, marked in rows]
 
 
 def mark_holder(execute: Execute, session: int, holds: bool) -> None:
-    execute(_HOLDS, (HOLDS if holds else LEASED, session))
+    execute(_HOLDS if holds else _HOLDS_NOT, (session,))
 
 
 def holders(execute: Execute) -> list[tuple[int, int]]:

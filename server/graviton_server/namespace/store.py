@@ -5,6 +5,7 @@ One lock guards the writing connection, the open group and all counters in memor
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ GROUP_BYTES: Final = 64 << 20
 
 _META: Final = "SELECT value FROM meta WHERE key = ?"
 _SET_META: Final = "UPDATE meta SET value = ? WHERE key = ?"
+_ADD_SECRET: Final = "INSERT OR IGNORE INTO meta (key, value) VALUES ('secret', ?)"
 _SESSIONS_VERSION: Final = "SELECT coalesce(max(version), 0) FROM sessions"
 _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
 
@@ -46,12 +48,15 @@ _ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) V
 class NamespaceStore:
     """See the module. ``packs``, ``loose`` and ``upkeep`` are the other ports on the same database."""
 
+    housekeeping = None
+
     def __init__(
         self,
         engine: SqliteEngine,
         barrier: Callable[[], None] | None,
         group_seconds: float,
         lease_seconds: float,
+        max_file_size: int | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.engine = engine
@@ -78,7 +83,10 @@ class NamespaceStore:
         self.applier.txn.ino_limit = self.numbers.next
         self._load()
         self.recovered = recovery.recover(self)
+        # Only now: what was acknowledged under a larger limit is applied again whatever its size.
+        self.format = self.applier.txn.format = self.format.at_most(max_file_size)
         self._start()
+        self.secret: bytes = self._meta("secret")
         self._committer = Committer(self, group_seconds)
 
     @classmethod
@@ -94,11 +102,13 @@ class NamespaceStore:
         barrier: Callable[[], None] | None = None,
         group_seconds: float = 1.0,
         lease_seconds: float = LEASE_SECONDS,
+        max_file_size: int | None = None,
     ) -> NamespaceStore:
-        """Sessions of a process that died are over: what they alone kept goes."""
+        """Sessions of a process that died are over: what they alone kept goes. ``max_file_size``: where
+        that is less than the volume's format allows."""
         engine = schema.open_file(path.absolute())
         try:
-            return cls(engine, barrier, group_seconds, lease_seconds)
+            return cls(engine, barrier, group_seconds, lease_seconds, max_file_size)
         except DatabaseError as error:
             engine.close()
             raise translate(error) from error
@@ -131,6 +141,7 @@ class NamespaceStore:
         try:
             epoch = recovery.renew(self.execute)
             self.execute(_SET_META, (self.incarnation, "incarnation"))
+            self.execute(_ADD_SECRET, (secrets.token_bytes(32),))
             self.roster.bury()
             self.leases.inherit()
             self.roster.save(self.applier.version)
@@ -247,6 +258,8 @@ class NamespaceStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that an earlier process has left, with its numbering
         and its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
@@ -254,15 +267,29 @@ class NamespaceStore:
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
         when this one ends; to resume it takes the same secret. Whoever attaches it commits, so that it
         can be resumed, and ends it when its process is gone. Its ``recall`` only passes the question on;
-        it has let go when ``let_go`` says so, and renews by ``lease`` alone.
+        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``journals``: it may be away for
+        days.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
-        one is given. Not by sessions of the ``background``, which change nothing that users see."""
+        one is given. Not by sessions of the ``background``, which change nothing that users see.
+        ``process``: of a ``leased`` session (``core.processes``); nobody waits for one that is gone."""
         with self.lock:
             self.check_readable()
             found = self.roster.named(volume)
             number = self.roster.fresh() if resume is None else resume
-            session = Session(number, found, label, read_only, claims, listener, leased, recall, background)
+            session = Session(
+                number,
+                found,
+                label,
+                read_only,
+                claims,
+                listener,
+                leased,
+                recall,
+                background,
+                process,
+                journals,
+            )
             if resume is None:
                 self.roster.admit(session)
             else:
@@ -311,8 +338,9 @@ class NamespaceStore:
             session = self.roster.attached(number)
             return SessionState(session.last, session.durable)
 
-    def retake(self, number: int) -> None:
+    def retake(self, number: int) -> bool:
         """There is no other process that could have had it."""
+        return True
 
     def sessions(self) -> list[SessionRow]:
         """Those attached, and leased ones that a former process has left."""
@@ -329,6 +357,7 @@ class NamespaceStore:
                     True,
                     s.last,
                     s.id in holders,
+                    s.journals,
                 )
                 for s in self.roster.all()
             ]
@@ -342,6 +371,7 @@ class NamespaceStore:
                     False,
                     row.last,
                     row.id in holders,
+                    row.journals,
                 )
                 for row in self.roster.left()
             ]

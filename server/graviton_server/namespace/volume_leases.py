@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace import sessions
 from graviton_server.namespace.sessions import Session, Volume
+from gravitonfs.core.processes import is_gone
 from gravitonfs.errors import Fenced, Throttled, Unavailable
 from gravitonfs.ports.store import NO_LEASE, VolumeLease
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY: Final = 0.05
+_LOOK: Final = 0.2
+"""Whether the holder's process is there at all."""
 
 
 @dataclass(slots=True)
@@ -133,17 +136,22 @@ class VolumeLeases:
                 return
             now = time.monotonic()
             left = held.until - now
-            if left <= 0:
-                log.info("the lease of session %d on volume %s ran out", held.session, volume.name)
+            if left <= 0 or self._is_gone(held.session):
+                log.info("the lease of session %d on volume %s is over", held.session, volume.name)
                 self._drop(volume.id)
                 return
             if until is not None and now >= until:
                 raise Throttled(waits(volume, held.session, left), retry_after=RETRY)
-            self._changed.wait(left if until is None else min(left, until - now))
+            self._changed.wait(min(left, _LOOK if until is None else min(_LOOK, until - now)))
             if self._store.closed:
                 raise Unavailable("the namespace is closed")
             if not session.alive:
                 raise Fenced(f"session {session.id} has ended")
+
+    def _is_gone(self, number: int) -> bool:
+        """Killed, on this machine."""
+        session = self._store.roster.find(number)
+        return session is not None and is_gone(session.process)
 
     def closed(self) -> None:
         self._changed.notify_all()

@@ -20,6 +20,9 @@ from gravitonfs.ports.packs import LooseBlocks
 from gravitonfs.ports.target import AppendTarget
 
 GAP: Final = 64 << 10
+"""Bytes between two records that are read along rather than left out; behind a network a request takes as
+long as more of them."""
+FAR_GAP: Final = 256 << 10
 SPAN: Final = (4 << 20) - (16 << 10)
 
 Wanted = tuple[BlockId, PackNumber]
@@ -43,6 +46,7 @@ class PackReading:
         self._loose = loose
         self._block_key = block_key
         self._remote = remote
+        self._gap = FAR_GAP if remote else GAP
         self._lock = threading.Lock()
         self.blocks = 0
         self.bytes = 0
@@ -73,7 +77,7 @@ class PackReading:
                 yield self._search(wanted[at], None) if plain is None else plain
                 at += 1
                 continue
-            stop = _run(places, at)
+            stop = _run(places, at, self._gap)
             yield from self._read_run(
                 wanted[at:stop], [p for p in places[at:stop] if isinstance(p, Location)]
             )
@@ -246,7 +250,7 @@ def _own(plain: Buffer, codec: int) -> Buffer:
     return bytes(plain) if codec == RAW else plain
 
 
-def _run(places: Sequence[Location | Block | None], start: int) -> int:
+def _run(places: Sequence[Location | Block | None], start: int, gap: int) -> int:
     """The end of the run of neighbours that begins at ``start``."""
     first = places[start]
     assert isinstance(first, Location)
@@ -256,7 +260,7 @@ def _run(places: Sequence[Location | Block | None], start: int) -> int:
         place = places[at]
         if not isinstance(place, Location) or place.pack != first.pack:
             break
-        if not 0 <= place.offset - end <= GAP:
+        if not 0 <= place.offset - end <= gap:
             break
         end = place.offset + RECORD_HEADER + place.stored
         if end - first.offset > SPAN:

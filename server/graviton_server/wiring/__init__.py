@@ -8,7 +8,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +25,16 @@ from graviton_server.maintenance.objects import settle_rows
 from graviton_server.maintenance.reports import Loaded
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.turns import Alone
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.staged_store import StagedPackStore
-from graviton_server.packs.store import PACK_SIZE, PackStore
+from graviton_server.packs.store import PackStore
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
+from graviton_server.wiring.options import EngineOptions
 from gravitonfs.content.caching_namespace import attach_caching
+from gravitonfs.content.diskcache.cache import DiskCache, open_cache
+from gravitonfs.content.diskcache.store import CachedBlockStore
 from gravitonfs.content.ingest import Waiting
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
@@ -48,37 +51,6 @@ NAMESPACE = "namespace.db"
 STORE = "store"
 DUMPS = "dumps"
 ENGINE = OWNER = "engine-0"
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Budgets in bytes. ``memory`` is the sum of all of them; parts are shares of it unless given."""
-
-    memory: int = 512 * MIB
-    cache: int | None = None
-    processors: int | None = None
-    """Numbers of threads follow it; None: what the machine has."""
-    background: bool = True
-    """Run collection, compaction and the rest by itself."""
-    maintenance: UpkeepSettings | None = None
-    pack_size: int = PACK_SIZE
-    upload_limit: int | None = None
-    """Bytes a second that front ends may put into packs."""
-    download_limit: int | None = None
-    """Bytes a second that front ends may read from packs."""
-
-    @property
-    def cache_limit(self) -> int:
-        return self.cache if self.cache is not None else self.memory * 9 // 16
-
-    @property
-    def dirty_limit(self) -> int:
-        return self.memory // 4
-
-    @property
-    def names_limit(self) -> int:
-        """Of a mount that may be alone."""
-        return self.memory // 16
 
 
 def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:
@@ -180,6 +152,7 @@ class Engine:
     store: PackStore
     shared = False
     """Other engines may be at work on the same store."""
+    disk_cache: DiskCache | None = None
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.path = path
@@ -199,7 +172,9 @@ class Engine:
                 f"{self.path} has no packs: when its configuration keeps them in a bucket, commands need a"
                 f" running 'graviton serve'; otherwise the file {STORE!r} is missing"
             )
-        self.namespace_store = NamespaceStore.open(self.path / NAMESPACE)
+        self.namespace_store = NamespaceStore.open(
+            self.path / NAMESPACE, max_file_size=self.options.max_file_size
+        )
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
         self.target = DirectoryTarget(self.path, "local", store_uuid=self.namespace_store.store_uuid)
@@ -228,7 +203,7 @@ class Engine:
         fmt = self.namespace_store.format
         upload = Pace(self.options.upload_limit) if self.options.upload_limit else None
         self.content = Content(
-            self._limited_store(upload),
+            self._front_store(upload),
             loose=self.namespace_store.loose,
             pace=upload,
             waiting=self._waiting(),
@@ -265,11 +240,12 @@ class Engine:
                 fmt.block_key,
                 self.owner,
                 self._waiting() is not None,
+                namespace.housekeeping or Alone(),
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
             self.path / DUMPS,
-            self.options.maintenance or self._settings(),
+            self._settings(),
             self._caution,
         )
         self._closers.append(self.maintenance.close)
@@ -300,15 +276,31 @@ class Engine:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
         return Volume(namespace, self.content)
 
-    def _limited_store(self, upload: Pace | None) -> BlockStore:
-        """What front ends get; background work keeps to rates of its own."""
+    def background_volume(self, name: str) -> Volume:
+        """For work that users do not see: it ends nobody's lease."""
+        return Volume(self.namespace_store.attach(name, label="records", background=True), self.content)
+
+    def _front_store(self, upload: Pace | None) -> BlockStore:
+        """What front ends get: what the disk cache has costs nothing of the rate. Background work keeps to
+        rates of its own."""
+        store: BlockStore = self.store
         download = Pace(self.options.download_limit) if self.options.download_limit else None
-        if upload is None and download is None:
-            return self.store
-        return LimitedBlockStore(self.store, upload=upload, download=download)
+        if upload is not None or download is not None:
+            store = LimitedBlockStore(store, upload=upload, download=download)
+        if self.options.disk_cache is not None:
+            names = self.namespace_store
+            self.disk_cache = open_cache(self.options.disk_cache, names.store_uuid, names.format.block_key)
+            if self.disk_cache is not None:
+                self._closers.append(self.disk_cache.close)
+                store = CachedBlockStore(store, self.disk_cache)
+        return store
 
     def _settings(self) -> UpkeepSettings:
-        return UpkeepSettings()
+        settings = self.options.maintenance or UpkeepSettings()
+        return settings if settings.compaction else settings._replace(compaction=self._policy())
+
+    def _policy(self) -> Policy:
+        return Policy()
 
     owner = OWNER
     _caution = EMBEDDED
@@ -435,9 +427,9 @@ class TargetEngine(Engine):
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
 
-    def _settings(self) -> UpkeepSettings:
+    def _policy(self) -> Policy:
         """Packs end with each sync here, so those that are merged are larger, too."""
-        return UpkeepSettings(compaction=Policy(small_bytes=self.options.pack_size // 4))
+        return Policy(small_bytes=self.options.pack_size // 4)
 
     def target_requests(self) -> Mapping[str, int]:
         return self._remote.requests() if isinstance(self._remote, RemoteTarget) else {}

@@ -65,7 +65,7 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
         names = data / NAMESPACE
         if not names.exists():
             _create_names(names)
-        store = NamespaceStore.open(names)
+        store = NamespaceStore.open(names, max_file_size=options.max_file_size)
         try:
             target = _target(config, data, store.store_uuid, create=not store.packs.rows(limit=1))
         except BaseException:
@@ -104,7 +104,7 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     if is_volume(data):
         raise Invalid(f"{data} is a volume with its names in it: names in PostgreSQL need another data-dir")
     data.mkdir(parents=True, exist_ok=True)
-    settings = _database(config)
+    settings = _database(config, options)
 
     def make(store_uuid: bytes) -> None:
         _close(_target(config, data, store_uuid, create=True))
@@ -119,13 +119,16 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     return open_engine(store, target, data, options, shared=True)
 
 
-def _database(config: Config) -> Settings:
+def _database(config: Config, options: EngineOptions) -> Settings:
     from graviton_server.namespace.postgres.store import Settings
 
     database = config.database
     assert database.jdbc_url is not None
     found = conninfo(database.jdbc_url, user=database.username, password=database.password)
-    return Settings(found, pool_size=database.pool_size)
+    listen = None
+    if database.listen_jdbc_url is not None:
+        listen = conninfo(database.listen_jdbc_url, user=database.username, password=database.password)
+    return Settings(found, pool_size=database.pool_size, listen=listen, max_file_size=options.max_file_size)
 
 
 def _when_it_answers(call: Callable[[], None]) -> None:
@@ -137,7 +140,9 @@ def _when_it_answers(call: Callable[[], None]) -> None:
             return call()
         except Unavailable as error:
             if time.monotonic() > give_up:
-                raise
+                raise Unavailable(
+                    f"{error}: start it, or correct graviton.database.jdbc-url (PG_JDBC_URL)"
+                ) from error
             if not told:
                 log.warning("%s; trying again for %.0f s", error, _DATABASE_WAITED_FOR)
                 told = True

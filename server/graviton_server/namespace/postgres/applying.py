@@ -19,6 +19,7 @@ from psycopg_pool import PoolClosed
 from graviton_server.namespace.dispatch import APPLY
 from graviton_server.namespace.engine import DuplicateKey
 from graviton_server.namespace.postgres import exchange as exchanging
+from graviton_server.namespace.postgres import foreseen
 from graviton_server.namespace.postgres.database import (
     Backoff,
     Connection,
@@ -27,14 +28,8 @@ from graviton_server.namespace.postgres.database import (
     translate,
     worth_another_try,
 )
-from graviton_server.namespace.postgres.exchange import (
-    COMMIT,
-    FLUSH,
-    Exchange,
-    NeedOneMoment,
-    NeedRenameLock,
-    Query,
-)
+from graviton_server.namespace.postgres.exchange import COMMIT, FLUSH, Query
+from graviton_server.namespace.postgres.foreseen import Exchange, NeedOneMoment, NeedRenameLock
 from graviton_server.namespace.postgres.foresight import Foresight
 from graviton_server.namespace.postgres.sessions import (
     KEEP,
@@ -178,7 +173,7 @@ class Applier:
                 if backoff.over or not worth_another_try(error):
                     raise translate(error) from error
                 if not is_contention(error):
-                    self._store.roster.server_away()
+                    self._store.incarnations.server_away()
                 backoff.wait()
 
     # --- a transaction -------------------------------------------------------------------------------
@@ -250,7 +245,7 @@ def take_head(store: PostgresStore, session: PostgresSession, rows: list[Any]) -
         session.alive = False
         raise Fenced(f"session {session.id} has ended: it was silent for too long, or was evicted")
     head = Head._make(rows[0])
-    store.roster.incarnation(head.incarnation)
+    store.incarnations.told(head.incarnation)
     if head.last < session.last:
         raise Lost(head.last)
     # More than we know was applied through another process, or before a connection was lost.
@@ -304,7 +299,7 @@ class _Run:
         todo: list[tuple[str, Any]] = [_RR if manner.one_moment else exchanging.BEGIN]
         todo += [exchanging.PASS_GATE, exchanging.BATCH]
         if manner.renames:
-            todo.append((exchanging.LOCK_RENAMES, (session.volume.id,)))
+            todo.append((foreseen.LOCK_RENAMES, (session.volume.id,)))
             exchange.renames_locked = True
         start = len(todo)
         todo.append((_HEAD, (store.process, session.id)))

@@ -18,7 +18,8 @@ import psycopg
 
 from graviton_server.namespace.postgres.applying import CLOCK, INCARNATION
 from graviton_server.namespace.postgres.database import Connection
-from graviton_server.namespace.postgres.exchange import Exchange, Query, send
+from graviton_server.namespace.postgres.exchange import Query, send
+from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.leases import RECALLED
 from graviton_server.namespace.postgres.loose import BYTES
 from graviton_server.namespace.postgres.wire import Ints
@@ -86,7 +87,7 @@ class Changes:
     def _start_here(self, connection: Connection) -> None:
         [now], [[loose]] = send(connection, [Query(_NOW, ()), Query(BYTES, ())])
         self._position, self._incarnation = now
-        self._store.roster.incarnation(now[1])
+        self._store.incarnations.told(now[1])
         self._store.loose.refresh(loose)
         self._read = time.monotonic()
 
@@ -176,8 +177,8 @@ class Changes:
         self._read = time.monotonic()
         if now[1] != self._incarnation:
             self._incarnation = now[1]
-            store.roster.incarnation(now[1])
-        store.roster.tell_pending()
+            store.incarnations.told(now[1])
+        store.incarnations.tell_pending()
         store.roster.recall(recalled)
         if lost:
             store.roster.tell_everything()
@@ -202,6 +203,6 @@ class Changes:
         """Other processes have removed the last name of these: do sessions here hold them?"""
         try:
             for ino, session in asked:
-                self._store.roster.answer(ino, session)
+                self._store.held_inodes.answer(ino, session)
         except GravitonError as error:
             log.debug("asked again later: %s", error)

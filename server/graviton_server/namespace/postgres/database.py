@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from graviton_server.namespace.postgres.wire import Link
-from gravitonfs.errors import Damaged, GravitonError, Internal, NoSpace, ReadOnly, Unavailable
+from gravitonfs.errors import Damaged, GravitonError, Internal, Invalid, NoSpace, ReadOnly, Unavailable
 
 # It tells of each attempt to reach a server that is away; we tell once (``roster``).
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -35,6 +36,12 @@ _CONNECT: Final[dict[str, Any]] = {
 }  # fmt: skip
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
+_NO_DATABASE: Final = re.compile(r'database "[^"]*" does not exist|no such database')
+_NO_ENTRY: Final = re.compile(
+    r'authentication failed|no password supplied|role "[^"]*" does not exist|no such user'
+    r"|no pg_hba\.conf entry|is not permitted to log in|permission denied for database"
+    r"|does not have CONNECT privilege"
+)
 CHECKED_WITHIN: Final = 2.0
 
 
@@ -51,6 +58,8 @@ class Settings(NamedTuple):
     """Seconds for which a call waits for a server that is away."""
     silence: float = 60.0
     """Seconds after which a session that has said nothing is over."""
+    max_file_size: int | None = None
+    """Where that is less than the volume's format allows."""
 
 
 class Contended(Unavailable):
@@ -121,6 +130,20 @@ def translate(error: Exception) -> GravitonError:
     if is_lost(error) or isinstance(error, psycopg.OperationalError | PoolClosed):
         return Unavailable(f"the database server does not answer: {_first_line(error)}")
     return Internal(f"the namespace database failed: {_first_line(error)}")
+
+
+def refusal(error: psycopg.Error) -> Invalid | None:
+    """Why the server does not let us in, where waiting would not help; None where it may. What fails while
+    connecting has no code, only the server's words."""
+    text = _first_line(error)
+    if _NO_DATABASE.search(text):
+        return Invalid(f"{text}: create the database, or correct graviton.database.jdbc-url")
+    if _NO_ENTRY.search(text):
+        return Invalid(
+            f"{text}: check graviton.database.username and password (PG_USERNAME, PG_PASSWORD), and who may"
+            " connect from here (pg_hba.conf)"
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:

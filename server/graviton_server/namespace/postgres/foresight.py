@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from graviton_server.namespace import attributes, contents, inheritance, names, regions, txn
-from graviton_server.namespace.postgres.exchange import Exchange, Params, Row, check_named
+from graviton_server.namespace.postgres.exchange import Params, Row
+from graviton_server.namespace.postgres.foreseen import Exchange, check_named
 from graviton_server.namespace.postgres.overlay import DIRECTORY
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.txn import ACL_DEFAULT

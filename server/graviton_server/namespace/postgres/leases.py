@@ -21,6 +21,7 @@ from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
 from graviton_server.namespace.postgres.sessions import PostgresSession
 from graviton_server.namespace.volume_leases import RETRY, waits
+from gravitonfs.core.processes import is_gone
 from gravitonfs.core.trust import instant
 from gravitonfs.errors import Fenced, GravitonError, Throttled, Unavailable
 from gravitonfs.ports.namespace import EVERYTHING
@@ -43,7 +44,10 @@ FORGET: Final = "DELETE FROM leases WHERE session = %s"
 _OVER: Final = (
     f"DELETE FROM leases WHERE volume = %s AND session <> %s AND until <= {CLOCK} RETURNING session"
 )
-_OTHERS: Final = f"SELECT session, until - {CLOCK} FROM leases WHERE volume = %s AND session <> %s"
+_OTHERS: Final = (
+    f"SELECT l.session, l.until - {CLOCK}, s.owner FROM leases l JOIN sessions s ON s.id = l.session"
+    " WHERE l.volume = %s AND l.session <> %s"
+)
 _RENEW: Final = f"UPDATE leases SET until = {CLOCK} + %s WHERE session = %s AND NOT recalled RETURNING number"
 _STATE: Final = (
     "SELECT coalesce((SELECT number FROM leases l WHERE l.session = s.id), 0), NOT EXISTS"
@@ -104,7 +108,6 @@ class Leases:
         )[0]
         if gone:
             log.debug("session %d has let go of its volume", session)
-            self._store.changes.ring()
 
     def number_of(self, session: int) -> int:
         rows = self._store.ask(_NUMBER, (session,))
@@ -186,7 +189,11 @@ class Leases:
                 log.info("the lease of session %d on volume %s ran out", holder, session.volume.name)
             if not others:
                 return
-            holder, left = others[0][0], others[0][1] / 1e9
+            holder, left, owner = others[0][0], others[0][1] / 1e9, others[0][2]
+            if is_gone(owner):
+                log.info("the process of session %d is gone, and so is its lease", holder)
+                self._store.database.again(lambda c: transact(c, (FORGET, (holder,)), durable=False))  # noqa: B023
+                continue
             if until is not None and time.monotonic() >= until:
                 raise Throttled(waits(session.volume, holder, left), retry_after=RETRY)
             time.sleep(min(pause, max(left, 0.001)))

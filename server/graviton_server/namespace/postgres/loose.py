@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace.postgres.database import Connection
-from graviton_server.namespace.postgres.exchange import Exchange, Row
+from graviton_server.namespace.postgres.exchange import Row
+from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.packs import must_be_live, rely
 from graviton_server.namespace.postgres.wire import Ints
 from gravitonfs.core.ids import BlockId, PackNumber

@@ -75,7 +75,7 @@ class PostgresNamespace(SqlNamespace):
                 replies = [session.reply(found) for found in outcome.answers]
         finally:
             session.depart()
-            self._postgres.roster.tell_pending()
+            self._postgres.incarnations.tell_pending()
         if outcome.told:
             for listener in listeners:
                 listener(outcome.told)

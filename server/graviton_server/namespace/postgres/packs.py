@@ -11,13 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from graviton_server.namespace.postgres.database import Connection
-from graviton_server.namespace.postgres.exchange import (
-    CLOSE_GATE,
-    PASS_GATE,
-    Exchange,
-    Row,
-    transact,
-)
+from graviton_server.namespace.postgres.exchange import CLOSE_GATE, PASS_GATE, Row, transact
+from graviton_server.namespace.postgres.foreseen import Exchange
+from graviton_server.namespace.postgres.housekeeping import NOT_HELD
 from graviton_server.namespace.postgres.wire import Ints, Statement
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Invalid, MissingBlocks
@@ -58,7 +54,7 @@ _MOVE: Final = (
 )
 _CONDEMN: Final = (
     f"UPDATE packs SET state = 'condemned', changed = {_CLOCK}, {_POSITION}"
-    " WHERE number = ANY(%s) AND state = 'live' AND relied < %s RETURNING number"
+    f" WHERE number = ANY(%s) AND state = 'live' AND relied < %s{NOT_HELD} RETURNING number"
 )
 _UP: Final = "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000"
 _ENROLL: Final = (

@@ -1,8 +1,8 @@
-"""Which sessions this process has, which of all are alive, and which database they talk to.
+"""Which sessions this process has, and which of all are alive.
 
 A session is alive while its process says so in time, by the database's clock. One that is silent is ended
 by any process, with the gate closed, but not before the database and this process have themselves been
-up for as long. Guarded by a lock: the sessions of this process and the incarnation.
+up for as long. Guarded by a lock: the sessions of this process.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import hmac
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from graviton_server.namespace import orphans
 from graviton_server.namespace.postgres import leases
 from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
 from graviton_server.namespace.postgres.database import Connection
@@ -28,7 +26,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, GravitonError, NotFound
 from gravitonfs.ports.namespace import EVERYTHING, Change, Listener
-from gravitonfs.ports.store import SessionRow
+from gravitonfs.ports.store import JOURNAL_PATIENCE, SessionRow
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -43,41 +41,46 @@ _VOLUMES: Final = (
     " FROM volumes v LEFT JOIN snapshots s ON s.volume = v.id GROUP BY v.id ORDER BY v.id"
 )
 _ADD: Final = (
-    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background)"
-    f" VALUES (%s, %s, %s, %s, {CLOCK}, %s, %s, %s) RETURNING id"
+    "INSERT INTO sessions (volume, label, process, asks, heartbeat, read_only, secret, background, owner)"
+    f" VALUES (%s, %s, %s, %s, {CLOCK} + %s, %s, %s, %s, %s) RETURNING id"
 )
 _RESUME: Final = (
-    f"UPDATE sessions SET process = %s, asks = %s, label = %s, heartbeat = {CLOCK}"
+    f"UPDATE sessions SET process = %s, asks = %s, label = %s, owner = %s, heartbeat = {CLOCK} + %s"
     " WHERE id = %s AND volume = %s RETURNING id"
 )
 _SECRET: Final = "SELECT secret FROM sessions WHERE id = %s"
 _ALL: Final = (
     "SELECT s.id, v.name, s.label, s.read_only, s.secret IS NOT NULL,"
     " coalesce((SELECT max(number) FROM answers a WHERE a.session = s.id), 0),"
-    f" EXISTS (SELECT 1 FROM leases l WHERE l.session = s.id AND l.until > {CLOCK})"
+    f" EXISTS (SELECT 1 FROM leases l WHERE l.session = s.id AND l.until > {CLOCK}),"
+    f" s.heartbeat > {CLOCK} + 60000000000"
     " FROM sessions s JOIN volumes v ON v.id = s.volume ORDER BY s.id"
 )
 _VOLUME_OF: Final = "SELECT volume FROM sessions WHERE id = %s"
 _ANSWERS: Final = "SELECT answer FROM answers WHERE session = %s ORDER BY number DESC LIMIT %s"
-_BEAT: Final = f"UPDATE sessions SET heartbeat = {CLOCK} WHERE id = ANY(%s) RETURNING id"
+_BEAT: Final = (
+    f"UPDATE sessions SET heartbeat = {CLOCK}"
+    f" + CASE WHEN id = ANY(%s) THEN {int(JOURNAL_PATIENCE * 1e9)} ELSE 0 END"
+    " WHERE id = ANY(%s) RETURNING id"
+)
+"""The first are of clients that keep a journal: their last word holds for much longer."""
+_ELSEWHERE: Final = "SELECT id FROM sessions WHERE id = ANY(%s) AND process <> %s"
 _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
     f" AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
 )
 _HEARD: Final = f"SELECT 1 FROM sessions WHERE id = %s AND heartbeat >= {CLOCK} - %s"
-_ELSEWHERE: Final = "SELECT 1 FROM sessions WHERE id = %s AND process <> %s"
-"""It has moved to another process, which alone may say that it is gone."""
-_TAKE: Final = "UPDATE sessions SET process = %s WHERE id = %s"
-_CLAIMED: Final = "SELECT ino FROM claims WHERE session = %s ORDER BY ino"
-_LOCK_INODES: Final = "SELECT 1 FROM inodes WHERE ino = ANY(%s) ORDER BY ino FOR UPDATE"
-_CONFIRM: Final = "UPDATE claims SET confirmed = true WHERE ino = %s AND session = %s"
 _FOLD: Final = (
     "UPDATE volumes v SET logical_bytes = v.logical_bytes + a.logical_bytes, inodes = v.inodes + a.inodes"
     " FROM (SELECT logical_bytes, inodes FROM answers WHERE session = %s ORDER BY number DESC LIMIT 1) a"
     " WHERE v.id = %s"
 )
-_OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 _END: Final = (leases.FORGET, "DELETE FROM answers WHERE session = %s", "DELETE FROM sessions WHERE id = %s")
+
+
+def _patience(journals: bool) -> int:
+    """Nanoseconds: a client that keeps a journal was heard of in the future, so to say."""
+    return int(JOURNAL_PATIENCE * 1e9) if journals else 0
 
 
 class Roster:
@@ -85,64 +88,19 @@ class Roster:
         self._store = store
         self._lock = threading.Lock()
         self._sessions: dict[int, PostgresSession] = {}
-        self._incarnation = ""
         self._beaten = ""
-        self.current = 0
-        self._away = False
-        self._untold = False
-        self._up_since = time.monotonic()
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
 
     def start(self) -> None:
-        self._beaten = self._incarnation
-        self.begin()
+        self._beaten = self._store.incarnations.database
+        self._store.incarnations.begin()
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
-
-    # --- which database ------------------------------------------------------------------------------
-
-    def incarnation(self, found: str) -> None:
-        """What an answer of the database tells; another one than before: nothing cached can be trusted."""
-        if self._away:
-            self._away = False
-            log.warning("the database server answers again")
-        if found == self._incarnation:
-            return
-        with self._lock:
-            first, self._incarnation = not self._incarnation, found
-            self._up_since = time.monotonic()
-            self._untold = self._untold or not first
-            for session in self._sessions.values():
-                if session.trust is not None:
-                    session.trust.doubt()
-
-    def tell_pending(self) -> None:
-        """Sessions hear of another incarnation: from whoever holds no lock and no connection just now."""
-        with self._lock:
-            pending, self._untold = self._untold, False
-        if pending:
-            log.info("the database was restarted: what its clients have cached is dropped")
-            self.begin()
-            self.tell_everything()
-
-    def begin(self) -> None:
-        """A new incarnation, as clients know it: a number that rises. Durable."""
-        rows = self._store.database.again(
-            lambda connection: transact(connection, (_OPENING, ()), durable=True)
-        )
-        self.current = int(rows[0][0][0])
-
-    def server_away(self) -> None:
-        """Silence of other sessions means nothing for a while."""
-        self._up_since = time.monotonic()
-        if not self._away:
-            self._away = True
-            log.warning("the database server does not answer: calls wait for it")
 
     # --- volumes -------------------------------------------------------------------------------------
 
@@ -168,9 +126,11 @@ class Roster:
             session.label,
             self._store.process,
             session.claims is not None,
+            _patience(session.journals),
             session.read_only,
             session.leased,
             session.background,
+            session.process,
         )
         recall = self._recall_for(session)
         rows = self._store.database.again(
@@ -192,7 +152,8 @@ class Roster:
             if number in self._sessions:
                 raise Fenced(f"session {number} is attached here already")
         self._must_prove(number, session.leased)
-        resume = (self._store.process, session.claims is not None, session.label, number, volume.id)
+        asks, patience = session.claims is not None, _patience(session.journals)
+        resume = (self._store.process, asks, session.label, session.process, patience, number, volume.id)
         todo = [
             CLOSE_GATE,
             (_RESUME, resume),
@@ -221,11 +182,10 @@ class Roster:
         if not proven:
             raise Fenced(f"session {number} cannot be resumed")
 
-    def retake(self, number: int) -> None:
-        """Its client is back after it may have been with another process."""
-        self._store.database.again(
-            lambda connection: transact(connection, (_TAKE, (self._store.process, number)), durable=False)
-        )
+    def retake(self, number: int) -> bool:
+        """See ``SessionStore``."""
+        self._let_move([number])
+        return self.find(number) is not None
 
     def _enter(self, session: PostgresSession) -> None:
         with self._lock:
@@ -247,12 +207,16 @@ class Roster:
         with session.lock:
             if not session.alive:
                 return
+            if session.id in self._let_move([session.id]):
+                return  # its client has gone to another daemon with it
             session.alive = False
             with self._lock:
                 self._sessions.pop(session.id, None)
                 self._introduce()
         self._store.leases.over(session)
-        self.end(session.id, session.volume.id, unless=(_ELSEWHERE, (session.id, self._store.process)))
+        self.end(
+            session.id, session.volume.id, unless=(_ELSEWHERE, (Ints([session.id]), self._store.process))
+        )
 
     def end(self, number: int, volume: int, *, unless: tuple[str, Any] | None = None) -> None:
         """Drop what a session held, and forget it, unless this question has an answer."""
@@ -265,23 +229,10 @@ class Roster:
             exchange = work.scope_of_thread().exchange
             if unless is not None and exchange.query(unless):
                 return
-            self._drop_claims(number, volume)
+            self._store.held_inodes.drop(number, volume)
             exchange.queue(_FOLD, (number, volume))
             for sql in _END:
                 exchange.queue(sql, (number,))
-
-    def _drop_claims(self, number: int, volume: int) -> None:
-        work = self._store.work
-        exchange = work.scope_of_thread().exchange
-        held = [row[0] for row in exchange.query((_CLAIMED, (number,)))]
-        if not held:
-            return
-        exchange.query((_LOCK_INODES, (Ints(held),)))
-        found = work.roster.volume(volume)
-        txn = work.applier.outside_batch(found, work.applier.moment())
-        for ino in held:
-            orphans.drop_claim(txn, Ino(ino), number)
-        found.add(txn.bytes, txn.inodes)
 
     def leave(self) -> None:
         """The process ends: what its sessions alone kept goes. They may be resumed for a while."""
@@ -301,13 +252,17 @@ class Roster:
     def _let_go(self, number: int, volume: int) -> None:
         work = self._store.work
         with work.lock:
-            self._drop_claims(number, volume)
+            self._store.held_inodes.drop(number, volume)
             work.scope_of_thread().exchange.queue(leases.FORGET, (number,))
+
+    def find(self, number: int) -> PostgresSession | None:
+        """Where this process has it."""
+        with self._lock:
+            return self._sessions.get(number)
 
     def attached(self, number: int) -> PostgresSession:
         """Raises Fenced."""
-        with self._lock:
-            session = self._sessions.get(number)
+        session = self.find(number)
         if session is None:
             raise Fenced(f"session {number} has ended")
         return session
@@ -316,8 +271,8 @@ class Roster:
         """All that are alive, whoever has them."""
         mine = set(self.numbers())
         return [
-            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds)
-            for number, volume, label, read_only, leased, last, holds in self._store.ask(_ALL, ())
+            SessionRow(number, volume, label, read_only, leased, number in mine, last, holds, journals)
+            for number, volume, label, read_only, leased, last, holds, journals in self._store.ask(_ALL, ())
         ]
 
     def evict(self, number: int) -> None:
@@ -331,24 +286,6 @@ class Roster:
             self.dismiss(session)
         self.end(number, rows[0][0])
 
-    def claimed_by(self, number: int) -> list[Ino]:
-        return [Ino(row[0]) for row in self._store.ask(_CLAIMED, (number,))]
-
-    def release(self, session: PostgresSession, inos: Sequence[Ino]) -> None:
-        """A session no longer has these inodes open."""
-        if inos:
-            self._store.upkeep.again(self._release, session, sorted(set(inos)))
-
-    def _release(self, session: PostgresSession, inos: list[Ino]) -> None:
-        work = self._store.work
-        with work.lock:
-            work.scope_of_thread().exchange.query((_LOCK_INODES, (Ints(inos),)))
-            volume = work.roster.volume(session.volume.id)
-            txn = work.applier.outside_batch(volume, work.applier.moment())
-            for ino in inos:
-                orphans.drop_claim(txn, ino, session.id)
-            volume.add(txn.bytes, txn.inodes)
-
     def flush(self) -> None:
         """All that was applied here is durable; what a crash of the server took back is applied again."""
         with self._lock:
@@ -360,24 +297,6 @@ class Roster:
                         self._store.applier.apply(session, (), durable=True)
                 except Fenced as error:
                     log.error("what session %d has applied is not sure to last: %s", session.id, error)
-
-    def answer(self, ino: int, number: int) -> None:
-        """Another process has removed the last name of an inode: does this session hold it?"""
-        with self._lock:
-            session = self._sessions.get(number)
-        if session is None:
-            return
-        held = session.claims is not None and session.claims(Ino(ino))
-        self._store.upkeep.again(self._settle, ino, session, held)
-
-    def _settle(self, ino: int, session: PostgresSession, held: bool) -> None:
-        work = self._store.work
-        with work.lock:
-            exchange = work.scope_of_thread().exchange
-            if held:
-                exchange.queue(_CONFIRM, (ino, session.id))
-        if not held:
-            self._release(session, [Ino(ino)])
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
         """The sessions of this process that have an inode open."""
@@ -405,6 +324,13 @@ class Roster:
         for listener in self.listeners(volume):
             listener(changes)
 
+    def suspend_trust(self) -> None:
+        """What sessions were told under a lease may not be so any more."""
+        with self._lock:
+            for session in self._sessions.values():
+                if session.trust is not None:
+                    session.trust.doubt()
+
     def tell_everything(self) -> None:
         for listener in self.listeners():
             listener([EVERYTHING])
@@ -418,21 +344,25 @@ class Roster:
         while not self._stop.wait(self._silence / BEATS):
             try:
                 self.beat()
-                self.tell_pending()
+                self._store.incarnations.tell_pending()
                 self.bury()
             except (GravitonError, psycopg.Error) as error:
-                self.server_away()
+                self._store.incarnations.server_away()
                 log.debug("no heartbeat: %s", error)
             except Exception:
                 log.exception("the heartbeat failed")
 
     def beat(self) -> None:
         """Say that this process's sessions live; see what has become durable, and what was lost."""
+        self._let_move(self.numbers())
         with self._lock:
             sessions = dict(self._sessions)
         if not sessions:
             return
-        found, state = self._store.database.again(lambda connection: self._beat(connection, sorted(sessions)))
+        patient = [number for number, session in sessions.items() if session.journals]
+        found, state = self._store.database.again(
+            lambda connection: self._beat(connection, sorted(sessions), patient)
+        )
         alive = {row[0] for row in found}
         for number, session in sessions.items():
             if number not in alive:
@@ -441,7 +371,7 @@ class Roster:
                 log.error("session %d (%s) was ended by others: it was silent", number, session.label)
         incarnation, flushed = state[0]
         renewed = incarnation != self._beaten
-        self.incarnation(incarnation)
+        self._store.incarnations.told(incarnation)
         for session in sessions.values():
             if session.alive and session.kept:
                 self._look_after(session, flushed, renewed)
@@ -465,9 +395,23 @@ class Roster:
                 self._store.leases.recall(sessions[number], lease)
         self._store.leases.look(sessions.values())
 
-    def _beat(self, connection: Connection, numbers: list[int]) -> list[Any]:
+    def _let_move(self, numbers: Sequence[int]) -> set[int]:
+        """Those that another process has taken up are its to keep alive, and to end; which. Those that have
+        ended are nobody's."""
+        moved = {row[0] for row in self._store.ask(_ELSEWHERE, (Ints(numbers), self._store.process))}
+        with self._lock:
+            for number, session in list(self._sessions.items()):
+                if number in moved:
+                    session.alive = False
+                    log.info("session %d (%s) goes on in another process", number, session.label)
+                if not session.alive:
+                    del self._sessions[number]
+            self._introduce()
+        return moved
+
+    def _beat(self, connection: Connection, numbers: list[int], patient: list[int]) -> list[Any]:
         state = (f"SELECT {INCARNATION}, {FLUSHED}", ())
-        return transact(connection, (_BEAT, (Ints(numbers),)), state, durable=False)
+        return transact(connection, (_BEAT, (Ints(patient), Ints(numbers))), state, durable=False)
 
     def _look_after(self, session: PostgresSession, flushed: int, renewed: bool) -> None:
         """A session that is idle: nobody else would notice."""
@@ -482,7 +426,7 @@ class Roster:
 
     def bury(self) -> None:
         """End the sessions of processes that are silent."""
-        if time.monotonic() - self._up_since < self._silence:
+        if self._store.incarnations.up_for < self._silence:
             return
         silence = int(self._silence * 1e9)
         for number, volume in self._store.ask(_SILENT, (silence, silence)):

@@ -7,6 +7,7 @@ processes on one database: who lives, what each batch was answered, what others 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
+from graviton_server.namespace.postgres.housekeeping import TABLES
 from graviton_server.namespace.schema import FIRST_FREE_INO
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
@@ -138,14 +140,22 @@ def _version_1(connection: Connection) -> None:
 
 def _version_2(connection: Connection) -> None:
     """Leases of volumes. No process of an older version, which would not heed them, may be at work."""
-    connection.execute("ALTER TABLE sessions ADD COLUMN background boolean NOT NULL DEFAULT false")
+    connection.execute(
+        "ALTER TABLE sessions ADD COLUMN background boolean NOT NULL DEFAULT false,"
+        " ADD COLUMN owner text NOT NULL DEFAULT ''"
+    )
     connection.execute(
         "CREATE TABLE leases (volume bigint PRIMARY KEY, session bigint NOT NULL, number bigint NOT NULL,"
         " until bigint NOT NULL, recalled boolean NOT NULL DEFAULT false) WITH (fillfactor = 50)"
     )
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2)
+def _version_3(connection: Connection) -> None:
+    """Turns at housekeeping, and kept dumps."""
+    connection.execute(TABLES.encode(), prepare=False)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 
@@ -186,6 +196,13 @@ def migrate(connection: Connection, steps: tuple[Step, ...] = STEPS) -> int:
                 return first
             steps[number](connection)
             connection.execute("UPDATE meta SET value = %s WHERE key = 'schema'", (number + 1,))
+
+
+def prepare(connection: Connection) -> None:
+    """For whoever opens the store: the newest schema, and what an old or a loaded one lacks."""
+    migrate(connection)
+    secret = ("secret", secrets.token_bytes(32))
+    connection.execute("INSERT INTO meta (key, data) VALUES (%s, %s) ON CONFLICT DO NOTHING", secret)
 
 
 def lay_out(connection: Connection, steps: tuple[Step, ...] = STEPS) -> None:

@@ -17,8 +17,11 @@ from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres import loading, schema, volumes
 from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
-from graviton_server.namespace.postgres.database import Database, Settings, translate
+from graviton_server.namespace.postgres.database import Database, Settings, refusal, translate
 from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.held_inodes import HeldInodes
+from graviton_server.namespace.postgres.housekeeping import PostgresHousekeeping
+from graviton_server.namespace.postgres.incarnations import Incarnations
 from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace
@@ -32,6 +35,7 @@ from graviton_server.namespace.postgres.work import Reader, Work, ask
 from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.processes import myself
 from gravitonfs.errors import Exists, Unavailable
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.store import SessionRow, SessionState, VolumeLease, VolumeRow
@@ -53,14 +57,17 @@ class PostgresStore:
     def __init__(self, database: Database, identity: dict[str, bytes]) -> None:
         self.database = database
         self.store_uuid = identity["store_uuid"]
-        self.format = VolumeFormat.from_json(identity["format"])
+        self.secret = identity["secret"]
+        self.format = VolumeFormat.from_json(identity["format"]).at_most(database.settings.max_file_size)
         self.process = secrets.randbits(62)
         self.closed = False
         self.barrier: Callable[[], None] = _nothing
         self.numbers = Numbers(database, "next_ino", INO_STEP)
         self.content_ids = Numbers(database, "next_content", CONTENT_STEP)
         self.leases = Leases(self)
+        self.incarnations = Incarnations(self)
         self.roster = Roster(self)
+        self.held_inodes = HeldInodes(self)
         self.loose = PostgresLoose(self)
         self.packs = PostgresPacks(self)
         self.changes = Changes(self)
@@ -68,6 +75,7 @@ class PostgresStore:
         self.work = Work(self)
         self.applier = Applier(self)
         self.upkeep = PostgresUpkeep(self)
+        self.housekeeping = PostgresHousekeeping(self)
 
     @classmethod
     def create(cls, settings: Settings, format: VolumeFormat, store_uuid: bytes) -> None:
@@ -87,7 +95,7 @@ class PostgresStore:
     @classmethod
     def open(cls, settings: Settings) -> PostgresStore:
         """Brought to the newest schema where it is older; NotFound where there is none."""
-        _administer(settings, schema.migrate)
+        _administer(settings, schema.prepare)
         database = Database(settings)
         database.open()
         try:
@@ -108,7 +116,7 @@ class PostgresStore:
     @property
     def incarnation(self) -> int:
         """Another one after each start here, and each start, fail-over and load of the database."""
-        return self.roster.current
+        return self.incarnations.current
 
     @incarnation.setter
     def incarnation(self, value: int) -> None:
@@ -173,19 +181,33 @@ class PostgresStore:
         recall: Recall | None = None,
         background: bool = False,
         patience: float | None = None,
+        process: str = "",
+        journals: bool = False,
     ) -> Namespace:
         """A new session, or with ``resume`` one that another process has left, with its numbering and
         its answers. ``at``: as the volume was at a retained version. NotFound, Fenced.
 
         ``leased``: a secret of a session that belongs to another process, and lives, its claims too,
         when this one ends; to resume it takes the same secret. Its ``recall`` only passes the question on;
-        it has let go when ``let_go`` says so, and renews by ``lease`` alone.
+        it has let go when ``let_go`` says so, and renews by ``lease`` alone. ``journals``: it may be away for
+        days.
 
         Whoever has the volume to itself is recalled, and waited for: Throttled after ``patience``, where
-        one is given. Not by sessions of the ``background``, which change nothing that users see."""
+        one is given. Not by sessions of the ``background``, which change nothing that users see.
+        ``process``: of a ``leased`` session (``core.processes``); nobody waits for one that is gone."""
         found = self.roster.named(volume)
         session = PostgresSession(
-            resume or 0, found, label, read_only, claims, listener, leased, recall, background
+            resume or 0,
+            found,
+            label,
+            read_only,
+            claims,
+            listener,
+            leased,
+            recall,
+            background,
+            process if leased is not None else myself(),
+            journals,
         )
         recalled = self.roster.admit(session) if resume is None else self.roster.readmit(session)
         try:
@@ -222,9 +244,9 @@ class PostgresStore:
         session = self.roster.attached(number)
         return SessionState(session.last, session.durable)
 
-    def retake(self, number: int) -> None:
+    def retake(self, number: int) -> bool:
         """See ``SessionStore``."""
-        self.roster.retake(number)
+        return self.roster.retake(number)
 
     def sessions(self) -> list[SessionRow]:
         """All that are alive, whichever process has them."""
@@ -237,11 +259,11 @@ class PostgresStore:
 
     def release(self, number: int, inos: Sequence[Ino]) -> None:
         """A session that was asked (``Claims``) has these inodes not, or no longer, open."""
-        self.roster.release(self.roster.attached(number), inos)
+        self.held_inodes.release(self.roster.attached(number), inos)
 
     def claims_of(self, number: int) -> list[Ino]:
         """The inodes without names that are kept for a session."""
-        return self.roster.claimed_by(number)
+        return self.held_inodes.claimed_by(number)
 
     def create_volume(self, name: str) -> VolumeRow:
         """An empty volume. Exists, Invalid. Durable."""
@@ -307,7 +329,7 @@ def _administer(settings: Settings, call: Callable[[schema.Connection], object])
             connection.prepare_threshold = None
             call(connection)
     except psycopg.Error as error:
-        raise translate(error) from error
+        raise refusal(error) or translate(error) from error
 
 
 __all__ = ["PostgresStore", "Settings"]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace.postgres.database import Connection, Database
-from graviton_server.namespace.postgres.exchange import Exchange, Query, send, transact
+from graviton_server.namespace.postgres.exchange import Query, send, transact
+from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.overlay import DIRECTORY
 from graviton_server.namespace.txn import Inode, Txn
 from gravitonfs.core.format import VolumeFormat

@@ -21,7 +21,8 @@ from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres.applying import CLOCK
 from graviton_server.namespace.postgres.database import Connection, Rerun, translate
-from graviton_server.namespace.postgres.exchange import COMMIT, FLUSH, Exchange, Query, Rows, send
+from graviton_server.namespace.postgres.exchange import COMMIT, FLUSH, Query, Rows, send
+from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.transaction import PostgresTxn
 from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.tape import Tape

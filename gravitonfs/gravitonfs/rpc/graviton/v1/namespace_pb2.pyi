@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttachRequest(_message.Message):
-    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls")
+    __slots__ = ("volume", "label", "read_only", "claims", "listens", "resume", "recalls", "process", "journals")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,8 @@ class AttachRequest(_message.Message):
     LISTENS_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     RECALLS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    JOURNALS_FIELD_NUMBER: _ClassVar[int]
     volume: str
     label: str
     read_only: bool
@@ -22,10 +24,12 @@ class AttachRequest(_message.Message):
     listens: bool
     resume: bytes
     recalls: bool
-    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ...) -> None: ...
+    process: str
+    journals: bool
+    def __init__(self, volume: _Optional[str] = ..., label: _Optional[str] = ..., read_only: _Optional[bool] = ..., claims: _Optional[bool] = ..., listens: _Optional[bool] = ..., resume: _Optional[bytes] = ..., recalls: _Optional[bool] = ..., process: _Optional[str] = ..., journals: _Optional[bool] = ...) -> None: ...
 
 class AttachReply(_message.Message):
-    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh")
+    __slots__ = ("session", "number", "root", "format", "read_only", "incarnation", "last", "durable_through", "lease", "max_message", "fresh", "store")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +41,7 @@ class AttachReply(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     number: int
     root: int
@@ -48,7 +53,8 @@ class AttachReply(_message.Message):
     lease: float
     max_message: int
     fresh: bool
-    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ...) -> None: ...
+    store: bytes
+    def __init__(self, session: _Optional[bytes] = ..., number: _Optional[int] = ..., root: _Optional[int] = ..., format: _Optional[bytes] = ..., read_only: _Optional[bool] = ..., incarnation: _Optional[int] = ..., last: _Optional[int] = ..., durable_through: _Optional[int] = ..., lease: _Optional[float] = ..., max_message: _Optional[int] = ..., fresh: _Optional[bool] = ..., store: _Optional[bytes] = ...) -> None: ...
 
 class DetachRequest(_message.Message):
     __slots__ = ("session",)
@@ -77,26 +83,30 @@ class Answers(_message.Message):
     def __init__(self, released: _Optional[_Iterable[int]] = ..., held: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
-    __slots__ = ("session", "batches", "durable", "answers")
+    __slots__ = ("session", "batches", "durable", "answers", "stamps")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     DURABLE_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    STAMPS_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     batches: bytes
     durable: bool
     answers: Answers
-    def __init__(self, session: _Optional[bytes] = ..., batches: _Optional[bytes] = ..., durable: _Optional[bool] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ...) -> None: ...
+    stamps: bytes
+    def __init__(self, session: _Optional[bytes] = ..., batches: _Optional[bytes] = ..., durable: _Optional[bool] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., stamps: _Optional[bytes] = ...) -> None: ...
 
 class ApplyReply(_message.Message):
-    __slots__ = ("replies", "incarnation", "asked")
+    __slots__ = ("replies", "incarnation", "asked", "stamps")
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
+    STAMPS_FIELD_NUMBER: _ClassVar[int]
     replies: bytes
     incarnation: int
     asked: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, replies: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ...) -> None: ...
+    stamps: bytes
+    def __init__(self, replies: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ..., stamps: _Optional[bytes] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
     __slots__ = ("session", "count")
