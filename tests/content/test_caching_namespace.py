@@ -14,7 +14,8 @@ import pytest
 
 from content.trusting import Trusted
 from graviton_server.namespace.store import NamespaceStore
-from gravitonfs.content.caching_namespace import CachingNamespace, NamesCache, NotAtHand
+from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
+from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.session import Session as BatchSession
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO, Ino
@@ -40,7 +41,7 @@ class Rig:
     def attach(self, *, label: str) -> CachingNamespace:
         namespace = self.store.attach(label=label, listener=self.cache.listening(None))
         self.trusted = Trusted(namespace, self._answered)
-        return self.cache.over(self.trusted)
+        return CachingNamespace(self.trusted, self.cache)
 
     def _answered(self, method: str) -> None:
         self.then(method)

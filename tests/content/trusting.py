@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gravitonfs.content.caching_namespace import NamesCache
+from gravitonfs.content.caching_namespace import CachingNamespace
+from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.ports.namespace import Listener, Recall
 from gravitonfs.ports.ops import Batch, Reply
 
@@ -75,7 +76,7 @@ class CachingStore:
         if self._holders:
             trusted.until = 0.0
         self._holders.append((trusted, cache.recalling(recall)))
-        return cache.over(trusted)
+        return CachingNamespace(trusted, cache)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

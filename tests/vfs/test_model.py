@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 
 from content.trusting import Trusted
 from graviton_server.wiring import Engine, EngineOptions, create_embedded
-from gravitonfs.content.caching_namespace import NamesCache
+from gravitonfs.content.caching_namespace import CachingNamespace
+from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO, Ino
@@ -342,7 +343,7 @@ class SoleVfsMachine(VfsMachine):
             label="model", claims=claims, listener=self.cache.listening(None)
         )
         self.trusted = Trusted(namespace)
-        self.volume = Volume(self.cache.over(self.trusted), self.engine.content)
+        self.volume = Volume(CachingNamespace(self.trusted, self.cache), self.engine.content)
         self.vfs = Vfs(self.volume)
         holder.append(self.vfs)
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
-from gravitonfs.content.fresh import Fresh, Ticket
-from gravitonfs.content.known_names import UNKNOWN, KnownNames, Names, Unknown
+from gravitonfs.content.fresh import Ticket
+from gravitonfs.content.known_names import UNKNOWN, Names, Unknown
+from gravitonfs.content.names_cache import AnswerCounts, NamesCache
 from gravitonfs.content.own_changes import follow, touches
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_INO, ContentId, Ino
-from gravitonfs.errors import GravitonError, NoAttribute
+from gravitonfs.errors import Gap, GravitonError, Invalid, MissingBlocks, NoAttribute, NoSpace, ReadOnly
 from gravitonfs.ports.namespace import (
-    EVERYTHING,
     BlobRef,
     Change,
     ContentInfo,
@@ -29,7 +29,6 @@ from gravitonfs.ports.namespace import (
     Namespace,
     Recall,
     RegionMap,
-    Touched,
     VolumeUsage,
 )
 from gravitonfs.ports.ops import Attr, Batch, Reply
@@ -44,65 +43,12 @@ _XATTR_MISSES: Final = 2
 _DOUBLED: Final = 4
 """How often the number of pages that are read along doubles."""
 _CONTENTS: Final = 4096
+_REFUSALS: Final = (MissingBlocks, Gap, NoSpace, ReadOnly, Invalid)
+"""Nothing of the batch that was refused has been applied, or will be."""
 
 
 class NotAtHand(Exception):  # no error: the question has to be asked where it may wait
     """Only what is known was asked for, and this is not."""
-
-
-class AnswerCounts:
-    """Questions answered from memory, and asked. Counted without a lock: for people."""
-
-    def __init__(self) -> None:
-        self.hits = 0
-        self.misses = 0
-
-
-class NamesCache:
-    """What is kept for one session: made before it attaches, as the store tells it of changes and recalls.
-
-    ``lock`` guards what is known, but for single look-ups, which need none.
-    """
-
-    def __init__(self, budget: int, counts: AnswerCounts | None = None) -> None:
-        self.counts = counts or AnswerCounts()
-        self.known = KnownNames(budget)
-        self.lock = threading.Lock()
-        self.fresh = Fresh(self.known)
-
-    def listening(self, listener: Listener | None) -> Listener:
-        """``listener`` hears changes once they are dropped here."""
-
-        def listen(changes: Sequence[Change]) -> None:
-            self._drop(changes)
-            if listener is not None:
-                listener(changes)
-
-        return listen
-
-    def recalling(self, recall: Recall | None) -> Recall:
-        def recalled() -> None:
-            with self.lock:
-                self.known.clear()
-            if recall is not None:
-                recall()
-
-        return recalled
-
-    def over(self, namespace: Namespace) -> CachingNamespace:
-        return CachingNamespace(namespace, self)
-
-    def _drop(self, changes: Sequence[Change]) -> None:
-        with self.lock:
-            for change in changes:
-                if change == EVERYTHING:
-                    self.known.clear()
-                    continue
-                if change.touched & Touched.ENTRY:
-                    self.known.drop_name(change.parent, change.name)
-                    self.known.drop(change.parent)
-                self.known.drop(change.ino)
-                self.fresh.told(change)
 
 
 class CachingNamespace:
@@ -120,6 +66,8 @@ class CachingNamespace:
         self._lock = cache.lock
         self._fresh = cache.fresh
         self._peeking = 0
+        self.doubted: Callable[[], None] = lambda: None
+        """Called when it is not known whether a change has happened, and when that is settled."""
         self.volume = namespace.volume
         self.root = namespace.root
         self.format = namespace.format
@@ -150,24 +98,28 @@ class CachingNamespace:
             touched = touches(self._known, batches)
             self._fresh.begin(touched)
         replies: list[Reply] = []
+        doubtful = False
         try:
             replies = self._namespace.apply(batches, durable=durable)
             return replies
+        except _REFUSALS:
+            raise
+        except BaseException:
+            doubtful = bool(batches)
+            raise
         finally:
             with self._lock:
-                if len(replies) != len(batches):
+                settled = self._fresh.doubtful and len(replies) == len(batches)
+                if settled or len(replies) != len(batches) or not self._holds(ticket):
                     self._known.clear()  # what was refused may have been applied in part, or may yet be
-                    self._fresh.doubtful = bool(batches)
-                elif self._fresh.doubtful:
-                    self._known.clear()
-                    self._fresh.doubtful = False
-                elif self._holds(ticket):
+                else:
                     for batch, reply in zip(batches, replies, strict=True):
                         follow(self._known, batch, reply)
-                else:
-                    self._known.clear()
+                self._fresh.doubtful = doubtful or (self._fresh.doubtful and not settled)
                 self._fresh.end(touched, replies)
                 self._known.trim()
+            if doubtful or settled:
+                self.doubted()
 
     def grant(self, count: int) -> range:
         return self._namespace.grant(count)
@@ -465,4 +417,5 @@ def attach_caching(
     if not budget:
         return attach(listener=listener, recall=recall)
     cache = NamesCache(budget, counts)
-    return cache.over(attach(listener=cache.listening(listener), recall=cache.recalling(recall)))
+    namespace = attach(listener=cache.listening(listener), recall=cache.recalling(recall))
+    return CachingNamespace(namespace, cache)

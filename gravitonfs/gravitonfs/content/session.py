@@ -106,6 +106,12 @@ class Session:
                 self._timer.daemon = True
                 self._timer.start()
 
+    def close(self) -> None:
+        """What nobody waits for is given up: ``commit`` before has sent it. Idempotent."""
+        with self._queue_lock:
+            if self._timer is not None:
+                self._timer.cancel()
+
     def hurry(self) -> None:
         """Send what waits to go with others."""
         with self._queue_lock:

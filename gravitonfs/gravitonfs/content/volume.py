@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.caching_namespace import AnswerCounts
 from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Waiting
 from gravitonfs.content.maps import SmallMaps
+from gravitonfs.content.names_cache import AnswerCounts
 from gravitonfs.content.reader import ContentReader, Fetcher
 from gravitonfs.content.session import Session
 from gravitonfs.content.stage import StagedFile
@@ -118,6 +118,7 @@ class Volume:
 
     def close(self) -> None:
         """End the session; what it staged and did not publish goes. Idempotent."""
+        self.session.close()
         self.namespace.detach()
 
     def _tail_of(self, attr: Attr) -> bytes:

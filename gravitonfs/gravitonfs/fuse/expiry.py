@@ -44,7 +44,7 @@ def entry_message(parent: int, name: bytes) -> bytes:
 
 
 class Expiry:
-    """Of one mount. ``recall`` and ``forget`` from any thread but the event loop's.
+    """Of one mount. ``recall`` from any thread but the event loop's, ``forget`` from any.
 
     ``_lock`` guards that the kernel's device is open: a number of a file that is closed may be another's.
     """
@@ -70,9 +70,9 @@ class Expiry:
     def recall(self) -> None:
         """When this returns, the kernel asks again for all that it was told: it was made to, or its time is
         over. Nothing more is handed out already."""
-        if not self._answered():
+        noted = self._noted()
+        if noted is None:
             return
-        noted = self._handed.take()
         dropped = threading.Event()
         threading.Thread(target=self._drop, args=(noted, dropped), name="expiry", daemon=True).start()
         while not dropped.wait(0.05) and time.monotonic() < noted.until:
@@ -88,20 +88,26 @@ class Expiry:
         """As ``recall``, but nobody waits for it."""
         threading.Thread(target=self.recall, name="forget", daemon=True).start()
 
-    def _answered(self) -> bool:
-        """Wait until the answers that were being made are with the kernel; False where there are none."""
+    def _noted(self) -> Noted | None:
+        """On the event loop: answers that were being made are with the kernel then. None: there are none."""
         token = self._token
         if token is None:
-            return False
+            return None
+        noted: list[Noted] = []
         passed = threading.Event()
+
+        def take() -> None:
+            noted.append(self._handed.take())
+            passed.set()
+
         try:
-            token.run_sync_soon(passed.set)
+            token.run_sync_soon(take)
         except trio.RunFinishedError:
-            return False
+            return None
         while not passed.wait(0.5):
             if self._token is None:
-                return False
-        return True
+                return None
+        return noted[0]
 
     def _drop(self, noted: Noted, dropped: threading.Event) -> None:
         time.sleep(_SETTLES)

@@ -66,7 +66,7 @@ class Noted(NamedTuple):
 
 
 class Leased:
-    """As long as the session is trusted to be alone, and not beyond. On the event loop, but for ``take``."""
+    """As long as the session is trusted to be alone, and not beyond. On the event loop."""
 
     def __init__(
         self, trusted_until: Callable[[], float], mark: Callable[[], Ticket | None], most: int = MOST
@@ -118,7 +118,7 @@ class Leased:
         return self._now
 
     def take(self) -> Noted:
-        """All that may not have run out. Nothing must be handed out meanwhile."""
+        """All that may not have run out."""
         generations = [*self._before, self._now]
         self._before, self._now = [], _Generation(0.0)
         uncounted, self._uncounted = self._uncounted, 0.0

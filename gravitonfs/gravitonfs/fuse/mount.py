@@ -99,6 +99,7 @@ class Mount:
             return Fixed(0.0)  # others' changes are not known to the kernel
         handed = Leased(namespace.trusted_until, namespace.mark)
         self._expiry = Expiry(handed, lambda: turns.TURNS.descriptor, self._kernels)
+        namespace.doubted = self._expiry.forget
         return handed
 
     def _kernels(self, ino: int) -> int:

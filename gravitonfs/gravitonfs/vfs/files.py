@@ -385,7 +385,7 @@ class Files:
                 await self.flush(inode)
             return
         inode.sealed = True
-        if not self._inline and not inode.lock.locked():
+        if not self._inline and not inode.lock.locked() and inode.put_off is None:
             sealing = inode.writer.sealing()
             if sealing is not None:
                 self.volume.submit_later(sealing)

@@ -45,7 +45,7 @@ def _counters(
     made: list[Operation], blocks: BlockStore, content: Content, disk: DiskCache | None
 ) -> dict[str, float]:
     store = blocks.counters()
-    cache = content.cache
+    cache, names = content.cache, content.names
     kept = {} if disk is None else disk.counters()._asdict()
     names = content.names
     return {

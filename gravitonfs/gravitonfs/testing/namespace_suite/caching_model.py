@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gravitonfs.content.caching_namespace import CachingNamespace, NamesCache
+from gravitonfs.content.caching_namespace import CachingNamespace
+from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.core import acl
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError
@@ -73,7 +74,7 @@ class CachingModel(RuleBasedStateMachine):
 
     def attach(self, listener: Listener) -> CachingNamespace:
         self.lease = Lease(self.store.attach(label="holder", listener=listener))
-        return self.cache.over(self.lease)
+        return CachingNamespace(self.lease, self.cache)
 
     def _directory(self, place: int) -> Ino:
         return self.directories[place % len(self.directories)]
