@@ -78,8 +78,8 @@ def test_what_is_not_there_yet_is_refused_as_unknown(graviton: Graviton) -> None
     assert b"is not known" in graviton.run("info", "s3://bucket", status=2).stderr
     told = graviton.run("info", "graviton://host:50051/main", status=2).stderr
     assert b"works on the volume's directory" in told
-    refused = graviton.run("mount", "d", "m", "-o", "durability=local", status=2).stderr
-    assert b"unknown mount option 'durability'" in refused
+    refused = graviton.run("mount", "d", "m", "-o", "atomic=yes", status=2).stderr
+    assert b"unknown mount option 'atomic'" in refused
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -106,7 +106,9 @@ class ServedStore:
                 remote = self.server.sessions.remote(client.session)
                 if remote is None or client.attachment.ended:
                     continue
-                if remote._asked or (client._listener and client.attachment.sequence < remote._sequence):
+                if remote._asked or (
+                    client._listener and client.attachment.sequence < remote._sequence > remote._first
+                ):
                     return False
             return True
 

@@ -60,6 +60,23 @@ def test_too_much_is_told_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (after.lost, [c.ino for c in after.changes]) == (False, [99])
 
 
+def test_what_another_daemon_has_counted_is_not_believed() -> None:
+    """The session was there meanwhile: what it has not heard here is not what the number says."""
+    session, elsewhere = session_(), session_()
+    for number in range(1, 4):
+        session.listener([change(number)])
+    there = 0
+    for number in range(1, 20):
+        elsewhere.listener([change(number)])
+        there = news(elsewhere, there).sequence
+    told = news(session, there)
+    assert told.lost
+    session.listener([change(4)])
+    assert [c.ino for c in news(session, told.sequence).changes][-1] == 4
+    older = news(elsewhere, told.sequence - (1 << 40))
+    assert older.lost
+
+
 def test_questions_stay_until_they_are_answered() -> None:
     session = session_()
     assert session.claims(Ino(5))

@@ -47,7 +47,6 @@ def _counters(
     store = blocks.counters()
     cache, names = content.cache, content.names
     kept = {} if disk is None else disk.counters()._asdict()
-    names = content.names
     return {
         "operations": sum(operation.count for operation in made),
         "errors": sum(operation.errors for operation in made),

@@ -79,7 +79,8 @@ class RemoteSession:
         self._state = threading.Condition()
         self._queue: deque[tuple[int, list[Change]]] = deque()
         self._queued = 0
-        self._sequence = 0
+        self._first = self._sequence = time.time_ns() >> 10
+        """Not those that another daemon counts for the same session: what it has told is not told here."""
         self._lost = False
         self._asked: dict[Ino, None] = {}
         self._more_to_ask = False
@@ -154,19 +155,25 @@ class RemoteSession:
     def seen(self, sequence: int) -> None:
         """The client has had everything up to here."""
         with self._state:
-            while self._queue and self._queue[0][0] <= sequence:
+            while self._counted(sequence) and self._queue and self._queue[0][0] <= sequence:
                 self._queued -= len(self._queue.popleft()[1])
+
+    def _counted(self, sequence: int) -> bool:
+        """Here, and not by another daemon."""
+        return self._first <= sequence <= self._sequence
 
     def watch(self, after: int) -> Iterator[News | None]:
         """What comes behind ``after``, as it comes; None now and then, to look whether anybody listens.
 
         A second watcher ends the first: the client has lost that stream.
         """
-        self.seen(after)
         with self._state:
+            if after and not self._counted(after):
+                self._lost, after = True, 0
             self._watchers += 1
             mine = self._watchers
             self._state.notify_all()
+        self.seen(after)
         told = after
         asked: list[Ino] = []
         recalled = self._let_go
