@@ -269,3 +269,22 @@ def test_what_is_condemned_goes_without_any_change(opened: Open, scratch: Path) 
     remove(engine, b"f")
     engine.maintenance.start()
     wait_until(lambda: packs_in(scratch) == 0, "the packs to be deleted after their grace", 60)
+
+
+def test_one_drains_at_a_time(opened: Open) -> None:
+    """Two would put the same blocks into packs of each."""
+    one, two = opened("one"), opened("two")
+    house = one.namespace_store.housekeeping
+    assert house is not None
+    put(one, b"small", noise(1000))
+    wait_until(lambda: two.namespace_store.loose.loose_bytes() > 0, "the other engine to hear of it")
+    with turn(house, "drain", Work()) as ours:
+        assert ours
+        assert two.maintenance.settle(60)
+        assert one.namespace_store.upkeep.loose_ids()
+
+    def drained() -> bool:
+        two.maintenance.settle(60)
+        return not one.namespace_store.upkeep.loose_ids()
+
+    wait_until(drained, "the other engine to hear of it and to drain", 60)

@@ -96,7 +96,7 @@ class Chores:
         settings, upkeep = self._settings, self._stores.upkeep
         heavy = Timing(settings.idle, settings.patience, rest=1.0, rest_factor=1.0)
         collection = Timing(settings.idle, settings.patience, settings.collect_rest, rest_factor=10.0)
-        tend = [Task("tend", lambda _: self._stores.blocks.tend(), self._tend_due, Timing(rest=_TEND))]
+        tend = [Task("tend", self._run_tend, self._tend_due, Timing(rest=_TEND))]
         return [
             *(tend if self._stores.tended else ()),
             Task("drain", self._run_drain, self._drain_due, Timing()),
@@ -138,10 +138,18 @@ class Chores:
         due = held >= DRAIN_BYTES or (held and time.monotonic() - self._drained_at >= DRAIN_SECONDS)
         return self._drained_at if due else self._drain_seen
 
+    def _run_tend(self, work: Work) -> str:
+        with turn(self._stores.housekeeping, "tend", work) as ours:
+            return self._stores.blocks.tend() if ours else ""
+
     def _run_drain(self, work: Work) -> str:
+        """By one engine: two would put the same blocks into packs of each."""
         held = self._stores.loose.loose_bytes()
         self._drain_seen, self._drained_at = self._drain_due(), time.monotonic()
-        count = self._stores.blocks.drain_loose() if held else 0
+        if not held:
+            return ""
+        with turn(self._stores.housekeeping, "drain", work) as ours:
+            count = self._stores.blocks.drain_loose() if ours else 0
         return f"{count} loose blocks, {format_size(held)}, put into packs" if count else ""
 
     def reap(self, work: Work) -> int:

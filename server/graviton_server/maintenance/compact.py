@@ -66,6 +66,8 @@ def candidates(mark: Mark, policy: Policy, caution: Caution = EMBEDDED) -> list[
     waste = sum(_waste(pack) for pack in packs)
     chosen: list[PackMark] = []
     for pack in packs:
+        if pack.live == pack.row.blocks:
+            continue  # a copy would be no smaller: what is no record is header, footer and trailer
         wasteful = _live_share(pack) <= 1 - policy.waste_share and waste > policy.slack * total
         if _live_share(pack) >= policy.live_share and not wasteful:
             break
