@@ -18,7 +18,7 @@ from harness.programs import Graviton
 
 pytestmark = [pytest.mark.mount, pytest.mark.timeout(240)]
 
-_AWAY = "database server (does not answer|answers again)|database does not answer|sent again"
+_AWAY = "database server (does not answer|answers again)|database does not answer|they are applied again"
 
 
 @pytest.fixture
