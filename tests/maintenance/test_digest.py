@@ -56,3 +56,17 @@ def test_sealed_file_can_be_written_again(rig: Rig) -> None:
     assert rig.read("file") == b"second" + bytes(4) + b"first"
     assert rig.maintenance.settle(30)
     assert content(rig, "file").digest == blake3(rig.read("file")).digest()
+
+
+def test_it_goes_on_after_its_session_was_evicted(rig: Rig) -> None:
+    for name in ("before", "after"):
+        rig.create(name)
+        rig.patch(name, 0, noise(100_000))
+        assert rig.maintenance.settle(60)
+        attr = rig.attr(name)
+        assert rig.volume.namespace.content(attr.content).digest is not None
+        store = rig.engine.namespace_store
+        for row in store.sessions():
+            if row.label == "maintenance":
+                store.evict(row.number)
+    assert not any(task.error for task in rig.maintenance.status())

@@ -17,6 +17,7 @@ from graviton_server.maintenance.turns import LASTS, turn
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.units import format_size
+from gravitonfs.errors import Fenced
 
 DRAIN_BYTES: Final = 8 << 20
 DRAIN_SECONDS: Final = 60.0
@@ -74,15 +75,17 @@ class Chores:
         writing: Writing,
         collect: Callable[[Work], Collected | None],
         due_in: Callable[[], float | None],
+        let_go: Callable[[], None],
     ) -> None:
         """``collect``: None where it is another engine's turn. ``due_in``: seconds until a condemned pack
-        may be deleted."""
+        may be deleted. ``let_go``: the session of ``volume`` has ended, the next call attaches anew."""
         self._stores = stores
         self._volume = volume
         self._settings = settings
         self._writing = writing
         self._collect = collect
         self._due_in = due_in
+        self._let_go = let_go
         self._collection = _Alarm()
         self._tidying = _Alarm()
         self._drained_at = time.monotonic()
@@ -167,7 +170,14 @@ class Chores:
         with turn(self._stores.housekeeping, what, work) as ours:
             if not ours:
                 self._tidying.set(LASTS)
-            return run(work) if ours else ""
+            if not ours:
+                return ""
+            try:
+                return run(work)
+            except Fenced:  # somebody has ended the session: that of before is of no use any more
+                self._rechunker = self._digester = None
+                self._let_go()
+                return run(work)
 
     def _run_rechunk(self, work: Work) -> str:
         return self._in_turn("rechunk", work, self._rechunk)

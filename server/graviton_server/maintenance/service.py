@@ -71,6 +71,7 @@ class Maintenance:
             self._is_written,
             self._collect_by_itself,
             lambda: due_in(stores, self._caution),
+            self._session_has_ended,
         )
         self._supervisor = Supervisor(
             self._chores.tasks(),
@@ -85,6 +86,10 @@ class Maintenance:
             if self._session is None:
                 self._session = self._open_volume()
             return self._session
+
+    def _session_has_ended(self) -> None:
+        with self._lock:
+            self._session = None
 
     # --- by itself -----------------------------------------------------------------------------------
 
