@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from graviton_server import logs
+from graviton_server.cli.memory import share_heaps
 from graviton_server.grpc_api.server import serve
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.wiring import EngineOptions, open_embedded
@@ -15,6 +16,7 @@ from graviton_server.wiring import EngineOptions, open_embedded
 
 def main() -> None:
     logs.setup("info")
+    share_heaps()  # as 'graviton serve' does
     data, port = Path(sys.argv[1]), int(sys.argv[2])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
