@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import random
@@ -256,23 +257,33 @@ class TestDamage:
         assert bench.asked == before
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def test_torn_and_mixed_up(self, bench: Bench, data: st.DataObject) -> None:
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["cut", "cut footer", "zeroes", "other", "grown", "empty"]),
+                st.floats(0, 1),
+                st.integers(1, 3000),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    def test_torn_and_mixed_up(self, bench: Bench, harms: list[tuple[str, float, int]]) -> None:
+        """How many segments there are, and how long, depends on how quickly they were filled."""
         plain, wanted = self.prepared(bench)
-        for path in bench.segments():
+        for path, (way, share, count) in zip(bench.segments(), itertools.cycle(harms), strict=False):
             body = path.read_bytes()
-            way = data.draw(st.sampled_from(["cut", "cut footer", "zeroes", "other", "grown", "empty"]))
-            at = data.draw(st.integers(0, len(body)))
+            at = int(share * len(body))
             if way == "cut":
                 body = body[:at]
             elif way == "cut footer":
-                body = body[: len(body) - data.draw(st.integers(1, 3000))]
+                body = body[: len(body) - count]
             elif way == "zeroes":
                 body = body[:at] + bytes(len(body) - at)
             elif way == "other":
                 body = body[:at] + random.randbytes(100) + body[at + 100 :]
             elif way == "grown":
-                body += bytes(data.draw(st.integers(1, 10_000)))
+                body += bytes(3 * count)
             else:
                 body = b""
             path.write_bytes(body)

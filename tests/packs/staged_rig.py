@@ -10,7 +10,7 @@ from graviton_server.index.rocks import RocksIndex
 from graviton_server.packs.recovery import RecoveryReport
 from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.targets.directory import DirectoryTarget
-from graviton_server.targets.staged import StagedTarget
+from graviton_server.targets.staged import MEMORY, StagedTarget
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.packs import PackRow, PackState
@@ -46,7 +46,9 @@ class StagedRig:
         pack_size: int = 1 << 20,
         wrap: Callable[[Target], Target] = lambda target: target,
         poll_seconds: float = 3600.0,
+        memory: int = MEMORY,
     ) -> None:
+        self.memory = memory
         self.shared = shared
         self.root = root
         self.owner = owner
@@ -58,7 +60,7 @@ class StagedRig:
         self.open()
 
     def open(self) -> None:
-        self.staged = StagedTarget(self.wrap(self.shared.target), self.root / "staging")
+        self.staged = StagedTarget(self.wrap(self.shared.target), self.root / "staging", self.memory)
         self.index = RocksIndex(self.root / "index")
         self.store = StagedPackStore(
             self.staged,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from graviton_server.targets.s3 import S3Target
 from graviton_server.targets.staged import StagedTarget
+from gravitonfs.core.hashing import block_id
 from gravitonfs.errors import Damaged, GravitonError, NoSpace, Unavailable
-from gravitonfs.ports.blocks import BlockStore
+from gravitonfs.ports.blocks import Block, BlockStore
 from gravitonfs.ports.packs import PackState
 from gravitonfs.ports.target import Target
 from gravitonfs.testing.blockstore_suite import BlockStoreSuite
@@ -41,6 +43,14 @@ def rig(shared: Shared, tmp_path: Path, faults: Faults) -> Iterator[StagedRig]:
     made = StagedRig(shared, tmp_path / "one", wrap=lambda target: FaultyTarget(target, faults))  # type: ignore[arg-type]
     yield made
     faults.heal()
+    made.close()
+
+
+@pytest.fixture
+def filed(shared: Shared, tmp_path: Path) -> Iterator[StagedRig]:
+    """Where packs are staged in files at once."""
+    made = StagedRig(shared, tmp_path / "one", memory=0)
+    yield made
     made.close()
 
 
@@ -216,13 +226,62 @@ def test_whatever_fails_once_loses_nothing_acknowledged(
     left.close()
 
 
+# --- in memory, and beyond it ---
+
+
+def test_packs_are_staged_in_memory_while_there_is_room(shared: Shared, tmp_path: Path) -> None:
+    rig = StagedRig(shared, tmp_path / "one", memory=400_000)
+    blocks = random_blocks(8, 40_000)
+    packs = rig.store.put(blocks)
+    assert rig.staging_files() == []
+    more = random_blocks(8, 40_000)
+    packs += rig.store.put(more)
+    assert len(rig.staging_files()) == 1
+    everything = blocks + more
+    assert all(rig.read(one, pack) == one.payload for one, pack in zip(everything, packs, strict=True))
+    rig.store.sync(packs)
+    assert rig.staging_files() == []
+    again = random_blocks(8, 40_000)  # the room is given back
+    rig.store.put(again)
+    assert rig.staging_files() == []
+    everything += again
+    rig.reopen()
+    assert all(rig.read(one) == one.payload for one in everything)
+    rig.close()
+
+
+def test_a_buffer_that_its_owner_uses_again_is_copied(rig: StagedRig) -> None:
+    payload = bytearray(os.urandom(200_000))
+    block = Block(block_id(payload), 0, len(payload), payload)
+    kept = bytes(payload)
+    packs = rig.store.put([block])
+    payload[:] = bytes(len(payload))
+    assert rig.read(block, packs[0]) == kept
+    rig.store.sync(packs)
+    assert rig.read(block, packs[0]) == kept
+
+
+def test_what_cannot_go_up_is_kept_in_a_file(rig: StagedRig, tmp_path: Path, faults: Faults) -> None:
+    blocks = random_blocks(5, 40_000)
+    packs = rig.store.put(blocks)
+    assert rig.staging_files() == []
+    faults.fail("put", times=1_000)
+    with pytest.raises(GravitonError):
+        rig.close()
+    faults.heal()
+    assert len(rig.staging_files()) == 1
+    rig.open()
+    assert rig.report.adopted == 1
+    assert all(rig.read(one, pack) == one.payload for one, pack in zip(blocks, packs, strict=True))
+
+
 # --- a start after a crash ---
 
 
-def test_what_a_dead_process_had_staged_is_adopted(rig: StagedRig, shared: Shared, tmp_path: Path) -> None:
+def test_what_a_dead_process_had_staged_is_adopted(filed: StagedRig, shared: Shared, tmp_path: Path) -> None:
     blocks = random_blocks(5, 40_000)
-    packs = rig.store.put(blocks)
-    left = rig.after_kill(tmp_path / "killed")
+    packs = filed.store.put(blocks)
+    left = filed.after_kill(tmp_path / "killed")
     assert left.report.adopted == 1
     assert [row.number for row in shared.rows(LIVE)] == sorted(set(packs))
     assert left.staging_files() == []
@@ -233,14 +292,14 @@ def test_what_a_dead_process_had_staged_is_adopted(rig: StagedRig, shared: Share
 
 
 def test_of_a_torn_staged_file_the_good_records_are_adopted(
-    rig: StagedRig, shared: Shared, tmp_path: Path
+    filed: StagedRig, shared: Shared, tmp_path: Path
 ) -> None:
     blocks = random_blocks(5, 40_000)
-    packs = rig.store.put(blocks)
-    path = next(path for path in rig.staging_files() if path.stat().st_size > 40_000)
+    packs = filed.store.put(blocks)
+    path = next(path for path in filed.staging_files() if path.stat().st_size > 40_000)
     data = path.read_bytes()
     path.write_bytes(data[:-50_000])
-    left = rig.after_kill(tmp_path / "killed")
+    left = filed.after_kill(tmp_path / "killed")
     assert left.store.missing([one.id for one in blocks]) == [*packs[:3], 0, 0]
     assert list(left.store.verify_pack(packs[0])) == []
     left.close()

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from graviton_server import logs
+from graviton_server.cli.memory import share_heaps
 from graviton_server.grpc_api.server import serve
 from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.wiring import EngineOptions, open_embedded
@@ -18,6 +19,7 @@ from graviton_server.wiring import EngineOptions, open_embedded
 
 def main() -> None:
     logs.setup("info")
+    share_heaps()  # as 'graviton serve' does
     data, port, lease = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())

@@ -18,7 +18,8 @@ from gravitonfs.rpc.graviton.v1 import blobs_pb2 as pb
 
 _SERVICE: Final = "/graviton.v1.BlobService/"
 _CALL: Final = 60.0
-MESSAGE: Final = 1 << 20
+MESSAGE: Final = 256 << 10
+"""The daemon holds a message or two of every upload beyond its budget."""
 
 
 class Uploaded(NamedTuple):
@@ -127,7 +128,7 @@ class Blobs:
 
 
 def _parts(pieces: Iterable[Buffer]) -> Iterator[bytes]:
-    """Messages of a megabyte: small pieces are gathered, large ones cut."""
+    """Messages of a quarter of a megabyte: small pieces are gathered, large ones cut."""
     gathered: list[bytes] = []
     size = 0
     for piece in pieces:

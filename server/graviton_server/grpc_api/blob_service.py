@@ -63,22 +63,15 @@ class BlobService:
             self._pool.volume(volume) as attached,
             BlobWriter(attached, length, header.digest or None) as writer,
         ):
-            self._take(writer, first)
-            for message in messages:
-                if message.HasField("header"):
-                    raise Invalid("an upload has one header, in its first message")
-                self._take(writer, message)
+            for data in _bytes_of(first, messages):
+                self._bounded(writer.size + len(data))
+                self._rates.received(len(data))
+                writer.write(data)
             stored = writer.finish()
         self._tallies.uploaded(stored.id.length)
         return pb.UploadReply(
             id=str(stored.id), length=stored.id.length, new_bytes=stored.new_bytes, existed=stored.existed
         )
-
-    def _take(self, writer: BlobWriter, message: pb.UploadRequest) -> None:
-        data = message.data
-        self._bounded(writer.size + len(data))
-        self._rates.received(len(data))
-        writer.write(data)
 
     def _bounded(self, size: int) -> None:
         if size > self._settings.max_blob_size:
@@ -134,3 +127,16 @@ class BlobService:
         with self._pool.volume(volume) as attached:
             attached.submit(DropBlobRef(*BlobId.parse(request.id)), durable=True)
         return pb.DeleteBlobReply()
+
+
+def _bytes_of(first: pb.UploadRequest, messages: Iterator[pb.UploadRequest]) -> Iterator[bytes]:
+    """What the messages carry, while the messages themselves go: writing may wait."""
+    data = first.data
+    del first
+    yield data
+    for message in messages:
+        if message.HasField("header"):
+            raise Invalid("an upload has one header, in its first message")
+        data = message.data
+        del message
+        yield data

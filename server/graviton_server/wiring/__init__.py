@@ -399,7 +399,7 @@ class TargetEngine(Engine):
         self._directory = directory = EngineDirectory(self.path)
         self._closers.append(directory.release)
         self.owner = directory.owner
-        self.target = StagedTarget(self._remote, directory.path / "staging")
+        self.target = StagedTarget(self._remote, directory.path / "staging", self.options.dirty_limit)
         self._closers.append(self.target.close)
         self.index = RocksIndex(directory.path / "index")
         self._closers.append(self.index.close)
