@@ -14,6 +14,8 @@ from harness.programs import Graviton
 from harness.s3server import S3Server
 from harness.users import User, ordinary_users
 
+pytest.register_assert_rewrite("gravitonfs.testing")  # before any of it is imported
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mount") and not os.access("/dev/fuse", os.R_OK | os.W_OK):

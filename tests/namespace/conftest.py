@@ -9,10 +9,7 @@ import pytest
 
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
-
-pytest.register_assert_rewrite("gravitonfs.testing.namespace_suite")
-
-from gravitonfs.testing.namespace_suite.driver import session, store  # noqa: E402
+from gravitonfs.testing.namespace_suite.driver import session, store
 
 __all__ = ["session", "store"]
 

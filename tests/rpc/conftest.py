@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("gravitonfs.testing.namespace_suite")
-
-from graviton_server.wiring import Engine, EngineOptions, open_embedded  # noqa: E402
-from gravitonfs.testing.namespace_suite.driver import session, store  # noqa: E402
-from rpc.served import ServedStores  # noqa: E402
-from rpc.serving import MIB  # noqa: E402
+from graviton_server.wiring import Engine, EngineOptions, open_embedded
+from gravitonfs.testing.namespace_suite.driver import session, store
+from rpc.served import ServedStores
+from rpc.serving import MIB
 
 __all__ = ["session", "store"]
 
