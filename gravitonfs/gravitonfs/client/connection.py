@@ -96,9 +96,20 @@ class Connection:
         self._turn = 0
         self._channels: dict[str, Channel] = {}
         self._closed = False
+        self._joined = False
         self._token = _Token(endpoint)
 
+    def join(self) -> None:
+        """All calls go by one connection from now on, at the cost of small calls that wait for large messages.
+        Behind a load balancer two may end at different daemons, and what one of them was sent the other
+        does not let us name."""
+        if not self._joined:
+            self._joined = True
+            log.info("one connection carries all from now on: two lead to different daemons")
+
     def _channel(self, purpose: str) -> tuple[Channel, int]:
+        if self._joined:
+            purpose = "calls"
         with self._lock:
             if self._closed:
                 raise Unavailable("the connection is closed")

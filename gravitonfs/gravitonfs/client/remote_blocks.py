@@ -53,6 +53,7 @@ class RemoteBlockStore:
     ) -> None:
         """``introduce``: have the daemon hear of blocks that it has not told us of (``RemoteNamespace``)."""
         self._introduce = introduce
+        self._refused: set[PackNumber] = set()
         self._connection = connection
         self._volume = volume
         self._key = fmt.block_key
@@ -122,7 +123,12 @@ class RemoteBlockStore:
             self._syncs += 1
 
     def forget_packs(self, packs: Sequence[PackNumber]) -> None:
+        """Refused twice in a row: the daemon that refuses is not the one that gets the blocks."""
         if packs:
+            refused = self._refused.intersection(packs)
+            self._refused = set(packs)
+            if refused:
+                self._connection.join()
             self._call(
                 "Forget", pb.ForgetRequest(volume=self._volume, packs=sorted(set(packs))), pb.ForgetReply
             )
@@ -186,6 +192,12 @@ class RemoteBlockStore:
         try:
             return self._call(method, request, reply)
         except Stale:
+            if not self._introduce(blocks):
+                raise
+        try:
+            return self._call(method, request, reply)
+        except Stale:
+            self._connection.join()
             if not self._introduce(blocks):
                 raise
         return self._call(method, request, reply)
