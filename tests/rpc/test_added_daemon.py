@@ -57,6 +57,7 @@ def serve(stores: PostgresStores, port: int, stack: ExitStack, settings: GrpcSet
         loose=store.loose,
         format=store.format,
         space=lambda: Space(0, 0),
+        secret=store.secret,
         sole=False,
     )
     server = GrpcServer(backend, replace(settings, port=port), vet=believe)

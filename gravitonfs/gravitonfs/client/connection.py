@@ -100,7 +100,8 @@ class Connection:
         self._token = _Token(endpoint)
 
     def join(self) -> None:
-        """All calls go by one connection from now on, at the cost of small calls that wait for large messages.
+        """All calls go by one connection from now on; small ones may have to wait for large messages.
+
         Behind a load balancer two may end at different daemons, and what one of them was sent the other
         does not let us name."""
         if not self._joined:
