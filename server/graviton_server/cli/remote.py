@@ -74,7 +74,6 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             read_only=choices.ro,
             timeout=choices.timeout,
             memory=memory,
-            cache=None if choices.disk_cache is None else memory * 7 // 16,
             journal=local.begin(),
             wrap=lambda blocks, names: disk.around(_limited(blocks, upload, download), names),
             pace=upload,

@@ -36,7 +36,7 @@ class EngineOptions:
     def cache_limit(self) -> int:
         if self.cache is not None:
             return self.cache
-        return self.memory * (9 if self.disk_cache is None else 7) // 16
+        return self.memory * 9 // 16
 
     @property
     def dirty_limit(self) -> int:
