@@ -25,7 +25,7 @@ log = logging.getLogger("graviton.client")
 _BEAT: Final = 4.0
 """Heartbeats in the time of a lease."""
 _BEAT_TIMEOUT: Final = 10.0
-_GATHER: Final = 0.02
+_GATHER: Final = 0.2
 """Answers are gathered for so long before a heartbeat of their own carries them."""
 _PAUSE: Final = 0.2
 _LOOK: Final = 1.0

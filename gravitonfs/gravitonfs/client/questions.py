@@ -41,9 +41,9 @@ class Questions:
                 self._answers[ino] = held
             self.waiting.set()
 
-    def take(self) -> pb.Answers | None:
-        """What is to be said with the next call; ``give_back`` if that fails."""
-        if not self._answers:
+    def take(self, at_least: int = 1) -> pb.Answers | None:
+        """What is to be said with the next call, where it is so much; ``give_back`` if that fails."""
+        if len(self._answers) < at_least:
             return None
         with self._lock:
             answers, self._answers = self._answers, {}

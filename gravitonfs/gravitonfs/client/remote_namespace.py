@@ -63,6 +63,8 @@ from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 M = TypeVar("M", bound=Message)
 
 _DETACH: Final = 5.0
+_MANY_ANSWERS: Final = 256
+"""So many go along with a batch; fewer wait for others, since the daemon needs a transaction for them."""
 _CONTENT_KINDS: Final = {int(kind): kind for kind in ContentKind}
 
 
@@ -174,7 +176,7 @@ class RemoteNamespace:
     def _send(self, batches: Sequence[Batch], durable: bool, left: float) -> list[Reply]:
         attachment, numbers = self.attachment, self._numbers
         outbound = numbers.outbound(batches)
-        answers = self._questions.take()
+        answers = self._questions.take(_MANY_ANSWERS)
         request = attachment.request_of(outbound, durable=durable)
         if answers is not None:
             request.answers.CopyFrom(answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,12 +16,22 @@ from graviton_server.limits import UploadSlots
 from gravitonfs.content.blobs import BlobWriter, open_blob
 from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import BlobId
-from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange
+from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange, Unavailable
 from gravitonfs.ports.ops import DropBlobRef
 from gravitonfs.rpc.graviton.v1 import blobs_pb2 as pb
 
 MESSAGE: Final = 1 << 20
 PAGE_MAX: Final = 1_000
+_CUT: Final = 0.1
+"""Seconds until a client that has gone is known to have."""
+
+
+def _not_cut(call: Call) -> None:
+    """A stream that a client has left looks as if it had ended until the call itself is seen to be over, a
+    moment later. Nothing else tells where neither a digest nor a length was declared."""
+    over = threading.Event()
+    if not call.when_over(over.set) or over.wait(_CUT):
+        raise Unavailable("the upload was cut off")
 
 
 class BlobService:
@@ -67,6 +78,8 @@ class BlobService:
                 self._bounded(writer.size + len(data))
                 self._rates.received(len(data))
                 writer.write(data)
+            if length is None and not header.digest:
+                _not_cut(call)
             stored = writer.finish()
         self._tallies.uploaded(stored.id.length)
         return pb.UploadReply(

@@ -48,6 +48,9 @@ class Reach:
         if len(roots) == 1:
             return None
         found = roots.get(volume)
+        if found is None:  # or it has just been made
+            self._asked_at = float("-inf")
+            found = self.volumes().get(volume)
         if found is None:
             raise NotFound(f"there is no volume {volume!r}")
         return found
