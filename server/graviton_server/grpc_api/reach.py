@@ -1,4 +1,4 @@
-"""Which blocks the clients of a volume may name and read. A block's id is a capability (docs/adr/0030).
+"""Which blocks the clients of a volume may name and read. A block's id is a capability (docs/adr/0033).
 
 With ``dedupe-scope = volume``, and more than one volume, those are the blocks whose bytes a client has sent,
 and those that it was told of as part of its volume's contents. Nothing is written down: what is forgotten
