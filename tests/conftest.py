@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.places import make_scratch, unmount_below
+from harness.postgres import PostgresServer, debian_binaries
 from harness.programs import Graviton
 from harness.s3server import S3Server
 from harness.users import User, ordinary_users
@@ -47,6 +48,14 @@ def users() -> Sequence[User]:
     if os.geteuid() != 0:
         pytest.skip("only root can switch to other users")
     return ordinary_users()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    """Debian's, of the module's own: its tests may stop it, and start it again."""
+    made = PostgresServer(debian_binaries())
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gravitonfs.client import Client
 from harness.buckets import client, new_bucket
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
 from harness.s3server import S3Server, free_ports
 from harness.waiting import wait_until
@@ -195,24 +195,17 @@ def test_backends_are_not_mixed_up(graviton: Graviton, scratch: Path, s3_server:
 # --- names in PostgreSQL -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    made = PostgresServer(debian_binaries())
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def database(server: PostgresServer) -> Iterator[str]:
+def database(postgres: PostgresServer) -> Iterator[str]:
     """The line that leads to an empty database. Before ``graviton`` in a test's arguments: its processes
     end first."""
-    if not server.runs:
-        server.start()
-    conninfo = server.database()
+    if not postgres.runs:
+        postgres.start()
+    conninfo = postgres.database()
     name = conninfo.rpartition("dbname=")[2]
-    url = f"jdbc:postgresql://{quote(str(server.home), safe='')}/{name}"
+    url = f"jdbc:postgresql://{quote(str(postgres.home), safe='')}/{name}"
     yield f'database {{ jdbc-url = "{url}", username = graviton }}'
-    server.drop(conninfo)
+    postgres.drop(conninfo)
 
 
 @pytest.fixture(params=["directory", "s3"])
@@ -276,16 +269,16 @@ def test_an_upload_goes_on_through_another_daemon(database: str, graviton: Gravi
 
 
 def test_readiness_follows_the_database(
-    server: PostgresServer, database: str, graviton: Graviton, scratch: Path
+    postgres: PostgresServer, database: str, graviton: Graviton, scratch: Path
 ) -> None:
     graviton.allow_log("database server does not answer|database does not answer")
     daemon = Daemon(graviton, configuration(scratch, database), scratch / "data")
     daemon.put("f", b"before" * 100_000)
     assert daemon.health() == 200
-    server.kill()
+    postgres.kill()
     wait_until(lambda: daemon.health() == 503, "the daemon is not ready", 30)
     wait_until(lambda: not daemon.serving(), "gRPC says so, too", 30)
-    server.start()
+    postgres.start()
     wait_until(lambda: daemon.health() == 200, "the daemon is ready again", 60)
     wait_until(daemon.serving, "gRPC says so, too", 60)
     assert daemon.get("f") == b"before" * 100_000

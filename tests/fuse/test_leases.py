@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
 from harness.s3server import free_ports
 from harness.waiting import wait_until
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.mount
 ALONE = ("has its volume to itself", "is this session's alone", "to itself")
 _SOON = 30.0
 """Well below a lease: the kernel was made to let go."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
 
 
 class Place(NamedTuple):
@@ -49,10 +42,10 @@ class Place(NamedTuple):
 
 @pytest.fixture(params=["direct", "remote"])
 def place(
-    request: pytest.FixtureRequest, server: PostgresServer, graviton: Graviton, scratch: Path
+    request: pytest.FixtureRequest, postgres: PostgresServer, graviton: Graviton, scratch: Path
 ) -> Iterator[Place]:
-    conninfo = server.database()
-    url = f"jdbc:postgresql://{quote(str(server.home), safe='')}/{conninfo.rpartition('dbname=')[2]}"
+    conninfo = postgres.database()
+    url = f"jdbc:postgresql://{quote(str(postgres.home), safe='')}/{conninfo.rpartition('dbname=')[2]}"
     file = scratch / "graviton.conf"
     file.write_text(
         f'graviton {{ data-dir = "{scratch}/data", database {{ jdbc-url = "{url}", username = graviton }} }}'
@@ -64,7 +57,7 @@ def place(
         source = f"graviton://{address}/main"
     yield Place(graviton, source, scratch)
     graviton.close()
-    server.drop(conninfo)
+    postgres.drop(conninfo)
 
 
 def times_alone(running: Running) -> int:

@@ -21,7 +21,7 @@ from gravitonfs.core.ids import ROOT_INO, PackNumber
 from gravitonfs.errors import Exists, Unavailable
 from gravitonfs.ports.ops import Unlink
 from gravitonfs.ports.packs import PackState
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.waiting import wait_until
 from maintenance.rig import noise
 from namespace.postgres_stores import PostgresStores
@@ -30,16 +30,9 @@ MIB = 1 << 20
 AT_ONCE = Settings(settled=0.0, idle=0.0, collect_rest=0.0, patience=0.0, bytes_per_second=0, grace=0.0)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
-
-
 @pytest.fixture
-def stores(server: PostgresServer) -> Iterator[PostgresStores]:
-    made = PostgresStores(server)
+def stores(postgres: PostgresServer) -> Iterator[PostgresStores]:
+    made = PostgresStores(postgres)
     yield made
     made.close()
 

@@ -20,7 +20,7 @@ from gravitonfs.testing.namespace_suite.volume_leases import (
     meanwhile,
     soon,
 )
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from namespace.postgres_stores import PostgresStores
 from rpc.holding import holding
 from rpc.served import ServedStore
@@ -28,21 +28,12 @@ from rpc.served import ServedStore
 SILENCE = LEASE / SHARE
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    if not found.runs:
-        found.start()
-    found.close()
-
-
 @pytest.fixture
-def stores(server: PostgresServer) -> Iterator[PostgresStores]:
-    result = PostgresStores(server, silence=SILENCE)
+def stores(postgres: PostgresServer) -> Iterator[PostgresStores]:
+    result = PostgresStores(postgres, silence=SILENCE)
     yield result
-    if not server.runs:
-        server.start()
+    if not postgres.runs:
+        postgres.start()
     result.close()
 
 
@@ -95,7 +86,7 @@ def test_upkeep_elsewhere_is_told_and_recalls_nobody(stores: PostgresStores) -> 
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_server_that_restarts(server: PostgresServer, stores: PostgresStores, killed: bool) -> None:
+def test_a_server_that_restarts(postgres: PostgresServer, stores: PostgresStores, killed: bool) -> None:
     """The trust ends with it, and whoever comes in still has to ask."""
     one, two = stores.open(), stores.open()
     holder = Holder(one)
@@ -103,10 +94,10 @@ def test_a_server_that_restarts(server: PostgresServer, stores: PostgresStores, 
     holder.go_on.clear()
     seen = [holder.until()]
     if killed:
-        server.kill()
+        postgres.kill()
     else:
-        server.stop()
-    server.start()
+        postgres.stop()
+    postgres.start()
 
     def recalled() -> bool:
         seen.append(max(seen[-1], holder.until()))
@@ -120,13 +111,13 @@ def test_a_server_that_restarts(server: PostgresServer, stores: PostgresStores, 
     soon(lambda: EVERYTHING in holder.told, "the news of the restart")
 
 
-def test_a_server_that_is_away_outlasts_the_trust(server: PostgresServer, stores: PostgresStores) -> None:
+def test_a_server_that_is_away_outlasts_the_trust(postgres: PostgresServer, stores: PostgresStores) -> None:
     store = stores.open()
     holder = Holder(store)
     holder.gets_it()
-    server.stop()
+    postgres.stop()
     soon(lambda: not holder.holds(), "the end of the trust")
-    server.start()
+    postgres.start()
     holder.gets_it()
 
 
@@ -188,8 +179,8 @@ class ServedPostgres:
 
 class TestServed(VolumeLeaseSuite):
     @pytest.fixture
-    def stores(self, server: PostgresServer) -> Iterator[ServedPostgres]:
-        below = PostgresStores(server, silence=SILENCE)
+    def stores(self, postgres: PostgresServer) -> Iterator[ServedPostgres]:
+        below = PostgresStores(postgres, silence=SILENCE)
         result = ServedPostgres(below)
         yield result
         result.close()

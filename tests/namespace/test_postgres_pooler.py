@@ -10,29 +10,22 @@ import pytest
 from graviton_server.namespace.postgres.store import PostgresStore
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
-from harness.postgres import PgBouncer, PostgresServer, debian_binaries
+from harness.postgres import PgBouncer, PostgresServer
 from harness.waiting import wait_until
 from namespace.postgres_stores import PostgresStores
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def pooler(server: PostgresServer) -> Iterator[PgBouncer]:
-    found = PgBouncer(server)
+def pooler(postgres: PostgresServer) -> Iterator[PgBouncer]:
+    found = PgBouncer(postgres)
     yield found
     found.close()
 
 
 @pytest.mark.parametrize("prepare", [True, False])
-def test_many_clients_on_few_connections(server: PostgresServer, pooler: PgBouncer, prepare: bool) -> None:
+def test_many_clients_on_few_connections(postgres: PostgresServer, pooler: PgBouncer, prepare: bool) -> None:
     """With ``prepare`` left on the store finds out by itself that statements do not stay."""
-    stores = PostgresStores(server)
+    stores = PostgresStores(postgres)
     direct = stores.settings.conninfo
     settings = stores.settings._replace(
         conninfo=pooler.conninfo(direct), listen=direct, prepare=prepare, pool_size=4

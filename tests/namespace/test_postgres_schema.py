@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,15 @@ from gravitonfs.core.hashing import block_id
 from gravitonfs.errors import Exists, FormatError, GravitonError, NotFound
 from gravitonfs.ports.ops import Clone, LooseBlock, SetXattr
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from namespace.postgres_stores import PostgresStores, both
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 DATABASES = sorted(GOLDEN.glob("postgres-*.sql"))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
-
-
-def test_daemons_that_start_together_migrate_once(server: PostgresServer) -> None:
-    stores = PostgresStores(server)
+def test_daemons_that_start_together_migrate_once(postgres: PostgresServer) -> None:
+    stores = PostgresStores(postgres)
     ran: list[int] = []
 
     def slow(connection: schema.Connection) -> None:
@@ -52,10 +44,10 @@ def test_daemons_that_start_together_migrate_once(server: PostgresServer) -> Non
     stores.close()
 
 
-def test_a_step_that_fails_leaves_the_schema_as_it_was(server: PostgresServer) -> None:
+def test_a_step_that_fails_leaves_the_schema_as_it_was(postgres: PostgresServer) -> None:
     import psycopg
 
-    stores = PostgresStores(server)
+    stores = PostgresStores(postgres)
 
     def broken(connection: schema.Connection) -> None:
         connection.execute("CREATE TABLE half (n bigint)")
@@ -69,11 +61,11 @@ def test_a_step_that_fails_leaves_the_schema_as_it_was(server: PostgresServer) -
     stores.close()
 
 
-def test_what_stands_in_the_way_is_told(server: PostgresServer) -> None:
-    stores = PostgresStores(server)
+def test_what_stands_in_the_way_is_told(postgres: PostgresServer) -> None:
+    stores = PostgresStores(postgres)
     with pytest.raises(Exists):
         PostgresStore.create(stores.settings, VolumeFormat(), bytes(16))
-    empty = stores.settings._replace(conninfo=server.database())
+    empty = stores.settings._replace(conninfo=postgres.database())
     with pytest.raises(NotFound):
         PostgresStore.open(empty)
     with pytest.raises(GravitonError, match="does not answer"):
@@ -81,7 +73,7 @@ def test_what_stands_in_the_way_is_told(server: PostgresServer) -> None:
     stores.close()
 
 
-def test_a_dump_goes_from_engine_to_engine(server: PostgresServer, tmp_path: Path) -> None:
+def test_a_dump_goes_from_engine_to_engine(postgres: PostgresServer, tmp_path: Path) -> None:
     """SQLite to PostgreSQL and back: the same lines, but for times and what is reserved."""
     path = tmp_path / "namespace.db"
     NamespaceStore.create(path, VolumeFormat(), b"store uuid 16 by")
@@ -94,8 +86,8 @@ def test_a_dump_goes_from_engine_to_engine(server: PostgresServer, tmp_path: Pat
     first = b"".join(embedded.upkeep.dump())
     embedded.close()
 
-    stores = PostgresStores(server)
-    settings = stores.settings._replace(conninfo=server.database())
+    stores = PostgresStores(postgres)
+    settings = stores.settings._replace(conninfo=postgres.database())
     PostgresStore.load(settings, [first])
     with pytest.raises(Exists):
         PostgresStore.load(settings, [first])
@@ -127,11 +119,11 @@ def test_the_first_schema_has_a_golden_file() -> None:
 
 
 @pytest.mark.parametrize("golden", DATABASES, ids=lambda path: path.stem)
-def test_every_database_is_read_for_ever(server: PostgresServer, golden: Path) -> None:
-    settings = PostgresStores(server).settings
-    settings = settings._replace(conninfo=server.database())
+def test_every_database_is_read_for_ever(postgres: PostgresServer, golden: Path) -> None:
+    settings = PostgresStores(postgres).settings
+    settings = settings._replace(conninfo=postgres.database())
     subprocess.run(
-        [server.binaries / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", settings.conninfo, "-f", golden],
+        [postgres.binaries / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", settings.conninfo, "-f", golden],
         check=True, capture_output=True,
     )  # fmt: skip
     store = PostgresStore.open(settings)

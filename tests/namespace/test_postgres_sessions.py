@@ -19,21 +19,14 @@ from gravitonfs.ports.ops import (
     Unlink,
 )
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.waiting import wait_until
 from namespace.postgres_stores import PostgresStores
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
-
-
 @pytest.fixture
-def stores(server: PostgresServer) -> Iterator[PostgresStores]:
-    result = PostgresStores(server)
+def stores(postgres: PostgresServer) -> Iterator[PostgresStores]:
+    result = PostgresStores(postgres)
     yield result
     result.close()
 
@@ -63,8 +56,8 @@ def test_files_open_elsewhere_outlive_their_names(stores: PostgresStores) -> Non
     assert session.problems() == []
 
 
-def test_a_silent_session_is_ended(server: PostgresServer) -> None:
-    stores = PostgresStores(server, silence=2.0)
+def test_a_silent_session_is_ended(postgres: PostgresServer) -> None:
+    stores = PostgresStores(postgres, silence=2.0)
     one, two = stores.open(), stores.open()
     session = Session(two, claims=lambda ino: True)
     kept = session.make(b"f").ino
@@ -118,9 +111,9 @@ def test_a_session_that_has_moved_is_not_ended_where_it_was(stores: PostgresStor
     assert one.sessions() == []
 
 
-def test_a_session_that_has_moved_is_not_ended_by_whoever_had_it(server: PostgresServer) -> None:
+def test_a_session_that_has_moved_is_not_ended_by_whoever_had_it(postgres: PostgresServer) -> None:
     """A client goes to another daemon while its old one lives on, which hears nothing of it any more."""
-    stores = PostgresStores(server, silence=3.0)
+    stores = PostgresStores(postgres, silence=3.0)
     one, two = stores.open(), stores.open()
     old = one.attach(label="client", leased=b"secret", claims=lambda ino: True)
     number = old.session

@@ -33,21 +33,14 @@ from gravitonfs.ports.ops import (
 )
 from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.waiting import wait_until
 from namespace.postgres_stores import PostgresStores, both
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
-
-
 @pytest.fixture
-def stores(server: PostgresServer) -> Iterator[PostgresStores]:
-    result = PostgresStores(server)
+def stores(postgres: PostgresServer) -> Iterator[PostgresStores]:
+    result = PostgresStores(postgres)
     yield result
     result.close()
 

@@ -12,7 +12,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.ports.packs import PackRegistry
 from gravitonfs.testing.memory_registry import MemoryRegistry
 from gravitonfs.testing.registry_suite import PackRegistrySuite
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from namespace.postgres_stores import PostgresStores
 
 
@@ -31,16 +31,9 @@ class TestSqlitePacks(PackRegistrySuite):
         store.close()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
-
-
 class TestPostgresPacks(PackRegistrySuite):
     @pytest.fixture
-    def registry(self, server: PostgresServer) -> Iterator[PackRegistry]:
-        stores = PostgresStores(server)
+    def registry(self, postgres: PostgresServer) -> Iterator[PackRegistry]:
+        stores = PostgresStores(postgres)
         yield stores.open().packs
         stores.close()

@@ -82,6 +82,15 @@ def daemon(data: Path, scratch: Path, lease: float = 30.0) -> Iterator[Daemon]:
             running.kill()
 
 
+@contextmanager
+def untroubled(data: Path, scratch: Path) -> Iterator[Daemon]:
+    """As ``daemon``; it is stopped in the end, and has logged no error."""
+    with daemon(data, scratch) as started:
+        yield started
+        log = started.stop()
+    assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []
+
+
 class Wire:
     """Forwards TCP connections to a port; ``cut`` breaks them all, ``hold`` lets nothing pass meanwhile.
 

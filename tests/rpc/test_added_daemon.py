@@ -22,7 +22,7 @@ from gravitonfs.ports.namespace import EVERYTHING, Change
 from gravitonfs.ports.ops import Batch, Create, SetRecord
 from gravitonfs.ports.target import Space
 from harness.haproxy import HaProxy
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.s3server import free_ports
 from harness.waiting import wait_until
 from namespace.postgres_stores import PostgresStores
@@ -31,13 +31,6 @@ from rpc.served import SETTINGS, NoBlocks, believe
 
 ROOT = Ino(1)
 SHORT = replace(SETTINGS, lease=6.0, max_connection_age=0.7, connection_age_grace=0.3)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    found = PostgresServer(debian_binaries())
-    yield found
-    found.close()
 
 
 @pytest.fixture

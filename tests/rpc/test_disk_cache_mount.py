@@ -17,7 +17,7 @@ import pytest
 from gravitonfs.client import Client
 from harness.programs import Graviton, Running
 from harness.waiting import wait_until
-from rpc.running import Daemon, Wire, daemon
+from rpc.running import Daemon, Wire, untroubled
 
 pytestmark = pytest.mark.mount
 
@@ -28,10 +28,8 @@ MIB = 1 << 20
 def running(scratch: Path) -> Iterator[Daemon]:
     folder = scratch / "daemon"
     folder.mkdir()
-    with daemon(scratch / "data", folder) as started:
+    with untroubled(scratch / "data", folder) as started:
         yield started
-        log = started.stop()
-    assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []
 
 
 class Stored(NamedTuple):

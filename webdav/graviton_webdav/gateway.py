@@ -33,12 +33,12 @@ from gravitonfs.errors import GravitonError, Kind, Throttled
 
 log = logging.getLogger("graviton.webdav")
 
-# Names of the methods that a read-only volume refuses.
 _OTHER = "other"
 _KNOWN = (
     "OPTIONS", "GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK",
     "UNLOCK",
 )  # fmt: skip
+# Names of the methods that a read-only volume refuses.
 _WRITING = frozenset(("PUT", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK"))
 
 

@@ -14,6 +14,7 @@ import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Invalid, NotFound
 
 _hasher = PasswordHasher()
@@ -127,8 +128,4 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    sync_directory(directory)

@@ -13,7 +13,7 @@ from typing import Final
 
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.resuming import Resumed
-from gravitonfs.client.unacknowledged import STAMP, Unacknowledged
+from gravitonfs.client.unacknowledged import Unacknowledged
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.core.processes import myself
@@ -22,6 +22,7 @@ from gravitonfs.journal.journal import Journal
 from gravitonfs.journal.records import rewritten
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Attr, Batch, Reply
+from gravitonfs.ports.wire import STAMP
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 log = logging.getLogger("graviton.client")

@@ -189,17 +189,14 @@ class RemoteBlockStore:
 
     def _known(self, method: str, request: Message, reply: type[M], blocks: Sequence[BlockId]) -> M:
         """Once more where the daemon did not know that the blocks are ours."""
-        try:
-            return self._call(method, request, reply)
-        except Stale:
-            if not self._introduce(blocks):
-                raise
-        try:
-            return self._call(method, request, reply)
-        except Stale:
-            self._connection.join()
-            if not self._introduce(blocks):
-                raise
+        for again in (False, True):
+            try:
+                return self._call(method, request, reply)
+            except Stale:
+                if again:
+                    self._connection.join()
+                if not self._introduce(blocks):
+                    raise
         return self._call(method, request, reply)
 
     def _verified(self, wanted: BlockId, pack: PackNumber, block: pb.Block) -> Buffer:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.wire import STAMP
 
 KEEP_BYTES: Final = 64 << 20
 KEEP_BATCHES: Final = 20_000
-STAMP: Final = 16
 
 
 class Unacknowledged:

@@ -94,7 +94,7 @@ class CachingNamespace:
 
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
         with self._lock:
-            ticket = self._ticket()
+            ticket = self.mark()
             touched = touches(self._known, batches)
             self._fresh.begin(touched)
         replies: list[Reply] = []
@@ -131,7 +131,7 @@ class CachingNamespace:
 
     def trusted(self) -> bool:
         """The session is alone now."""
-        return self._trusted()
+        return time.monotonic() < self._namespace.trusted_until() and not self._fresh.doubtful
 
     def forget(self, ino: Ino) -> None:
         """What was told of it has turned out to be no longer so: it is asked for again."""
@@ -141,17 +141,10 @@ class CachingNamespace:
     def mark(self) -> Ticket | None:
         """Another one after every change; None while nothing that is asked may be kept. For those who keep
         answers themselves."""
-        return self._ticket()
-
-    def _trusted(self) -> bool:
-        return time.monotonic() < self._namespace.trusted_until() and not self._fresh.doubtful
-
-    def _ticket(self) -> Ticket | None:
-        """Lock held. None: what is asked now is not kept."""
-        return self._fresh.ticket() if self._trusted() else None
+        return self._fresh.ticket() if self.trusted() else None
 
     def _holds(self, ticket: Ticket | None) -> bool:
-        return ticket is not None and ticket.epoch == self._known.epoch and self._trusted()
+        return ticket is not None and ticket.epoch == self._known.epoch and self.trusted()
 
     def _may_wait(self) -> None:
         if self._peeking and self._peeking == threading.get_ident():
@@ -161,7 +154,7 @@ class CachingNamespace:
         self._may_wait()
         self._counts.misses += 1
         with self._lock:
-            ticket = self._ticket()
+            ticket = self.mark()
             self._fresh.asking += 1
         try:
             answer = question()
@@ -181,7 +174,7 @@ class CachingNamespace:
     # --- reads ---------------------------------------------------------------------------------------
 
     def lookup(self, parent: Ino, name: bytes) -> Attr | None:
-        if self._trusted():
+        if self.trusted():
             found = self._known.lookup(parent, name)
             if found is UNKNOWN and self._reads_along(parent):
                 found = self._known.lookup(parent, name)
@@ -197,7 +190,7 @@ class CachingNamespace:
         return self._ask(lambda: self._namespace.lookup(parent, name), learn)
 
     def attr(self, ino: Ino) -> Attr:
-        if self._trusted():
+        if self.trusted():
             found = self._known.attr(ino)
             if found is not None:
                 self._counts.hits += 1
@@ -207,7 +200,7 @@ class CachingNamespace:
     def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
         steps: list[Attr] = []
         at = self.root if start is None else start
-        if self._trusted():
+        if self.trusted():
             for name in path:
                 found = self._known.lookup(at, name)
                 if found is None:
@@ -229,7 +222,7 @@ class CachingNamespace:
         return self._ask(lambda: self._namespace.resolve(path, start), learn)
 
     def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
-        if self._trusted():
+        if self.trusted():
             with self._lock:
                 page = self._known.page(parent, after, limit)
             if page is not UNKNOWN:
@@ -256,7 +249,7 @@ class CachingNamespace:
     def _names_of(self, parent: Ino) -> tuple[Names | None, int]:
         """Before a page is asked for, so that what happens to its names meanwhile is seen."""
         with self._lock:
-            if not self._trusted():
+            if not self.trusted():
                 return None, 0
             names = self._known.names_of(parent)
             return names, names.losses
@@ -282,7 +275,7 @@ class CachingNamespace:
         return True
 
     def parent(self, ino: Ino) -> tuple[Ino, bytes] | None:
-        if self._trusted():
+        if self.trusted():
             node = self._known.node(ino)
             place = None if node is None else node.place
             if place is not None:
@@ -295,7 +288,7 @@ class CachingNamespace:
         return self._ask(lambda: self._namespace.parent(ino), learn)
 
     def readlink(self, ino: Ino) -> bytes:
-        if self._trusted():
+        if self.trusted():
             node = self._known.node(ino)
             target = None if node is None else node.target
             if target is not None:
@@ -308,7 +301,7 @@ class CachingNamespace:
         return self._ask(lambda: self._namespace.readlink(ino), learn)
 
     def xattr(self, ino: Ino, name: bytes) -> bytes:
-        if not self._trusted():
+        if not self.trusted():
             return self._ask(lambda: self._namespace.xattr(ino, name), lambda _, __: None)
         found = self._known.xattrs_at(ino)
         value = (found if found is not None else dict(self._all_xattrs(ino))).get(name)
@@ -317,7 +310,7 @@ class CachingNamespace:
         return value
 
     def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
-        if self._trusted():
+        if self.trusted():
             found = self._known.xattrs_at(ino)
             if found is not None:
                 self._counts.hits += 1
@@ -327,7 +320,7 @@ class CachingNamespace:
     def _all_xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
         """With those of inodes that came to be known next to it: whoever lists asks for them, too."""
         self._may_wait()
-        inos = self._known.without_xattrs(range(ino, ino + PAGE)) if self._trusted() else []
+        inos = self._known.without_xattrs(range(ino, ino + PAGE)) if self.trusted() else []
         if len(inos) < _XATTR_MISSES:
 
             def learn_one(ticket: Ticket, found: list[tuple[bytes, bytes]]) -> None:
@@ -353,7 +346,7 @@ class CachingNamespace:
     def content(self, content: ContentId) -> ContentInfo:
         """Sealed ones are kept: they never change."""
         found = self._known.sealed.get(content)
-        if found is not None and self._trusted():
+        if found is not None and self.trusted():
             return found
 
         def learn(_: Ticket, info: ContentInfo) -> None:

@@ -76,7 +76,7 @@ class Fresh:
                 if result is not None:
                     self._mark(result.ino)
         for change in self._told:
-            self._drop(change)
+            self._known.drop_changed(change)
         if not self._applying:
             self._told.clear()
 
@@ -90,12 +90,6 @@ class Fresh:
         self._mark(change.ino)
         if self._applying:
             self._told.add(change)
-
-    def _drop(self, change: Change) -> None:
-        if change.touched & Touched.ENTRY:
-            self._known.drop_name(change.parent, change.name)
-            self._known.drop(change.parent)
-        self._known.drop(change.ino)
 
     def _mark(self, key: Key) -> None:
         if self.asking:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gravitonfs.core.ids import NO_CONTENT, NO_INO, ContentId, Ino
-from gravitonfs.ports.namespace import ContentInfo, Entry
+from gravitonfs.ports.namespace import Change, ContentInfo, Entry, Touched
 from gravitonfs.ports.ops import Attr
 
 _NODE: Final = 640
@@ -71,7 +71,7 @@ class Node:
 
 
 class KnownNames:
-    """Not thread-safe, but for ``lookup``, ``attr``, ``xattrs_at``, ``without_xattrs`` and ``node``: they$
+    """Not thread-safe, but for ``lookup``, ``attr``, ``xattrs_at``, ``without_xattrs`` and ``node``: they
     look at one thing after the other, and each such answer was true at some moment of the call."""
 
     def __init__(self, budget: int) -> None:
@@ -260,6 +260,13 @@ class KnownNames:
         child = self._nodes.get(ino) if ino else None
         if child is not None:
             child.place = None
+
+    def drop_changed(self, change: Change) -> None:
+        """All that a change says is no longer so."""
+        if change.touched & Touched.ENTRY:
+            self.drop_name(change.parent, change.name)
+            self.drop(change.parent)
+        self.drop(change.ino)
 
     def trim(self) -> None:
         """Back below the budget. Who came first goes first; directories in use have a second chance."""

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ class LostAndFound:
                     found = volume.namespace.lookup(volume.namespace.root, DIRECTORY)
                     if found is None:
                         raise NotFound("/.graviton-lost went away just now") from None
-                    if found.mode & 0o170000 != 0o040000:
+                    if not stat.S_ISDIR(found.mode):
                         raise NotADirectory("/.graviton-lost is no directory: rename it") from None
                     attr = found
                 self._directory = attr.ino

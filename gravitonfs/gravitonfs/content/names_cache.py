@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gravitonfs.content.fresh import Fresh
 from gravitonfs.content.known_names import KnownNames
-from gravitonfs.ports.namespace import EVERYTHING, Change, Listener, Recall, Touched
+from gravitonfs.ports.namespace import EVERYTHING, Change, Listener, Recall
 
 
 class AnswerCounts:
@@ -55,8 +55,5 @@ class NamesCache:
                 if change == EVERYTHING:
                     self.known.clear()
                     continue
-                if change.touched & Touched.ENTRY:
-                    self.known.drop_name(change.parent, change.name)
-                    self.known.drop(change.parent)
-                self.known.drop(change.ino)
+                self.known.drop_changed(change)
                 self.fresh.told(change)

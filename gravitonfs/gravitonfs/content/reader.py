@@ -87,9 +87,7 @@ class Fetcher:
 
     def gather(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> None:
         """Bring several blocks that are needed now, where nobody has them yet, in as few reads as may be."""
-        lacking = {
-            pair[0]: pair for pair in wanted if pair[0] not in self.cache and pair[0] not in self._flying
-        }
+        lacking = {pair[0]: pair for pair in wanted if self.lacks(pair[0])}
         if len(lacking) < 2:
             return
         try:
@@ -111,7 +109,7 @@ class Fetcher:
         """Start fetching (block, hint, plain length)s that are not there yet; returns at once."""
         lacking: dict[BlockId, tuple[PackNumber, int]] = {}  # a fragmented file has many pieces of one block
         for block, hint, length in wanted:
-            if block not in self.cache and block not in self._flying:
+            if self.lacks(block):
                 lacking.setdefault(block, (hint, length))
         # Runs of about the same size: a small rest would cost a request of its own.
         total = sum(length for _, length in lacking.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -141,7 +142,7 @@ class Mount:
         found = namespace.resolve(parts)
         if len(found) < len(parts):
             raise NotFound(f"the volume has no directory {self._options.subdir}")
-        if found[-1].mode & 0o170000 != 0o040000:
+        if not stat.S_ISDIR(found[-1].mode):
             raise NotADirectory(f"{self._options.subdir} is no directory")
         return found[-1].ino
 

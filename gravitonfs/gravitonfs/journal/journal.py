@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Unavailable
 from gravitonfs.journal import records
 from gravitonfs.journal.records import DATA, Applied, Kind, Segment, answer_of
-from gravitonfs.journal.scan import sync_directory
 from gravitonfs.journal.segment import SegmentFile
 from gravitonfs.ports import wire
 from gravitonfs.ports.ops import Attr, Batch, Reply

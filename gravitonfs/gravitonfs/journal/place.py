@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Unavailable
-from gravitonfs.journal.scan import segments, sync_directory
+from gravitonfs.journal.scan import segments
 
 _LOCK: Final = "lock"
 _STORED: Final = "stored"

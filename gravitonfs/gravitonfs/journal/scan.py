@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.journal.records import HEAD_SIZE, MAGIC, is_whole, read_head
 from gravitonfs.journal.segment import SUFFIX
 
@@ -105,14 +106,6 @@ def cut_tail(directory: Path, records: list[Record]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
     sync_directory(directory)
-
-
-def sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _pieces(path: Path, last: int) -> Iterator[_Piece]:

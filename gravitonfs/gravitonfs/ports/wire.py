@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 encode = msgspec.msgpack.Encoder().encode
 
+STAMP = 16
+"""Bytes of the stamp by which a daemon knows again what a client has got from another one."""
 _ATTRIBUTES = len(Attr._fields)
 _REMOVED = len(Removed._fields)
 

@@ -261,6 +261,12 @@ class Files:
             if durable:
                 await self.commit()
             return
+        await self._store(inode, writer, seal=seal, durable=durable)
+
+    async def _store(
+        self, inode: OpenInode, writer: FileWriter, *, seal: bool = False, durable: bool = False
+    ) -> None:
+        """What the writer has, and the attributes that wait, into the namespace."""
         recorded = self.journal.last_of(inode.attr.ino) if self.journal is not None else 0
         put_off = inode.put_off
         if writer.quick and self._inline and not self.volume.ingest.paced:
@@ -284,19 +290,11 @@ class Files:
                 await self._thread(writer.flush)  # once more, before it takes anything else
             await self._catch_up(inode)
             inode.behind = True
-            await self._flush_behind(inode)
+            if inode.writer is not None:
+                await self._store(inode, inode.writer)
             await self._catch_up(inode)
         finally:
             inode.lock.release()
-
-    async def _flush_behind(self, inode: OpenInode) -> None:
-        writer = inode.writer
-        if writer is None or self.journal is None:
-            return
-        recorded = self.journal.last_of(inode.attr.ino)
-        await self._thread(writer.flush)
-        self._adopt(inode, writer.attr)
-        self.journal.applied(inode.attr.ino, recorded)
 
     async def sync(self, inode: OpenInode) -> None:
         """fsync(2): what was written survives power loss, in the journal where there is one."""

@@ -24,8 +24,7 @@ class OpenInode:
 
     __slots__ = (
         "attr", "behind", "handles", "later", "later_end", "lock", "misses", "no_capability", "orphan",
-        "put_off",
-        "reader", "sealed", "stale", "writer", "writers",
+        "put_off", "reader", "sealed", "stale", "writer", "writers",
     )  # fmt: skip
 
     def __init__(self, attr: Attr) -> None:

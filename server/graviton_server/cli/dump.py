@@ -16,6 +16,7 @@ from graviton_server.cli.params import DATA, FILE
 from graviton_server.control.calls import Sink
 from graviton_server.control.requests import Dump
 from graviton_server.maintenance.reports import Dumped
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import IsADirectory, NotFound
 
@@ -71,9 +72,5 @@ def _dump_to(data: Path, path: Path) -> Dumped:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    directory = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.absolute().parent)
     return report

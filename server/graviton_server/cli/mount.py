@@ -50,7 +50,8 @@ def mount(
         _remote(source, mountpoint, choices, foreground)
         return
     data = places.source(source)
-    choices = _without_journal(data, choices)
+    if choices.local:
+        _needs_no_journal(data)
     if choices.of_daemons():
         raise click.UsageError(f"{', '.join(choices.of_daemons())}: for a SOURCE of graviton:// alone")
     if data.is_file():
@@ -71,13 +72,11 @@ def mount(
     output.say(f"{directory} is mounted by process {pid}; it logs to {data / LOG_NAME}")
 
 
-def _without_journal(data: Path, choices: Choices) -> Choices:
+def _needs_no_journal(data: Path) -> None:
     """The names of an embedded volume are on this machine's disk already, and so are its bytes."""
-    if choices.local:
-        if data.is_file():
-            raise click.UsageError("durability=local: for a SOURCE of graviton:// alone")
-        output.say("durability=local: fsync is answered by this machine's disk anyway")
-    return choices
+    if data.is_file():
+        raise click.UsageError("durability=local: for a SOURCE of graviton:// alone")
+    output.say("durability=local: fsync is answered by this machine's disk anyway")
 
 
 def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.block_service import gone
 from graviton_server.grpc_api.calls import Call
-from graviton_server.grpc_api.reach import STAMP, Reach, Stamps
+from graviton_server.grpc_api.reach import Reach, Stamps
 from graviton_server.grpc_api.remote_session import RemoteSession
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
@@ -20,6 +20,7 @@ from gravitonfs.ports import wire
 from gravitonfs.ports.namespace import EXTENTS_OF_MAX, Namespace
 from gravitonfs.ports.ops import Batch, Reply
 from gravitonfs.ports.store import NO_LEASE
+from gravitonfs.ports.wire import STAMP
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
 BATCHES_MAX: Final = 1024

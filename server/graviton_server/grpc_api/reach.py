@@ -18,10 +18,10 @@ from gravitonfs.core.ids import BlockId, Ino
 from gravitonfs.errors import NotFound
 from gravitonfs.ports.ops import Batch
 from gravitonfs.ports.store import SessionStore
+from gravitonfs.ports.wire import STAMP
 
 REMEMBERED: Final = 1 << 18
 """Blocks, about 90 bytes each: 64 GiB of average ones. Half of them go when it is full, the oldest."""
-STAMP: Final = 16
 _UNSTAMPED: Final = bytes(STAMP)
 _ROWS_FOR: Final = 1.0
 """Seconds for which it is not asked again which volumes there are."""

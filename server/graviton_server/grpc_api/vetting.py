@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from graviton_server.grpc_api.backend import Backend
-from graviton_server.grpc_api.reach import STAMP, Reach, Stamps
+from graviton_server.grpc_api.reach import Reach, Stamps
 from gravitonfs.core.codec import decode
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import block_id
@@ -17,6 +17,7 @@ from gravitonfs.core.ids import HOLE, NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Invalid, MissingBlocks, NotPermitted
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.ops import Append, Batch, LooseBlock, Op, Rewrite, Seal, SetRecord, Write
+from gravitonfs.ports.wire import STAMP
 
 LOOSE_MAX: Final = 2 << 20
 """Stored bytes of loose blocks in one batch: twice of what clients make loose."""

@@ -17,6 +17,7 @@ from typing_extensions import Buffer
 from graviton_server.maintenance.reports import Dumped
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.extents import unpack_row
 from gravitonfs.core.ids import HOLE, BlockId, PackNumber
 from gravitonfs.errors import Damaged, NoSpace, Unavailable
@@ -72,11 +73,7 @@ def dump_to_file(stores: Stores, path: Path, work: Work) -> Dumped:
             file.flush()
             os.fsync(file.fileno())
         os.rename(draft, path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path.parent)
     except OSError as error:
         raise (NoSpace if error.errno == 28 else Unavailable)(f"cannot write {path}: {error}") from error
     finally:

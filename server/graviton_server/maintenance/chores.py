@@ -170,7 +170,6 @@ class Chores:
         with turn(self._stores.housekeeping, what, work) as ours:
             if not ours:
                 self._tidying.set(LASTS)
-            if not ours:
                 return ""
             try:
                 return run(work)

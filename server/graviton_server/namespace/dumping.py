@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from graviton_server.namespace import schema
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Damaged, Exists, FormatError
 
 VERSION: Final = 1
@@ -136,7 +137,7 @@ def load(path: Path, pieces: Iterable[bytes]) -> None:
         raise translate(error) from error
     finally:
         _discard(draft)
-    schema.sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _sync_file(path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Final
 
 import google_crc32c
 
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Damaged
 
 SIZE: Final = 8 << 20
@@ -167,11 +168,7 @@ def _make(path: Path) -> None:
         raise
     finally:
         os.close(fd)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_directory(path.parent)
 
 
 def _open(path: Path) -> int:

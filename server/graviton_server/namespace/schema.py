@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from graviton_server.namespace.engine import DatabaseError, SqliteEngine, connect, translate
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
 from gravitonfs.errors import Exists, FormatError, NotFound
@@ -176,14 +177,6 @@ def create_file(path: Path, steps: tuple[Step, ...] = STEPS) -> SqliteEngine:
         engine.close()
         raise
     return engine
-
-
-def sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def first_rows(engine: SqliteEngine, fmt: VolumeFormat, store_uuid: bytes) -> None:

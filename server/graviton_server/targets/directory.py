@@ -21,6 +21,7 @@ from graviton_server.targets.descriptors import DescriptorCache
 from graviton_server.targets.identity import STORE_KEY, check_key, check_store, encode_store, is_key
 from graviton_server.targets.oserrors import translate
 from graviton_server.targets.windows import WindowPool
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Invalid, NotFound
 from gravitonfs.ports.target import AppendFile, ObjectInfo, Space
 
@@ -54,14 +55,14 @@ class DirectoryTarget:
         root = Path(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            _fsync_directory(root.parent)
+            sync_directory(root.parent)
             if not (root / STORE_KEY).exists():
                 body = encode_store(store_uuid)
                 staged = root / f"store.{_PROCESS}.new"
                 staged.unlink(missing_ok=True)
                 _copy_exactly(BytesIO(body), staged, len(body))
                 staged.rename(root / STORE_KEY)
-                _fsync_directory(root)
+                sync_directory(root)
         except OSError as error:
             raise translate(error, f"creating the target {root}") from error
         return cls(root, name, store_uuid)
@@ -129,7 +130,7 @@ class DirectoryTarget:
         path = self._path(key)
         try:
             path.unlink()
-            _fsync_directory(path.parent)
+            sync_directory(path.parent)
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
@@ -203,10 +204,10 @@ class DirectoryTarget:
     def _fsync_names(self, path: Path) -> None:
         """Make the name of ``path`` durable: its directory, and those above it up to the root."""
         folder = path.parent
-        _fsync_directory(folder)
+        sync_directory(folder)
         while folder != self._root:
             folder = folder.parent
-            _fsync_directory(folder)
+            sync_directory(folder)
 
     def _sweep_staging(self) -> None:
         """Remove what uploads of processes long dead have left."""
@@ -215,14 +216,6 @@ class DirectoryTarget:
             for left in (self._root / _STAGING).iterdir():
                 if left.stat().st_mtime < horizon:
                     left.unlink()
-
-
-def _fsync_directory(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _copy_exactly(body: BinaryIO, path: Path, length: int) -> None:

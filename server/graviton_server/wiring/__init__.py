@@ -37,6 +37,7 @@ from gravitonfs.content.diskcache.cache import DiskCache, open_cache
 from gravitonfs.content.diskcache.store import CachedBlockStore
 from gravitonfs.content.ingest import Waiting
 from gravitonfs.content.volume import Content, Volume
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
@@ -79,7 +80,7 @@ def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:
         NamespaceStore.create(fresh, fmt, store_uuid)
         os.rename(fresh, path / NAMESPACE)
         for directory in (path, path.parent):
-            _sync_directory(directory)
+            sync_directory(directory)
     finally:
         lock.release()
 
@@ -106,7 +107,7 @@ def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
         shutil.rmtree(path / ENGINE, ignore_errors=True)  # an index of before knows other rows
         os.rename(fresh, path / NAMESPACE)
         for directory in (path, path.parent):
-            _sync_directory(directory)
+            sync_directory(directory)
     finally:
         for suffix in ("", "-wal", "-shm", "-redo"):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
@@ -447,14 +448,6 @@ class _Daily:
         if now >= self._next:
             self._next = now + 86400.0
             self._call()
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 __all__ = [

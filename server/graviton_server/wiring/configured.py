@@ -28,6 +28,7 @@ from graviton_server.wiring import (
     open_embedded,
     open_engine,
 )
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Invalid, NotFound, Unavailable
 
@@ -84,15 +85,7 @@ def _create_names(path: Path) -> None:
     NamespaceStore.create(fresh, VolumeFormat(), uuid.uuid4().bytes)
     os.rename(fresh, path)
     for directory in (path.parent, path.parent.parent):
-        _sync(directory)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_directory(directory)
 
 
 # --- names in PostgreSQL -----------------------------------------------------------------------------
