@@ -29,6 +29,8 @@ def _list(name: str) -> Json:
 
 
 _BLOB: Final = {"type": "string", "pattern": "^blake3:[0-9a-f]{64}:(0|[1-9][0-9]{0,18})$"}
+_NAME: Final = r"(?!\.{1,2}(/|$))[^/\u0000]{1,63}"
+"""Whatever characters these are, they take no more than the 255 bytes of a name."""
 _CHECKS: Final = {"type": "object", "additionalProperties": _TEXT}
 _ENTRY: Final = {
     "name": _TEXT, "type": _TEXT, "size": _COUNT, "mode": _TEXT, "uid": _COUNT, "gid": _COUNT,
@@ -51,7 +53,7 @@ SCHEMAS: Final[Json] = {
         {
             "length": _maybe({"type": "integer", "minimum": 0, "maximum": 10**9}),
             "expected": _maybe({"type": "string", "pattern": "^blake3:[0-9a-f]{64}:[1-9][0-9]{0,7}$"}),
-            "path": _maybe({"type": "string", "pattern": "^/[A-Za-z0-9_-]{1,50}$"}),
+            "path": _maybe({"type": "string", "pattern": f"^/*{_NAME}(/+{_NAME})*$"}),
         },
         closed=True,
     ),

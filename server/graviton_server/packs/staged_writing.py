@@ -37,7 +37,14 @@ class StagedWriting(PackWriting):
         reserve: int | None,
     ) -> None:
         super().__init__(
-            target, registry, catalog, unsealed, pack_size=pack_size, reserve=reserve, workers=6, chunk=_CHUNK
+            target,
+            registry,
+            catalog,
+            unsealed,
+            pack_size=pack_size,
+            reserve=reserve,
+            workers=6,
+            chunk=min(_CHUNK, pack_size // 3),
         )
         self._staging = target
         self._room = Room(target.name, target.staging_space, reserve, lambda: 0)

@@ -43,15 +43,15 @@ class PackWriting:
         pack_size: int,
         reserve: int | None,
         workers: int = 3,
-        chunk: int = _CHUNK,
+        chunk: int | None = None,
     ) -> None:
-        """``chunk``: so many bytes of a put are sure to lie together."""
+        """``chunk``: so many bytes of a put are sure to lie together, less than a pack has."""
         self._registry = registry
         self._catalog = catalog
         self._unsealed = unsealed
         self._rescue = Rescue(target, registry, catalog, unsealed)
         self._room = Room(target.name, target.space, reserve, unsealed.pending)
-        self._chunk = min(chunk, pack_size // 3)
+        self._chunk = chunk or min(_CHUNK, pack_size // 4)
         self._lock = threading.Lock()
         self._waiting: list[OpenPack] = []
         self._worker = ThreadPoolExecutor(workers, thread_name_prefix="pack-store")
