@@ -64,6 +64,15 @@ class TestReading:
         assert found.inodes[Ino(21)].known == {(7, 3)}
         assert found.damage is None
 
+    def test_what_a_file_was_before_its_size_was_set_is_known(self, tmp_path: Path) -> None:
+        journal = begun(tmp_path)
+        journal.resizing(attr(20, 4))
+        journal.sending([Batch(1, 9, (Truncate(Ino(20), 0),))])
+        journal.answered([Reply(1, (attr(20, 5),), None, 0)])
+        journal.sending([Batch(2, 9, (Truncate(Ino(20), 7),))])
+        journal.sync()
+        assert left(tmp_path).inodes[Ino(20)].known == {(7, 4), (7, 5)}
+
     def test_cut_at_any_byte_what_was_whole_is_read(self, tmp_path: Path) -> None:
         journal = begun(tmp_path)
         ends = []

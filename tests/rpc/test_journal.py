@@ -135,6 +135,69 @@ class TestRecovery:
         assert kept(laptop) == [bytes(30) + dead.NEW]
         laptop.unmount()
 
+    @staticmethod
+    def stored(laptop: Laptop, path: Path) -> None:
+        """Syncs a file of more than a MiB and waits until the journal has let go of it."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        first = laptop.segments()[0]
+        wait_until(lambda: not first.exists(), "the store to have it for sure")
+
+    def test_a_truncation_that_a_crash_undid_is_not_taken_for_somebody_elses_change(
+        self, laptop: Laptop, served: Daemon, opened: list[Writer]
+    ) -> None:
+        """The journal says nothing any more of how the file came to be what it was before."""
+        laptop.mount()
+        for turn in range(4):
+            path = laptop.point / f"f{turn}"
+            path.write_bytes(b"old" * 700_000)
+            self.stored(laptop, path)
+            writer = Writer(path)
+            opened.append(writer)
+            writer.do("size", 1000)
+            laptop.away()
+            served.kill()
+            writer.write(500, b"new", 10)
+            writer.sync()
+            laptop.kill()
+            writer.end()
+            laptop.back()
+            served.start()
+            laptop.mount()
+            old = b"old" * 700_000
+            assert path.read_bytes() == old[:500] + b"new" * 10 + old[530:1000]
+        assert kept(laptop) == []
+        laptop.unmount()
+
+    def test_a_truncation_that_a_crash_undid_does_not_cut_what_others_wrote(
+        self, graviton: Graviton, laptop: Laptop, served: Daemon
+    ) -> None:
+        graviton.allow_log("others have changed the file since|is described in")
+        undone = 0
+        # Here from the start, so that the mount never has the volume to itself and nobody waits for that.
+        with Client(f"graviton://127.0.0.1:{served.port}/main", timeout=60) as client:
+            client.exists("any")
+            for turn in range(4):
+                laptop.mount()
+                path = laptop.point / f"f{turn}"
+                path.write_bytes(b"old" * 700_000)
+                self.stored(laptop, path)
+                os.truncate(path, 0)
+                laptop.away()
+                served.kill()
+                laptop.kill()
+                served.start()
+                undone += client.read_bytes(path.name) != b""
+                client.write_bytes(path.name, b"theirs")
+                laptop.back()
+                laptop.mount()
+                assert path.read_bytes() == b"theirs"
+                assert len(kept(laptop)) == undone
+                laptop.unmount()
+                if undone:
+                    return
+        raise AssertionError("the store had it for sure each time")
+
     def test_damage_is_told_and_what_follows_is_kept_aside(
         self, graviton: Graviton, laptop: Laptop, opened: list[Writer]
     ) -> None:

@@ -82,7 +82,7 @@ class Recovery:
             raise Fenced("the journal does not tell which session it was")
         resumed = journal = None
         if resume:
-            known = {ino: one.known for ino, one in found.inodes.items() if one.writes}
+            known = {ino: one.known for ino, one in found.inodes.items() if one.known}
             resumed = Resumed(
                 found.head.handle, _answered(found), _unanswered(found), known, self._heard.extend
             )

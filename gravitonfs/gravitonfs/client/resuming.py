@@ -14,8 +14,8 @@ Heard = Callable[[Sequence[Reply]], None]
 
 class Resumed(NamedTuple):
     """``answered``: with what their answers were; only these were promised to anybody. ``known``: of inodes
-    whose bytes the journal has, the contents and versions that the dead process had seen or made. ``heard``
-    is told what is answered now."""
+    whose bytes or changes of size the journal has, the contents and versions that the dead process had seen
+    or made. ``heard`` is told what is answered now."""
 
     handle: bytes
     answered: Sequence[tuple[Batch, Reply]]

@@ -64,6 +64,7 @@ class Journal:
         self._new_names = False
         self._head: Segment | None = None
         self._last: dict[Ino, int] = {}
+        self._before: dict[Ino, Attr] = {}
         self._applied: deque[Applied] = deque()
         self._answered = 0
         self._durable = 0
@@ -95,6 +96,12 @@ class Journal:
     def _is_of(self, session: int) -> bool:
         return bool(self._segments) and self._segments[-1].session == session
 
+    def resizing(self, attr: Attr) -> None:
+        """The next batch that sets the size of this file follows on ``attr``. Without it a recovery could not
+        tell what the file was before from what somebody else has made of it since."""
+        with self._lock:
+            self._before[attr.ino] = attr
+
     def sending(self, batches: Sequence[Batch]) -> None:
         """Before they are sent."""
         with self._lock:
@@ -103,6 +110,10 @@ class Journal:
                 if self._segments:
                     current = self._segments[-1]
                     current.last_batch = max(current.last_batch, batch.number)
+                # Behind the batch, so that its segment is not older than the batch's.
+                before = [self._before.pop(ino) for ino in records.truncated(batch) if ino in self._before]
+                if before:
+                    self._append(Kind.ANSWERS, records.encode([records.seen(before)]))
 
     def answered(self, replies: Sequence[Reply]) -> None:
         with self._lock:

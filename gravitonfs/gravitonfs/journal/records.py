@@ -51,7 +51,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a batch was answered, as far as recovery needs it. ``contents``: inode, content and version, of
-    those it answered with; ``gone``: inodes whose last name it took."""
+    those it answered with; ``gone``: inodes whose last name it took. ``number`` 0: seen before a batch."""
 
     number: int
     failure: str
@@ -158,6 +158,11 @@ def answer_of(reply: Reply) -> Answer:
     gone = tuple(r.ino for r in reply.results if isinstance(r, Removed) and r.ino and not r.links)
     failure = "" if reply.failure is None else reply.failure.message or reply.failure.kind
     return Answer(reply.number, failure, contents, gone)
+
+
+def seen(attrs: Sequence[Attr]) -> Answer:
+    """What files were before the batch that this is recorded behind."""
+    return Answer(0, "", tuple((attr.ino, attr.content, attr.version) for attr in attrs), ())
 
 
 def rewritten(batch: Batch) -> set[Ino]:

@@ -432,6 +432,8 @@ class Files:
             raise FileTooLarge(f"files of this volume have at most {self._max_size} bytes")
         inode = self.open_inodes.get(ino)
         if inode is None:
+            if self.journal is not None:
+                self.journal.resizing(await self.call(self.volume.namespace.attr, ino))
             return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
@@ -443,6 +445,8 @@ class Files:
                 await self._thread(writer.discard)  # what a journal has answered for must outlive a failure
             if (writer is not None and writer.dirty) or inode.put_off is not None:
                 await self._flush(inode)
+            if self.journal is not None:
+                self.journal.resizing(inode.attr)
             attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
