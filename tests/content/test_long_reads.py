@@ -165,4 +165,5 @@ def test_what_comes_before_damage_is_given_and_damage_is_told(scratch: Path) -> 
         with pytest.raises(Damaged, match=hurt.block.hex()):
             collect(volume.reader(attr).runs(0, SIZE), got)
         assert got == data[: hurt.offset]
-        assert engine.content.fetcher.held.used == 0
+        held = engine.content.fetcher.held
+        wait_until(lambda: held.used == 0, "what was read ahead to be let go")

@@ -163,7 +163,8 @@ class Graviton:
                 except subprocess.TimeoutExpired:
                     running.process.kill()
                     running.process.wait(30)
-                    running.log.open("a").write("ERROR did not end on SIGTERM within 30 s\n")
+                    with running.log.open("a") as log:
+                        log.write("ERROR did not end on SIGTERM within 30 s\n")
         unmount_below(self.scratch)
 
     def troubles(self) -> list[str]:
