@@ -206,3 +206,24 @@ def test_a_replay_that_comes_out_otherwise_is_kept_aside(
     [kept] = other.ns.entries(Ino(lost.ino), None, 10)
     assert other.read(kept.attr.ino) == b"precious"
     assert other.problems() == []
+
+
+def test_what_a_session_was_answered_it_also_reads_after_a_crash(
+    server: PostgresServer, stores: PostgresStores
+) -> None:
+    """``open`` looks a file up, makes it, and asks for it again: with a crash in between it was gone, and the
+    next try to make it failed because it existed."""
+    session = Session(stores.open())
+    for turn in range(3):
+        name = b"f%d" % turn
+        made = session.make(name)
+        attr = session.write(made.ino, 0, b"bytes")
+        server.kill()
+        server.start()
+        if turn == 0:
+            assert session.ns.attr(made.ino) == attr
+        elif turn == 1:
+            assert session.ns.lookup(ROOT, name) == attr
+        else:
+            assert [entry.name for entry in session.ns.entries(ROOT, None, 10)] == [b"f0", b"f1", b"f2"]
+        assert session.read(made.ino) == b"bytes"

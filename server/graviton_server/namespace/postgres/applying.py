@@ -31,6 +31,7 @@ from graviton_server.namespace.postgres.database import (
 from graviton_server.namespace.postgres.exchange import COMMIT, FLUSH, Query
 from graviton_server.namespace.postgres.foreseen import Exchange, NeedOneMoment, NeedRenameLock
 from graviton_server.namespace.postgres.foresight import Foresight
+from graviton_server.namespace.postgres.incarnations import INCARNATION
 from graviton_server.namespace.postgres.sessions import (
     KEEP,
     PRUNE_EVERY,
@@ -56,12 +57,6 @@ TOUCHED_MOST: Final = 10_000
 RELIED_STEP_NS: Final = 600 * 10**9
 
 CLOCK: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
-INCARNATION: Final = (
-    "concat_ws('/', (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
-    " left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),"
-    " (SELECT value FROM meta WHERE key = 'incarnation'))"
-)
-"""Start, timeline and load of the database: another one may have lost what was not flushed."""
 FLUSHED: Final = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
 _HEAD: Final = (
     "SELECT coalesce(a.number, 0), coalesce(a.logical_bytes, 0), coalesce(a.inodes, 0), nextval('versions'),"
@@ -250,6 +245,7 @@ def take_head(store: PostgresStore, session: PostgresSession, rows: list[Any]) -
         raise Lost(head.last)
     # More than we know was applied through another process, or before a connection was lost.
     session.last = max(session.last, head.last)
+    session.whole_in = head.incarnation
     session.flushed(head.flushed)
     return head
 

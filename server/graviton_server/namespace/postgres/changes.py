@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import psycopg
 
-from graviton_server.namespace.postgres.applying import CLOCK, INCARNATION
+from graviton_server.namespace.postgres.applying import CLOCK
 from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import Query, send
 from graviton_server.namespace.postgres.foreseen import Exchange
+from graviton_server.namespace.postgres.incarnations import INCARNATION
 from graviton_server.namespace.postgres.leases import RECALLED
 from graviton_server.namespace.postgres.loose import BYTES
 from graviton_server.namespace.postgres.wire import Ints

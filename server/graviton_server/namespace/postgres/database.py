@@ -171,6 +171,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.greet: Callable[[Connection], None] | None = None
+        """Called with each new connection before anybody asks through it. May raise psycopg.Error."""
         self._prepare = settings.prepare
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             settings.conninfo,
@@ -195,6 +197,8 @@ class Database:
         _adapt(connection)
         connection.prepare_threshold = None  # what goes through psycopg is rare
         connection.prepares = self._prepare
+        if self.greet is not None:
+            self.greet(connection)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -10,13 +10,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace.postgres.exchange import transact
+from graviton_server.namespace.postgres.database import Connection
+from graviton_server.namespace.postgres.exchange import Query, send, transact
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
 
 log = logging.getLogger(__name__)
 
+INCARNATION: Final = (
+    "concat_ws('/', (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
+    " left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),"
+    " (SELECT value FROM meta WHERE key = 'incarnation'))"
+)
+"""Start, timeline and load of the database: another one may have lost what was not flushed."""
 _OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 
 
@@ -38,6 +45,10 @@ class Incarnations:
     def up_for(self) -> float:
         """Seconds for which the database and this process have heard of each other."""
         return time.monotonic() - self._up_since
+
+    def greet(self, connection: Connection) -> None:
+        """A new connection: who reads through it must know first whether it leads to another incarnation."""
+        self.told(send(connection, [Query(f"SELECT {INCARNATION}", ())])[0][0][0])
 
     def told(self, found: str) -> None:
         """What an answer of the database tells; another one than before: nothing cached can be trusted."""

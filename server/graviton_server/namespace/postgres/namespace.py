@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from graviton_server.namespace import blobs, reading, records, regions
 from graviton_server.namespace.postgres.sessions import PostgresSession
@@ -13,12 +14,14 @@ from graviton_server.namespace.postgres.work import Reader
 from graviton_server.namespace.reading import SqlNamespace
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId, Ino
-from gravitonfs.errors import NotFound, Stale
+from gravitonfs.errors import Fenced, NotFound, Stale
 from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
+
+T = TypeVar("T")
 
 _STEPS: Final = (
     "WITH RECURSIVE w (step, name) AS (SELECT * FROM unnest(%s::bigint[], %s::bytea[])), path (step, ino) AS"
@@ -95,29 +98,43 @@ class PostgresNamespace(SqlNamespace):
 
     # --- reads: those that are several statements elsewhere are one here -----------------------------
 
-    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
-        return self._postgres.ask_shared(sql, parameters)
+    def _seen(self, question: Callable[[], T]) -> T:
+        """The answer of a database that has all that this session was answered before: one that was
+        restarted may have lost some, and is given it again first."""
+        session, incarnations = self._attached, self._postgres.incarnations
+        answer = question()
+        while session.kept and session.whole_in != incarnations.database and session.alive:
+            with suppress(Fenced), session.lock:
+                self._postgres.applier.apply(session, (), durable=False)
+            answer = question()
+        return answer
+
+    def _ask(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
+        return self._seen(lambda: self._postgres.ask(sql, parameters))
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        return self._seen(lambda: self._postgres.ask_shared(sql, parameters))
 
     def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
         if not path:
             return []
         steps = Ints(range(1, len(path) + 1))
         at = self.root if start is None else start
-        return [Attr._make(row) for row in self._postgres.ask(_STEPS, (steps, list(path), at, self._volume))]
+        return [Attr._make(row) for row in self._ask(_STEPS, (steps, list(path), at, self._volume))]
 
     def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
-        return [(name, value) for name, value in self._postgres.ask_shared(reading._XATTRS, (ino,))]
+        return [(name, value) for name, value in self._fetch(reading._XATTRS, (ino,))]
 
     def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
         if not inos:
             return []
-        rows = self._postgres.ask(_XATTRS_OF, (self._volume, Ints(inos), len(prefix), prefix))
+        rows = self._ask(_XATTRS_OF, (self._volume, Ints(inos), len(prefix), prefix))
         return [(Ino(ino), name, value) for ino, name, value in rows]
 
     def content(self, content: ContentId) -> ContentInfo:
         if not content:
             return reading._NO_INFO
-        rows = self._postgres.ask(_CONTENT, (content,))
+        rows = self._ask(_CONTENT, (content,))
         if not rows:
             raise NotFound(f"content {content} does not exist any more")
         number, kind, length, version, digest = rows[0]
@@ -129,7 +146,9 @@ class PostgresNamespace(SqlNamespace):
             return []
         found: dict[int, tuple[int, list[tuple[int, bytes]]]] = {}
         # Asked behind the rows: what is being freed has lost some, which must not look like holes.
-        rows_found, used = self._postgres.ask_all((_EXTENTS, (first, last, content)), (_USED, (content,)))
+        rows_found, used = self._seen(
+            lambda: self._postgres.ask_all((_EXTENTS, (first, last, content)), (_USED, (content,)))
+        )
         if not used:
             raise Stale(f"content {content} does not exist any more")
         for nth, region, seq, data in rows_found:
@@ -142,23 +161,26 @@ class PostgresNamespace(SqlNamespace):
     def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
         if not contents:
             return {}
-        return regions.small_maps(self._postgres.ask(_SMALL_MAPS, (Ints(contents), self._volume)))
+        return regions.small_maps(self._ask(_SMALL_MAPS, (Ints(contents), self._volume)))
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
-        return records.read(Reader(self._postgres).execute, self._volume, space, prefix)
+        read = Reader(self._postgres).execute
+        return self._seen(lambda: records.read(read, self._volume, space, prefix))
 
     def has_content(self, content: ContentId) -> bool:
         key = (content, self._volume)
-        return bool(self._postgres.ask_shared(reading._HAS_CONTENT, (*key, *key))[0][0])
+        return bool(self._fetch(reading._HAS_CONTENT, (*key, *key))[0][0])
 
     def blob(self, digest: bytes, length: int) -> BlobRef | None:
-        return blobs.read(Reader(self._postgres).execute, self._volume, digest, length)
+        read = Reader(self._postgres).execute
+        return self._seen(lambda: blobs.read(read, self._volume, digest, length))
 
     def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
-        return blobs.page(Reader(self._postgres).execute, self._volume, after, limit)
+        read = Reader(self._postgres).execute
+        return self._seen(lambda: blobs.page(read, self._volume, after, limit))
 
     def usage(self) -> VolumeUsage:
-        rows: list[Any] = self._postgres.ask(_USAGE, (self._volume,))
+        rows: list[Any] = self._ask(_USAGE, (self._volume,))
         return VolumeUsage(*rows[0])
 
     def watch(self, since: int) -> Iterator[Change]:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from graviton_server.namespace.postgres import leases
-from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED, INCARNATION
+from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED
 from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
+from graviton_server.namespace.postgres.incarnations import INCARNATION
 from graviton_server.namespace.postgres.sessions import KEEP_HERE, PostgresSession, decode
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.roster import GONE

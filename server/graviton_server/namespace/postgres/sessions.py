@@ -37,6 +37,8 @@ class PostgresSession(Session):
     lock: threading.RLock = field(default_factory=threading.RLock)
     """One transaction of a session at a time."""
     kept: deque[Kept] = field(default_factory=deque)
+    whole_in: str = ""
+    """The incarnation of the database that was last seen to have all that was answered."""
     logical_bytes: int = 0
     inodes: int = 0
     """What its batches have added to the volume, in all."""

@@ -101,6 +101,7 @@ class PostgresStore:
         try:
             identity = dict(database.again(lambda connection: ask(connection, _IDENTITY, ())))
             store = cls(database, identity)
+            database.greet = store.incarnations.greet
             store.changes.start()
             store.roster.start()
         except BaseException:
