@@ -11,6 +11,7 @@ from pathlib import Path
 
 from graviton_server.namespace.postgres.schema import SCHEMA_VERSION
 from gravitonfs.core.ids import BlockId
+from gravitonfs.core.processes import myself
 from gravitonfs.ports.ops import Create, LooseBlock
 from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
@@ -45,9 +46,8 @@ def main(target: Path) -> None:
             capture_output=True, check=True, text=True,
         )  # fmt: skip
         # What newer servers would not take, or the dumping program put in for itself.
-        lines = [
-            line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))
-        ]
+        text = done.stdout.replace(myself(), "00000000-0000-4000-8000-000000000000/1/1/1")
+        lines = [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
         (target / f"postgres-{SCHEMA_VERSION}.sql").write_text("\n".join(lines) + "\n", encoding="utf-8")
         stores.close()
     finally:

@@ -114,8 +114,8 @@ def test_a_dump_goes_from_engine_to_engine(postgres: PostgresServer, tmp_path: P
     stores.close()
 
 
-def test_the_first_schema_has_a_golden_file() -> None:
-    assert "postgres-1" in [path.stem for path in DATABASES]
+def test_the_first_and_the_newest_schema_have_a_golden_file() -> None:
+    assert {path.stem for path in DATABASES} >= {"postgres-1", f"postgres-{schema.SCHEMA_VERSION}"}
 
 
 @pytest.mark.parametrize("golden", DATABASES, ids=lambda path: path.stem)
