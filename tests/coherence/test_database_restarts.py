@@ -15,6 +15,7 @@ from coherence.test_failover import WRITER, check
 from harness.places import unmount
 from harness.postgres import PostgresServer, debian_binaries
 from harness.programs import Graviton
+from rpc.running import goes_on
 
 pytestmark = [pytest.mark.mount, pytest.mark.timeout(240)]
 
@@ -39,15 +40,6 @@ def store(graviton: Graviton, scratch: Path, server: PostgresServer) -> Iterator
     made.stop()
 
 
-def _go_on(writer: subprocess.Popen[bytes], seconds: float) -> None:
-    """It writes for so long, without an end."""
-    try:
-        said, _ = writer.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return
-    raise AssertionError(f"the writer ended: {said.decode()}")
-
-
 def test_two_direct_mounts_and_one_of_a_daemon(
     store: Store, server: PostgresServer, graviton: Graviton, scratch: Path
 ) -> None:
@@ -66,10 +58,10 @@ def test_two_direct_mounts_and_one_of_a_daemon(
     ]
     try:
         for _ in range(2):
-            _go_on(writers[0], 2)
+            goes_on(writers[0], 2)
             server.kill()
             server.start()
-        _go_on(writers[0], 1)
+        goes_on(writers[0], 1)
         stop.touch()
         said = [writer.communicate(timeout=150)[0].decode() for writer in writers]
     finally:

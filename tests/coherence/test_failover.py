@@ -16,6 +16,7 @@ from harness.haproxy import HaProxy
 from harness.places import unmount
 from harness.postgres import PostgresServer
 from harness.programs import Graviton
+from rpc.running import goes_on
 
 pytestmark = pytest.mark.mount
 
@@ -46,11 +47,9 @@ def written_while(point: Path, stop: Path, *disturbances: Callable[[], object], 
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         for disturb in disturbances:
-            with pytest.raises(subprocess.TimeoutExpired):
-                writer.wait(pause)
+            goes_on(writer, pause)
             disturb()
-        with pytest.raises(subprocess.TimeoutExpired):
-            writer.wait(pause)
+        goes_on(writer, pause)
         stop.touch()
         said, _ = writer.communicate(timeout=100)
     finally:

@@ -91,6 +91,15 @@ def untroubled(data: Path, scratch: Path) -> Iterator[Daemon]:
     assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []
 
 
+def goes_on(writer: subprocess.Popen[bytes], seconds: float) -> None:
+    """``mount_writer.py`` writes for so long, without an end."""
+    try:
+        said, _ = writer.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return
+    raise AssertionError(f"the writer ended with {writer.returncode}: {said.decode()}")
+
+
 class Wire:
     """Forwards TCP connections to a port; ``cut`` breaks them all, ``hold`` lets nothing pass meanwhile.
 

@@ -18,7 +18,7 @@ from gravitonfs.client import Client
 from harness.places import is_mounted
 from harness.programs import Graviton, Running
 from harness.waiting import wait_until
-from rpc.running import Daemon, Wire, untroubled
+from rpc.running import Daemon, Wire, goes_on, untroubled
 from rpc.test_faults import check
 
 pytestmark = pytest.mark.mount
@@ -136,8 +136,7 @@ class TestDaemonAway:
         )
         try:
             for _ in range(3):
-                with pytest.raises(subprocess.TimeoutExpired):
-                    writer.wait(0.7)
+                goes_on(writer, 0.7)
                 running.restart()
             stop.touch()
             said, _ = writer.communicate(timeout=100)

@@ -113,7 +113,8 @@ class Journal:
                 # Behind the batch, so that its segment is not older than the batch's.
                 before = [self._before.pop(ino) for ino in records.truncated(batch) if ino in self._before]
                 if before:
-                    self._append(Kind.ANSWERS, records.encode([records.seen(before)]))
+                    seen = Reply(0, tuple(before), None, 0)
+                    self._append(Kind.ANSWERS, records.encode([answer_of(seen)]))
 
     def answered(self, replies: Sequence[Reply]) -> None:
         with self._lock:

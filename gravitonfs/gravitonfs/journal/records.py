@@ -160,11 +160,6 @@ def answer_of(reply: Reply) -> Answer:
     return Answer(reply.number, failure, contents, gone)
 
 
-def seen(attrs: Sequence[Attr]) -> Answer:
-    """What files were before the batch that this is recorded behind."""
-    return Answer(0, "", tuple((attr.ino, attr.content, attr.version) for attr in attrs), ())
-
-
 def rewritten(batch: Batch) -> set[Ino]:
     """The inodes whose bytes a batch changes."""
     return {op.ino for op in batch.ops if isinstance(op, (Write, Append, Truncate))}
