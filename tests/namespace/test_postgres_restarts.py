@@ -227,3 +227,18 @@ def test_what_a_session_was_answered_it_also_reads_after_a_crash(
         else:
             assert [entry.name for entry in session.ns.entries(ROOT, None, 10)] == [b"f0", b"f1", b"f2"]
         assert session.read(made.ino) == b"bytes"
+
+
+def test_a_late_answer_of_the_database_before_changes_nothing(
+    server: PostgresServer, stores: PostgresStores
+) -> None:
+    """One that was on its way when the server was killed: it made what a session had lost look complete."""
+    store = stores.open()
+    session = Session(store)
+    made = session.make(b"f")
+    before = store.incarnations.database
+    server.kill()
+    server.start()
+    store.check()
+    store.incarnations.told(before)
+    assert session.ns.lookup(ROOT, b"f") == made

@@ -24,6 +24,8 @@ INCARNATION: Final = (
     " (SELECT value FROM meta WHERE key = 'incarnation'))"
 )
 """Start, timeline and load of the database: another one may have lost what was not flushed."""
+_LATE: Final = 60.0
+"""Seconds in which an answer of the database before may still be on its way to whoever tells of it."""
 _OPENING: Final = "UPDATE meta SET value = value + 1 WHERE key = 'openings' RETURNING value"
 
 
@@ -35,6 +37,8 @@ class Incarnations:
         """As the database tells it."""
         self.current = 0
         """As clients know it."""
+        self._past: dict[str, float] = {}
+        """Those that another has followed, and until when nobody is believed who tells of them."""
         self._away = False
         self._changed = self._begun = 0
         """How often the database has changed, and how much of that was told."""
@@ -58,6 +62,11 @@ class Incarnations:
         if found == self.database:
             return
         with self._lock:
+            now = time.monotonic()
+            if found == self.database or self._past.get(found, 0.0) > now:
+                return
+            self._past[self.database] = now + _LATE
+            self._past.pop(found, None)
             first, self.database = not self.database, found
             self._up_since = time.monotonic()
             self._changed += not first
