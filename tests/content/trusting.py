@@ -7,8 +7,9 @@ from typing import Any
 
 from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.names_cache import NamesCache
-from gravitonfs.ports.namespace import Listener, Recall
+from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.testing.namespace_suite.caching_model import Local
 
 
 class Trusted:
@@ -50,8 +51,10 @@ class Trusted:
 class CachingStore:
     """``attach`` gives namespaces that answer what they know from memory."""
 
-    def __init__(self, store: Any, budget: int = 1 << 20) -> None:
+    def __init__(self, store: Any, budget: int = 1 << 20, *, answers: bool = False) -> None:
+        """``answers``: changes too, where they can be."""
         self._store = store
+        self._answers = answers
         self._budget = budget
         self._holders: list[tuple[Trusted, Recall]] = []
 
@@ -61,6 +64,7 @@ class CachingStore:
         *,
         listener: Listener | None = None,
         recall: Recall | None = None,
+        claims: Claims | None = None,
         at: int | None = None,
         **options: Any,
     ) -> Any:
@@ -70,12 +74,15 @@ class CachingStore:
                 holder.until = 0.0
                 call()
         if at is not None:
-            return self._store.attach(volume, at=at, listener=listener, **options)
+            return self._store.attach(volume, at=at, listener=listener, claims=claims, **options)
         cache = NamesCache(self._budget)
-        trusted = Trusted(self._store.attach(volume, listener=cache.listening(listener), **options))
+        heard = cache.listening(listener)
+        trusted = Trusted(self._store.attach(volume, listener=heard, claims=claims, **options))
         if self._holders:
             trusted.until = 0.0
         self._holders.append((trusted, cache.recalling(recall)))
+        if self._answers and not options.get("read_only"):
+            return Local(trusted, cache, claims or (lambda ino: False))
         return CachingNamespace(trusted, cache)
 
     def __getattr__(self, name: str) -> Any:

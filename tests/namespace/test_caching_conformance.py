@@ -19,17 +19,19 @@ from namespace.conftest import SqliteStores
 
 
 class CachingStores:
-    def __init__(self, stores: SqliteStores) -> None:
+    def __init__(self, stores: SqliteStores, *, answers: bool) -> None:
         self._stores = stores
+        self._answers = answers
 
     def open(self) -> Any:
-        return CachingStore(self._stores.open())
+        return CachingStore(self._stores.open(), answers=self._answers)
 
 
-@pytest.fixture
-def stores(tmp_path: Path) -> Iterator[CachingStores]:
+@pytest.fixture(params=[False, True], ids=["reads", "changes"])
+def stores(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[CachingStores]:
+    """What is answered from memory: reads alone, or changes as well."""
     found = SqliteStores(tmp_path / "namespace.db")
-    yield CachingStores(found)
+    yield CachingStores(found, answers=request.param)
     found.close()
 
 

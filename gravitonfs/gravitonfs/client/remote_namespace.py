@@ -241,6 +241,11 @@ class RemoteNamespace:
         reply = self._read("Grant", pb.GrantRequest(count=count), pb.GrantReply)
         return range(reply.first, reply.first + reply.count)
 
+    def grant_contents(self, count: int) -> range:
+        """None from a daemon that knows no such numbers."""
+        reply = self._read("Grant", pb.GrantRequest(contents=count), pb.GrantReply)
+        return range(reply.first_content, reply.first_content + reply.contents)
+
     def trusted_until(self) -> float:
         return 0.0 if self._holding is None else self._holding.until()
 

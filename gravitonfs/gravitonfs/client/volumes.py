@@ -133,7 +133,10 @@ def open_volume(
         )
         return opened[0]
 
-    names = attach_caching(attach, memory // 16 if recall is not None else 0, listener, recall)
+    budget = memory // 16 if recall is not None else 0
+    # What a journal has answered for is sent as it is recorded.
+    answering = claims if journal is None else None
+    names = attach_caching(attach, budget, listener, recall, answering=answering)
     namespace = opened[0]
     remote = RemoteBlockStore(
         connection, namespace.format, volume, timeout=timeout, introduce=namespace.introduce

@@ -1,7 +1,8 @@
 """The ``Namespace`` port with what is known already answered from memory, while the session is alone.
 
 Under the volume's lease (``trusted_until``) an answer stays true but for the session's own changes, which are
-followed exactly, and those told to its listener. Without it, everything is asked.
+followed exactly, and those told to its listener. Without it, everything is asked. With ``Answering`` changes
+are answered from memory too; whatever is asked of the store then comes behind them.
 """
 
 from __future__ import annotations
@@ -12,16 +13,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
+from gravitonfs.content.answering import Answering
 from gravitonfs.content.fresh import Ticket
 from gravitonfs.content.known_names import UNKNOWN, Names, Unknown
 from gravitonfs.content.names_cache import AnswerCounts, NamesCache
 from gravitonfs.content.own_changes import follow, touches
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_INO, ContentId, Ino
-from gravitonfs.errors import Gap, GravitonError, Invalid, MissingBlocks, NoAttribute, NoSpace, ReadOnly
+from gravitonfs.errors import (
+    Gap,
+    GravitonError,
+    Invalid,
+    MissingBlocks,
+    NoAttribute,
+    NoSpace,
+    ReadOnly,
+    Stale,
+)
 from gravitonfs.ports.namespace import (
     BlobRef,
     Change,
+    Claims,
     ContentInfo,
     ContentKind,
     Entry,
@@ -31,7 +43,7 @@ from gravitonfs.ports.namespace import (
     RegionMap,
     VolumeUsage,
 )
-from gravitonfs.ports.ops import Attr, Batch, Reply
+from gravitonfs.ports.ops import Attr, Batch, Create, Reply
 
 T = TypeVar("T")
 
@@ -52,15 +64,18 @@ class NotAtHand(Exception):  # no error: the question has to be asked where it m
 
 
 class CachingNamespace:
-    """Thread-safe. A read that is not answered from memory asks the store; ``apply`` always does.
+    """Thread-safe. A read that is not answered from memory asks the store; ``apply`` always does. ``answer``
+    and ``apply`` are called by one thread at a time.
 
     Entries from memory may lack the digest of a content that has been sealed in the background since.
     """
 
     inline = False
 
-    def __init__(self, namespace: Namespace, cache: NamesCache) -> None:
+    def __init__(self, namespace: Namespace, cache: NamesCache, answering: Answering | None = None) -> None:
         self._namespace = namespace
+        self.answering = answering
+        self._behind = namespace if answering is None else answering.log
         self._counts = cache.counts
         self._known = cache.known
         self._lock = cache.lock
@@ -72,6 +87,8 @@ class CachingNamespace:
         self.root = namespace.root
         self.format = namespace.format
         self.read_only = namespace.read_only
+        if answering is not None:
+            cache.settle = answering.log.drain
 
     @property
     def session(self) -> int:
@@ -90,7 +107,39 @@ class CachingNamespace:
         finally:
             self._peeking = 0
 
+    @property
+    def peeking(self) -> bool:
+        """The calling thread is inside ``only_known``."""
+        return self._peeking != 0 and self._peeking == threading.get_ident()
+
+    def may_wait(self) -> None:
+        """Before anything that takes longer than a moment: NotAtHand inside ``only_known``."""
+        if self.peeking:
+            raise NotAtHand
+
     # --- changes -------------------------------------------------------------------------------------
+
+    def answer(self, batch: Batch) -> Reply | None:
+        """What the batch does, if that is known: the store applies it soon, and before anything that is asked
+        of it. None: it has to be applied by the store (``apply``)."""
+        answering = self.answering
+        if answering is None or not self.trusted():
+            return None
+        if not answering.log.has_room:
+            if self.peeking:
+                return None
+            answering.log.wait_for_room()
+        with self._lock:
+            return answering.answer(batch) if self.trusted() else None
+
+    def used_up(self, number: int) -> bool:
+        """After ``apply`` has failed: this number can mean nothing else any more."""
+        return self.answering is not None and self.answering.log.last >= number
+
+    def settle(self) -> None:
+        """What was answered here is applied by the store when this returns."""
+        if self.answering is not None:
+            self.answering.log.drain()
 
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
         with self._lock:
@@ -100,7 +149,12 @@ class CachingNamespace:
         replies: list[Reply] = []
         doubtful = False
         try:
-            replies = self._namespace.apply(batches, durable=durable)
+            if self.answering is not None and ticket is not None:
+                self.answering.prepare()
+            replies = self._behind.apply(batches, durable=durable)
+            if self.answering is not None:
+                self.answering.applied(batches)
+                self._learn_parents(batches)
             return replies
         except _REFUSALS:
             raise
@@ -121,10 +175,28 @@ class CachingNamespace:
             if doubtful or settled:
                 self.doubted()
 
+    def _learn_parents(self, batches: Sequence[Batch]) -> None:
+        """Of directories that get new names, so that the next ones can be answered."""
+        if not self.trusted():
+            return
+        parents = {op.parent for batch in batches for op in batch.ops if isinstance(op, Create) and op.parent}
+        for parent in parents:
+            try:
+                self.attr(parent)
+                if self._known.xattrs_at(parent) is None:
+                    self._all_xattrs(parent)
+            except GravitonError:
+                pass  # the next one is asked of the store again
+
     def grant(self, count: int) -> range:
         return self._namespace.grant(count)
 
+    def grant_contents(self, count: int) -> range:
+        return self._namespace.grant_contents(count)
+
     def detach(self) -> None:
+        if self.answering is not None:
+            self.answering.log.close()
         self._namespace.detach()
 
     # --- what is trusted -----------------------------------------------------------------------------
@@ -146,12 +218,9 @@ class CachingNamespace:
     def _holds(self, ticket: Ticket | None) -> bool:
         return ticket is not None and ticket.epoch == self._known.epoch and self.trusted()
 
-    def _may_wait(self) -> None:
-        if self._peeking and self._peeking == threading.get_ident():
-            raise NotAtHand
-
     def _ask(self, question: Callable[[], T], learn: Callable[[Ticket, T], None]) -> T:
-        self._may_wait()
+        self.may_wait()
+        self.settle()
         self._counts.misses += 1
         with self._lock:
             ticket = self.mark()
@@ -231,7 +300,7 @@ class CachingNamespace:
         return self._page(parent, after, limit)
 
     def _page(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
-        self._may_wait()
+        self.may_wait()
         names, losses = self._names_of(parent)
 
         def learn(ticket: Ticket, page: list[Entry]) -> None:
@@ -256,7 +325,7 @@ class CachingNamespace:
 
     def _reads_along(self, parent: Ino) -> bool:
         """Several names of one directory were asked for: get many at a time, more each time."""
-        self._may_wait()
+        self.may_wait()
         names, _ = self._names_of(parent)
         if names is None or names.refused or names.reading or names.complete:
             return False
@@ -319,7 +388,7 @@ class CachingNamespace:
 
     def _all_xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
         """With those of inodes that came to be known next to it: whoever lists asks for them, too."""
-        self._may_wait()
+        self.may_wait()
         inos = self._known.without_xattrs(range(ino, ino + PAGE)) if self.trusted() else []
         if len(inos) < _XATTR_MISSES:
 
@@ -341,6 +410,7 @@ class CachingNamespace:
         return [(name, value) for one, name, value in answer if one == ino]
 
     def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
+        self.settle()
         return self._namespace.xattrs_of(inos, prefix)
 
     def content(self, content: ContentId) -> ContentInfo:
@@ -371,21 +441,29 @@ class CachingNamespace:
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
         """Their readers keep them; and re-chunking, which changes them, is told to nobody."""
+        self.may_wait()
+        self.settle()
+        if self.answering is not None and content in self.answering.void:
+            raise Stale(f"content {content} has not come to be")
         return self._ask(lambda: self._namespace.extents(content, first, last), lambda _, __: None)
 
     def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
         return self._namespace.extents_of(contents)
 
     def has_content(self, content: ContentId) -> bool:
+        self.settle()
         return self._namespace.has_content(content)
 
     def records(self, space: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        self.settle()
         return self._namespace.records(space, prefix)
 
     def blob(self, digest: bytes, length: int) -> BlobRef | None:
+        self.settle()
         return self._namespace.blob(digest, length)
 
     def blobs(self, after: tuple[bytes, int] | None, limit: int) -> list[BlobRef]:
+        self.settle()
         return self._namespace.blobs(after, limit)
 
     def usage(self) -> VolumeUsage:
@@ -405,10 +483,14 @@ def attach_caching(
     listener: Listener | None,
     recall: Recall | None,
     counts: AnswerCounts | None = None,
+    answering: Claims | None = None,
 ) -> Namespace:
-    """Attach with so many bytes for what is known; with none every answer is the store's."""
+    """Attach with so many bytes for what is known; with none every answer is the store's. ``answering``: own
+    changes are answered from memory too; what the session has open is asked of this."""
     if not budget:
         return attach(listener=listener, recall=recall)
     cache = NamesCache(budget, counts)
     namespace = attach(listener=cache.listening(listener), recall=cache.recalling(recall))
-    return CachingNamespace(namespace, cache)
+    if answering is None or namespace.inline or namespace.read_only:
+        return CachingNamespace(namespace, cache)
+    return CachingNamespace(namespace, cache, Answering(namespace, cache, answering, listener))

@@ -44,6 +44,11 @@ class Fresh:
         self._told: set[Change] = set()
         """By others while batches of our own are under way."""
 
+    @property
+    def applying(self) -> bool:
+        """Own batches are on their way: what they change is not known."""
+        return self._applying > 0
+
     def ticket(self) -> Ticket:
         return Ticket(self._known.epoch, self._moment)
 

@@ -57,13 +57,15 @@ class Names:
 
 
 class Node:
-    """Of one inode; None: not known. ``place``: parent and name of a directory. ``digest``: its content's."""
+    """Of one inode; None: not known. ``place``: parent and name of a directory. ``digest``: its content's.
+    ``draft``: this session has written its content, which is neither sealed nor shared, as far as we know."""
 
-    __slots__ = ("attr", "digest", "names", "place", "target", "xattrs")
+    __slots__ = ("attr", "digest", "draft", "names", "place", "target", "xattrs")
 
     def __init__(self) -> None:
         self.attr: Attr | None = None
         self.digest: bytes | Unknown | None = UNKNOWN
+        self.draft = False
         self.names: Names | None = None
         self.place: tuple[Ino, bytes] | None = None
         self.target: bytes | None = None
@@ -162,6 +164,8 @@ class KnownNames:
         node = self.make(attr.ino)
         before = node.attr
         node.attr = attr
+        if before is None or before.content != attr.content:
+            node.draft = False
         if attr.content == NO_CONTENT:
             node.digest = None
         elif digest is not UNKNOWN:
@@ -232,6 +236,7 @@ class KnownNames:
         self.size -= _weight(node.xattrs)
         node.attr = node.xattrs = node.target = node.place = None
         node.digest = UNKNOWN
+        node.draft = False
 
     def drop_whole(self, ino: Ino) -> None:
         node = self._nodes.pop(ino, None)

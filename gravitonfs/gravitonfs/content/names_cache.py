@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gravitonfs.content.fresh import Fresh
 from gravitonfs.content.known_names import KnownNames
@@ -29,6 +29,8 @@ class NamesCache:
         self.known = KnownNames(budget)
         self.lock = threading.Lock()
         self.fresh = Fresh(self.known)
+        self.settle: Callable[[], None] = lambda: None
+        """Called at a recall, before all is forgotten: what was answered and not applied is applied."""
 
     def listening(self, listener: Listener | None) -> Listener:
         """``listener`` hears changes once they are dropped here."""
@@ -43,9 +45,14 @@ class NamesCache:
     def recalling(self, recall: Recall | None) -> Recall:
         def recalled() -> None:
             with self.lock:
-                self.known.clear()
-            if recall is not None:
-                recall()
+                pass  # who answers something just now has done so: nobody does from now on
+            try:
+                self.settle()
+            finally:
+                with self.lock:
+                    self.known.clear()
+                if recall is not None:
+                    recall()
 
         return recalled
 

@@ -200,12 +200,15 @@ def _write(known: KnownNames, op: ops.Write, attr: Result, _: int) -> None:
     assert isinstance(attr, Attr)
     if op.extents:
         expected = op.expect in (ANY, attr.version - 1) and attr.size == op.end
-        known.set_attr(attr, op.seal if expected else None)
+        node = known.set_attr(attr, op.seal if expected else None)
+        node.draft = node.digest is None
     else:
         node = known.set_attr(attr)
         sealed = op.seal is not None and op.expect in (ANY, attr.version) and attr.size == op.end
-        if sealed and node.digest is None and attr.content:
-            node.digest = op.seal
+        if sealed and attr.content:
+            node.draft = False
+            if node.digest is None:
+                node.digest = op.seal
 
 
 def _append(known: KnownNames, op: ops.Append, attr: Result, _: int) -> None:

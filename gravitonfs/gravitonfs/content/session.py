@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.ownwrites import OwnWrites
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
@@ -57,12 +58,14 @@ class Session:
     """One attached namespace. Thread-safe.
 
     Where a call takes long (the namespace is not ``inline``), batches that come while one is under way go
-    together in the next. ``_lock`` guards the batch number, so that batches reach the namespace in the order
-    of their numbers; ``_queue_lock`` those that wait; ``_ino_lock`` the granted inode numbers.
+    together in the next, and those whose outcome is known are answered without a call. ``_lock`` guards the
+    batch number, so that batches reach the namespace in the order of their numbers; ``_queue_lock`` those
+    that wait; ``_ino_lock`` the granted inode numbers.
     """
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
+        self._memory = namespace if isinstance(namespace, CachingNamespace) else None
         self.own_writes = OwnWrites()
         self._lock = threading.Lock()
         self._number = 0
@@ -81,11 +84,14 @@ class Session:
         durable: bool = False,
     ) -> tuple[Result, ...]:
         """Apply one batch and return a result an op. Raises what the batch failed with or was refused for."""
+        memory = self._memory
         if self.namespace.inline:
             with self._lock:
                 batch = Batch(self._number + 1, time.time_ns(), ops, tuple(packs), loose)
                 reply = self.namespace.apply((batch,), durable=durable)[0]
                 self._number = batch.number
+        elif memory is not None and memory.peeking:
+            reply = self._submit_known(_Waiting(ops, tuple(packs), loose, durable), memory)
         else:
             reply = self._submit_together(_Waiting(ops, tuple(packs), loose, durable))
         if reply.failure is not None:
@@ -127,6 +133,32 @@ class Session:
             if together:
                 self._send(together)
 
+    def _submit_known(self, mine: _Waiting, memory: CachingNamespace) -> Reply:
+        """Without waiting for anything: NotAtHand where the store has to be asked, or somebody else does."""
+        if mine.durable or not self._lock.acquire(blocking=False):
+            raise NotAtHand
+        try:
+            with self._queue_lock:
+                together, self._queue = [*self._queue, mine], []
+            left = self._answered(together, memory)
+            if left:
+                with self._queue_lock:
+                    self._queue = [*(one for one in left if one is not mine), *self._queue]
+                raise NotAtHand
+        finally:
+            self._lock.release()
+        return mine.outcome()
+
+    def _answered(self, together: list[_Waiting], memory: CachingNamespace) -> list[_Waiting]:
+        """The first of them are answered from memory, as far as that goes; the others. Lock held."""
+        for at, one in enumerate(together):
+            reply = None if one.durable else memory.answer(one.batch(self._number + 1))
+            if reply is None:
+                return together[at:]
+            one.reply = reply
+            self._number += 1
+        return []
+
     def _submit_together(self, mine: _Waiting) -> Reply:
         with self._queue_lock:
             self._queue.append(mine)
@@ -141,10 +173,17 @@ class Session:
     def _send(self, together: list[_Waiting]) -> None:
         """One call for all. A refusal leaves it open which batch it was for, so they are sent singly then:
         those that were applied answer as before. Lock held; never raises what is not for everybody."""
+        memory = self._memory
+        if memory is not None:
+            together = self._answered(together, memory)
+            if not together:
+                return
         batches = [one.batch(self._number + 1 + index) for index, one in enumerate(together)]
         try:
             replies = self.namespace.apply(batches, durable=any(one.durable for one in together))
         except GravitonError as error:
+            if memory is not None and memory.used_up(batches[-1].number):
+                self._number = batches[-1].number
             if len(together) == 1 or isinstance(error, (Unavailable, Fenced)):
                 for one in together:
                     one.error = error
@@ -175,6 +214,8 @@ class Session:
         with self._ino_lock:
             ino = next(self._inos, None)
             if ino is None:
+                if self._memory is not None:
+                    self._memory.may_wait()
                 self._inos = iter(self.namespace.grant(_INO_GRANT))
                 ino = next(self._inos)
             return Ino(ino)

@@ -124,6 +124,9 @@ class Namespace(Protocol):
     def grant(self, count: int) -> range:
         """Fresh inode numbers, never given twice, not even after a crash."""
 
+    def grant_contents(self, count: int) -> range:
+        """The same of content ids (``Write.content``)."""
+
     def lookup(self, parent: Ino, name: bytes) -> Attr | None:
         """NotADirectory where the parent is none, NotFound (or Stale) where it is gone."""
 

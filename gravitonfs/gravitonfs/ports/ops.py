@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from gravitonfs.core.extents import Extent
-from gravitonfs.core.ids import BlockId, ContentId, Ino, PackNumber
+from gravitonfs.core.ids import NO_CONTENT, BlockId, ContentId, Ino, PackNumber
 from gravitonfs.errors import GravitonError, Kind, error_of
 
 ANY = -1
@@ -141,7 +141,9 @@ class Write(_Op, frozen=True, tag=True, array_like=True, gc=False):
 
     ``seal`` is the BLAKE3 of the whole file as its writer streamed it. It holds, and the content is
     sealed, if the inode's version before this op is ``expect`` and its size after is ``end``;
-    otherwise it is ignored. ``mtime_ns`` None: the batch's time; 0: leave it. Answer: Attr.
+    otherwise it is ignored. ``mtime_ns`` None: the batch's time; 0: leave it. ``content``: a granted
+    number for the content, where this op has to make one; 0: the namespace takes one. Answer: Attr.
+    Errors: Invalid (a number that was not granted, or is in use).
     """
 
     ino: Ino
@@ -150,6 +152,7 @@ class Write(_Op, frozen=True, tag=True, array_like=True, gc=False):
     expect: int = ANY
     seal: bytes | None = None
     mtime_ns: int | None = None
+    content: ContentId = NO_CONTENT
 
 
 class Append(_Op, frozen=True, tag=True, array_like=True, gc=False):

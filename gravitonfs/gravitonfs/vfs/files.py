@@ -357,13 +357,16 @@ class Files:
         await self.call(self.volume.commit)
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What asks the namespace: here, where that takes microseconds, else on a worker thread."""
+        """What asks the namespace, or changes it by one batch at its end: here, where that takes microseconds
+        or its outcome is known, else on a worker thread."""
         if self._inline:
             return method(*args, **kwargs)
+        if self._memory is not None and self._memory.answering is not None:
+            return await self.ask(method, *args, **kwargs)
         return await self._thread(partial(method, *args, **kwargs))
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``call``, for what changes nothing: what is known is answered here, without a thread."""
+        """As ``call``, for what can be begun again: what is known is answered here, without a thread."""
         if self._inline:
             return method(*args, **kwargs)
         if self._memory is not None:

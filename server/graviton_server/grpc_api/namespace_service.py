@@ -184,8 +184,11 @@ class NamespaceService:
 
     def grant(self, request: pb.GrantRequest, call: Call) -> pb.GrantReply:
         session = self._table.find(call, request.session)
-        if not 1 <= request.count <= GRANT_MAX:
-            raise Invalid(f"1 to {GRANT_MAX} inode numbers can be granted at a time")
+        if not 1 <= request.count + request.contents <= GRANT_MAX or (request.count and request.contents):
+            raise Invalid(f"1 to {GRANT_MAX} inode numbers, or content ids, can be granted at a time")
+        if request.contents:
+            granted = session.namespace.grant_contents(request.contents)
+            return pb.GrantReply(first_content=granted.start, contents=len(granted))
         granted = session.namespace.grant(request.count)
         return pb.GrantReply(first=granted.start, count=len(granted))
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from graviton_server.namespace.engine import DuplicateKey
 from graviton_server.namespace.txn import Inode, Txn
 from gravitonfs.core.extents import REGION
 from gravitonfs.core.ids import NO_CONTENT, ContentId
-from gravitonfs.errors import NotFound
+from gravitonfs.errors import Invalid, NotFound
 from gravitonfs.ports.namespace import ContentKind
 
 MAX_DEPTH: Final = 4
@@ -65,8 +66,15 @@ def new(txn: Txn, length: int, version: int, digest: bytes | None) -> ContentId:
     """A content that stands on nothing: a draft, or sealed where the digest is known."""
     content = txn.next_content()
     kind = _DRAFT if digest is None else _SEALED
-    txn.execute(_INSERT, (content, kind, length, version, digest, NO_CONTENT, 0, 0, txn.clock, txn.version))
+    _insert(txn, (content, kind, length, version, digest, NO_CONTENT, 0, 0, txn.clock, txn.version))
     return content
+
+
+def _insert(txn: Txn, row: tuple[object, ...]) -> None:
+    try:
+        txn.execute(_INSERT, row)
+    except DuplicateKey:
+        raise Invalid(f"content id {row[0]} is in use") from None
 
 
 def draft_of(txn: Txn, inode: Inode) -> Content:
@@ -95,10 +103,8 @@ def _stand_on(txn: Txn, base: Content) -> Content:
     else:
         limit, depth, below = -(-base.length // REGION), base.depth + 1, base.id
     draft = Content(content, _DRAFT, base.length, base.version, None, below, limit, depth, 1)
-    txn.execute(
-        _INSERT,
-        (content, _DRAFT, base.length, base.version, None, below, limit, depth, txn.clock, txn.version),
-    )
+    row = (content, _DRAFT, base.length, base.version, None, below, limit, depth, txn.clock, txn.version)
+    _insert(txn, row)
     return draft
 
 

@@ -27,6 +27,7 @@ _DRAFT: Final = int(ContentKind.DRAFT)
 def write(txn: Txn, op: Write) -> Attr:
     inode = txn.file(op.ino)
     extents = op.extents
+    txn.offer(op.content)
     if extents:
         return _write(txn, inode, extents, op.end, expect=op.expect, digest=op.seal, mtime_ns=op.mtime_ns)
     if op.seal is not None and inode.content and _seals(inode, op.seal, op.expect, inode.size, op.end):
@@ -36,6 +37,7 @@ def write(txn: Txn, op: Write) -> Attr:
 
 def append(txn: Txn, op: Append) -> Attr:
     inode = txn.file(op.ino)
+    txn.offer(NO_CONTENT)
     if not op.length:
         return inode.attr()
     if op.length < 0:
@@ -121,6 +123,7 @@ def _seal(txn: Txn, content: ContentId, length: int, version: int, digest: bytes
 
 def truncate(txn: Txn, op: Truncate) -> Attr:
     inode = txn.file(op.ino)
+    txn.offer(NO_CONTENT)
     size = op.size
     if size < 0:
         raise Invalid("a file cannot have a negative size")

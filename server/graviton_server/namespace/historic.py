@@ -102,6 +102,9 @@ class HistoricNamespace:
     def grant(self, count: int) -> range:
         raise ReadOnly("a volume as it was cannot be changed")
 
+    def grant_contents(self, count: int) -> range:
+        raise ReadOnly("a volume as it was cannot be changed")
+
     def lookup(self, parent: Ino, name: bytes) -> Attr | None:
         rows = self._all(_NAME, parent, name)
         if not rows:

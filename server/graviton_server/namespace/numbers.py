@@ -1,4 +1,4 @@
-"""Inode numbers, from ranges that are durable before any number of them is given out.
+"""Inode numbers and content ids, from ranges that are durable before any of them is given out.
 
 Guarded by the store's lock.
 """
@@ -22,6 +22,7 @@ class InodeNumbers:
         self.next = first
         self._reserved = first
         self._durable = first
+        self._contents_durable = 0
 
     def grant(self, count: int) -> range:
         """Numbers for a client to use; committed, because it may use them after a crash of ours."""
@@ -32,6 +33,18 @@ class InodeNumbers:
         if self.next > self._durable:
             self._store.commit()
         return range(first, first + count)
+
+    def grant_contents(self, count: int) -> range:
+        """Content ids for a client to use, likewise. The next one is the transaction's business."""
+        txn = self._store.applier.txn
+        first = txn.content
+        limit = first + count
+        if limit > self._contents_durable:
+            self._store.change(txn.reserve_contents, limit)
+            self._store.commit()
+            self._contents_durable = txn.content_limit
+        txn.content = limit
+        return range(first, limit)
 
     def take(self, count: int) -> int:
         """The first of so many numbers for the batch that is being applied, durable with it."""

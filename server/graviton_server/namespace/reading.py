@@ -128,6 +128,9 @@ class SqlNamespace:
     def grant(self, count: int) -> range:
         return self._store.grant(count)
 
+    def grant_contents(self, count: int) -> range:
+        return self._store.grant_contents(count)
+
     def detach(self) -> None:
         self._store.detach(self._session)
 

@@ -242,6 +242,11 @@ class NamespaceStore:
             self.check_readable()
             return self.numbers.grant(count)
 
+    def grant_contents(self, count: int) -> range:
+        with self.lock:
+            self.check_readable()
+            return self.numbers.grant_contents(count)
+
     # --- sessions ------------------------------------------------------------------------------------
 
     def attach(

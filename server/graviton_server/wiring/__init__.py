@@ -272,6 +272,7 @@ class Engine:
             listener,
             recall,
             self.content.names,
+            claims,
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gravitonfs.content.answering import Answering
 from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.core import acl
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError
 from gravitonfs.ports import ops
-from gravitonfs.ports.namespace import Entry, Listener, Namespace
+from gravitonfs.ports.namespace import Claims, Entry, Listener, Namespace
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, Store
 
 QUICK = settings(
@@ -27,6 +28,7 @@ QUICK = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
+HOUR = 3600.0
 names = st.sampled_from([b"a", b"b", b"c", b"d", b"e"])
 places = st.integers(0, 7)
 """Which of the inodes that were made: directories and others are taken modulo their number."""
@@ -53,6 +55,22 @@ class Lease:
         return getattr(self._namespace, name)
 
 
+class Local(CachingNamespace):
+    """Changes are answered from memory where they can be; they wait there until somebody asks the store."""
+
+    def __init__(self, namespace: Namespace, cache: NamesCache, claims: Claims = lambda ino: False) -> None:
+        super().__init__(
+            namespace, cache, Answering(namespace, cache, claims, cache.listening(None), gather=HOUR)
+        )
+
+    def apply(self, batches: Sequence[ops.Batch], *, durable: bool) -> list[ops.Reply]:
+        replies: list[ops.Reply] = []
+        for batch in batches:
+            reply = None if durable else self.answer(batch)
+            replies += super().apply([batch], durable=durable) if reply is None else [reply]
+        return replies
+
+
 class CachingModel(RuleBasedStateMachine):
     """Derive, set ``open_store``. ``holder`` has the lease; ``other`` changes things when it has not, and
     does at any time what background work does."""
@@ -60,8 +78,9 @@ class CachingModel(RuleBasedStateMachine):
     def open_store(self) -> Store:
         raise NotImplementedError
 
-    @initialize(budget=st.sampled_from([6_000, 1 << 20]))
-    def start(self, budget: int) -> None:
+    @initialize(budget=st.sampled_from([6_000, 1 << 20]), answers=st.booleans())
+    def start(self, budget: int, answers: bool) -> None:
+        self.answers = answers
         self.store = self.open_store()
         self.cache = NamesCache(budget)
         self.lease: Lease | None = None
@@ -74,7 +93,14 @@ class CachingModel(RuleBasedStateMachine):
 
     def attach(self, listener: Listener) -> CachingNamespace:
         self.lease = Lease(self.store.attach(label="holder", listener=listener))
-        return CachingNamespace(self.lease, self.cache)
+        return Local(self.lease, self.cache) if self.answers else CachingNamespace(self.lease, self.cache)
+
+    def _settled(self) -> None:
+        """The store has all that was answered, and agrees."""
+        names = self.holder.ns
+        assert isinstance(names, CachingNamespace)
+        names.settle()
+        assert names.answering is None or names.answering.surprises == 0
 
     def _directory(self, place: int) -> Ino:
         return self.directories[place % len(self.directories)]
@@ -165,6 +191,7 @@ class CachingModel(RuleBasedStateMachine):
 
     @rule(place=places)
     def sealed_in_the_background(self, place: int) -> None:
+        self._settled()
         try:
             attr = self.plain.attr(self._inode(place))
             if attr.content:
@@ -224,7 +251,9 @@ class CachingModel(RuleBasedStateMachine):
             assert known.size >= len(known) * 100
 
     def _same(self, question: Callable[[Namespace], Any]) -> None:
-        found, expected = _outcome(question, self.holder.ns), _outcome(question, self.plain)
+        found = _outcome(question, self.holder.ns)
+        self._settled()
+        expected = _outcome(question, self.plain)
         if isinstance(found, list) and isinstance(expected, list):
             # Sealing what several files share is told to nobody.
             found = [
@@ -236,6 +265,7 @@ class CachingModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "holder"):
             self.read_all()
+            self.holder.ns.detach()
             self.store.close()
 
 

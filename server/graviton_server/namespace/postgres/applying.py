@@ -45,7 +45,7 @@ from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.sessions import Recorded
 from gravitonfs.errors import Fenced, Gap, GravitonError, Internal, Invalid, MissingBlocks, ReadOnly
 from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.ops import Batch, Create, Failure, Removed, Result
+from gravitonfs.ports.ops import Batch, Create, Failure, Removed, Result, Write
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -140,6 +140,11 @@ class Applier:
         highest = max((op.ino for batch in batches for op in batch.ops if isinstance(op, Create)), default=0)
         if 0 < highest < 1 << 62:
             self._store.numbers.limit(highest)
+        highest = max(
+            (op.content for batch in batches for op in batch.ops if isinstance(op, Write)), default=0
+        )
+        if 0 < highest < 1 << 62:
+            self._store.content_ids.limit(highest)
 
     def _patiently(self, session: PostgresSession, batches: Sequence[Batch], durable: bool) -> Outcome:
         """Until it is done: waits for a server that is away, and gives way to others."""

@@ -89,6 +89,9 @@ class PostgresNamespace(SqlNamespace):
     def grant(self, count: int) -> range:
         return self._postgres.grant(count)
 
+    def grant_contents(self, count: int) -> range:
+        return self._postgres.grant_contents(count)
+
     def detach(self) -> None:
         self._postgres.detach(self._attached)
 

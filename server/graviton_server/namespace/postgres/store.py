@@ -168,6 +168,10 @@ class PostgresStore:
         first = self.numbers.grant(count)
         return range(first, first + count)
 
+    def grant_contents(self, count: int) -> range:
+        first = self.content_ids.grant(count)
+        return range(first, first + count)
+
     def attach(
         self,
         volume: str = "main",

@@ -132,7 +132,12 @@ class PostgresTxn(Txn):
             raise NotFound(f"directory {ino} has been removed")
         return inode
 
+    def contents_granted(self) -> int:
+        return self._contents.limit(0)
+
     def next_content(self) -> ContentId:
+        if self.offered:
+            return super().next_content()
         content = self.remember(lambda: self._contents.take(1))
         return ContentId(content)
 

@@ -109,20 +109,26 @@ class ApplyReply(_message.Message):
     def __init__(self, replies: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., asked: _Optional[_Iterable[int]] = ..., stamps: _Optional[bytes] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("session", "count")
+    __slots__ = ("session", "count", "contents")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     count: int
-    def __init__(self, session: _Optional[bytes] = ..., count: _Optional[int] = ...) -> None: ...
+    contents: int
+    def __init__(self, session: _Optional[bytes] = ..., count: _Optional[int] = ..., contents: _Optional[int] = ...) -> None: ...
 
 class GrantReply(_message.Message):
-    __slots__ = ("first", "count")
+    __slots__ = ("first", "count", "first_content", "contents")
     FIRST_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
     first: int
     count: int
-    def __init__(self, first: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+    first_content: int
+    contents: int
+    def __init__(self, first: _Optional[int] = ..., count: _Optional[int] = ..., first_content: _Optional[int] = ..., contents: _Optional[int] = ...) -> None: ...
 
 class LookupRequest(_message.Message):
     __slots__ = ("session", "parent", "name")
