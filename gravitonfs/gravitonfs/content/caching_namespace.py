@@ -142,6 +142,17 @@ class CachingNamespace:
             self.answering.log.drain()
 
     def apply(self, batches: Sequence[Batch], *, durable: bool) -> list[Reply]:
+        answering = self.answering
+        if answering is None:
+            return self._apply(batches, durable)
+        if self.trusted():
+            answering.prepare()
+        replies = self._apply(batches, durable)
+        answering.applied(batches)
+        self._learn_parents(batches)
+        return replies
+
+    def _apply(self, batches: Sequence[Batch], durable: bool) -> list[Reply]:
         with self._lock:
             ticket = self.mark()
             touched = touches(self._known, batches)
@@ -149,12 +160,7 @@ class CachingNamespace:
         replies: list[Reply] = []
         doubtful = False
         try:
-            if self.answering is not None and ticket is not None:
-                self.answering.prepare()
             replies = self._behind.apply(batches, durable=durable)
-            if self.answering is not None:
-                self.answering.applied(batches)
-                self._learn_parents(batches)
             return replies
         except _REFUSALS:
             raise
@@ -182,7 +188,8 @@ class CachingNamespace:
         parents = {op.parent for batch in batches for op in batch.ops if isinstance(op, Create) and op.parent}
         for parent in parents:
             try:
-                self.attr(parent)
+                if self._known.attr(parent) is None:
+                    self.attr(parent)
                 if self._known.xattrs_at(parent) is None:
                     self._all_xattrs(parent)
             except GravitonError:
