@@ -14,7 +14,7 @@ from gravitonfs.client.remote_namespace import RemoteNamespace
 from gravitonfs.client.resuming import Resumed
 from gravitonfs.content.caching_namespace import attach_caching
 from gravitonfs.content.ingest import Pacer
-from gravitonfs.content.lost import LostAndFound
+from gravitonfs.content.lost import LostAndFound, keep_unapplied
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.ids import BlockId
 from gravitonfs.journal.journal import Journal
@@ -151,4 +151,6 @@ def open_volume(
         dirty_limit=memory // 4,
         cache_limit=cache_limit,
     )
-    return RemoteVolume(namespace, names, content, journal)
+    made = RemoteVolume(namespace, names, content, journal)
+    keep_unapplied(made)
+    return made

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_INO, Ino
@@ -106,6 +107,13 @@ class LostAndFound:
 
     def _name(self, label: str) -> bytes:
         return f"{self._stamp}-{_safe(label)}-{secrets.token_hex(3)}".encode()
+
+
+def keep_unapplied(volume: Volume) -> None:
+    """What is answered from memory and cannot be applied then is kept there."""
+    names = volume.namespace
+    if isinstance(names, CachingNamespace) and names.answering is not None:
+        names.answering.lost = LostAndFound(volume).keep_batch
 
 
 def _path(name: bytes) -> str:

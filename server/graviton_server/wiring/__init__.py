@@ -36,6 +36,7 @@ from gravitonfs.content.caching_namespace import attach_caching
 from gravitonfs.content.diskcache.cache import DiskCache, open_cache
 from gravitonfs.content.diskcache.store import CachedBlockStore
 from gravitonfs.content.ingest import Waiting
+from gravitonfs.content.lost import keep_unapplied
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
@@ -276,7 +277,9 @@ class Engine:
         )
         if claims is not None:
             self.maintenance.ask_writing(claims)  # what is open is not sealed under its writers' hands
-        return Volume(namespace, self.content)
+        volume = Volume(namespace, self.content)
+        keep_unapplied(volume)
+        return volume
 
     def background_volume(self, name: str) -> Volume:
         """For work that users do not see: it ends nobody's lease."""
