@@ -12,7 +12,7 @@ from gravitonfs.client.lost_batches import LostBatch
 from gravitonfs.client.remote_blocks import RemoteBlockStore
 from gravitonfs.client.remote_namespace import RemoteNamespace
 from gravitonfs.client.resuming import Resumed
-from gravitonfs.content.caching_namespace import attach_caching
+from gravitonfs.content.attaching import attach_caching
 from gravitonfs.content.ingest import Pacer
 from gravitonfs.content.lost import LostAndFound, keep_unapplied
 from gravitonfs.content.volume import Content, Volume

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from gravitonfs.content.answering import Answering
 from gravitonfs.content.fresh import Ticket
 from gravitonfs.content.known_names import UNKNOWN, Names, Unknown
-from gravitonfs.content.names_cache import AnswerCounts, NamesCache
+from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.own_changes import follow, touches
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_INO, ContentId, Ino
@@ -33,13 +33,10 @@ from gravitonfs.errors import (
 from gravitonfs.ports.namespace import (
     BlobRef,
     Change,
-    Claims,
     ContentInfo,
     ContentKind,
     Entry,
-    Listener,
     Namespace,
-    Recall,
     RegionMap,
     VolumeUsage,
 )
@@ -478,26 +475,3 @@ class CachingNamespace:
 
     def watch(self, since: int) -> Iterator[Change]:
         return self._namespace.watch(since)
-
-
-class Attaching(Protocol):
-    def __call__(self, *, listener: Listener | None, recall: Recall | None) -> Namespace: ...
-
-
-def attach_caching(
-    attach: Attaching,
-    budget: int,
-    listener: Listener | None,
-    recall: Recall | None,
-    counts: AnswerCounts | None = None,
-    answering: Claims | None = None,
-) -> Namespace:
-    """Attach with so many bytes for what is known; with none every answer is the store's. ``answering``: own
-    changes are answered from memory too; what the session has open is asked of this."""
-    if not budget:
-        return attach(listener=listener, recall=recall)
-    cache = NamesCache(budget, counts)
-    namespace = attach(listener=cache.listening(listener), recall=cache.recalling(recall))
-    if answering is None or namespace.inline or namespace.read_only:
-        return CachingNamespace(namespace, cache)
-    return CachingNamespace(namespace, cache, Answering(namespace, cache, answering, listener))

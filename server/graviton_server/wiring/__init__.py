@@ -32,7 +32,7 @@ from graviton_server.packs.store import PackStore
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
 from graviton_server.wiring.options import EngineOptions
-from gravitonfs.content.caching_namespace import attach_caching
+from gravitonfs.content.attaching import attach_caching
 from gravitonfs.content.diskcache.cache import DiskCache, open_cache
 from gravitonfs.content.diskcache.store import CachedBlockStore
 from gravitonfs.content.ingest import Waiting
