@@ -275,3 +275,18 @@ def test_the_end_of_a_session_is_told(rig: Rig, caplog: pytest.LogCaptureFixture
     rig.names.detach()
     assert "1 changes that were answered are lost: away" in caplog.text
     caplog.clear()
+
+
+def test_a_commit_without_changes_asks_nothing(rig: Rig) -> None:
+    """The fsync of a directory right after the fsync of a file in it."""
+    made = rig.make(b"f")
+    rig.session.submit((ops.SetAttr(made.ino, mode=0o600),), durable=True)
+    rig.session.commit()
+    assert len(rig.failing.calls) == 1
+    rig.make(b"g")
+    rig.session.commit()
+    rig.session.commit()
+    assert len(rig.failing.calls) == 2
+    rig.trusted.until = 0.0
+    rig.session.commit()
+    assert len(rig.failing.calls) == 3, "others may have changed what this one has seen"

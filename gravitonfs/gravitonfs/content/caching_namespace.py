@@ -133,6 +133,10 @@ class CachingNamespace:
         """After ``apply`` has failed: this number can mean nothing else any more."""
         return self.answering is not None and self.answering.log.last >= number
 
+    def all_durable(self) -> bool:
+        """There is nothing to wait for: nobody has changed anything since a durable call of ours."""
+        return self.answering is not None and self.answering.log.all_durable and self.trusted()
+
     def settle(self) -> None:
         """What was answered here is applied by the store when this returns."""
         if self.answering is not None:

@@ -89,11 +89,18 @@ class OpLog:
         self._thread: threading.Thread | None = None
         self.last = 0
         """The highest number that was used up."""
+        self._durable = -1
+        """What ``last`` was when all of it survived power loss."""
         self.answered = self.calls = 0
         """Batches answered here, and calls that took them to the store. For people."""
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def all_durable(self) -> bool:
+        """Everything that was answered survives power loss: nothing has changed since the last durable call."""
+        return self._durable == self.last and not self._queue
 
     @property
     def has_room(self) -> bool:
@@ -162,6 +169,8 @@ class OpLog:
             self._settle(before, replies[: len(before)])
             if batches:
                 self.last = batches[-1].number
+            if durable:
+                self._durable = self.last
             return replies[len(before) :]
 
     def _adopt(self, before: list[_Entry], batches: Sequence[Batch]) -> None:

@@ -208,7 +208,8 @@ class Session:
 
     def commit(self) -> None:
         """Wait until everything applied so far survives power loss."""
-        self.submit((), durable=True)
+        if self._memory is None or self._queue or not self._memory.all_durable():
+            self.submit((), durable=True)
 
     def new_ino(self) -> Ino:
         with self._ino_lock:
