@@ -7,19 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 from gravitonfs.content.budget import Budget
+from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.session import Session
 from gravitonfs.core.chunking import Chunker
 from gravitonfs.core.codec import encode
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.hashing import block_id
-from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
+from gravitonfs.core.ids import NO_PACK, BlockId, ContentId, PackNumber
 from gravitonfs.errors import MissingBlocks
 from gravitonfs.ports.blocks import Block, BlockStore
 from gravitonfs.ports.ops import LooseBlock, Op, Result
 
 LOOSE_LIMIT = 1 << 20
 """A durable flush with fewer new bytes than this goes into the database (DESIGN: loose blocks)."""
+KEPT = 128 << 10
+"""Bytes of a flush that whoever reads them next need not fetch."""
 _RETRIES = 8
 
 
@@ -41,6 +45,11 @@ class Stored(NamedTuple):
     packs: tuple[PackNumber, ...]
     loose: tuple[LooseBlock, ...]
     new_bytes: int = 0
+
+
+class Recent(NamedTuple):
+    cache: BlockCache
+    maps: SmallMaps
 
 
 Waiting = Callable[[Sequence[PackNumber]], bool]
@@ -76,12 +85,13 @@ class Ingest:
         pace: Pacer | None = None,
         waiting: Waiting | None = None,
         unasked: int = 0,
+        recent: Recent | None = None,
     ) -> None:
         """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``waiting``:
         where packs are not relied on before they are synced. Then every small flush is loose: others must
         see it at once, and it must not cost a request. ``unasked``: so many bytes are sent as loose blocks
         without asking whether the store has them, where asking costs as much as sending and whoever takes
-        them looks by itself."""
+        them looks by itself. ``recent``: where little that was just written is kept for who reads it next."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -93,6 +103,7 @@ class Ingest:
         self._pace = pace
         self._unasked = unasked
         self._waiting = waiting
+        self._recent = recent
 
     @property
     def waits(self) -> bool:
@@ -167,11 +178,24 @@ class Ingest:
         for _ in range(_RETRIES):
             stored = self.store_pieces(pieces, durable=durable)
             try:
-                return self.apply(stored, ops(stored.extents), durable=durable), stored.new_bytes
+                results = self.apply(stored, ops(stored.extents), durable=durable)
+                self._keep(pieces)
+                return results, stored.new_bytes
             except MissingBlocks as refusal:
                 self.store.forget_packs([PackNumber(p) for p in refusal.packs])
         stored = self.store_pieces(pieces, durable=durable)
         return self.apply(stored, ops(stored.extents), durable=durable), stored.new_bytes
+
+    def _keep(self, pieces: Sequence[Piece]) -> None:
+        if self._recent is not None and sum(piece.data.nbytes for piece in pieces) <= KEPT:
+            for piece in pieces:
+                self._recent.cache.put(piece.id, piece.data)
+
+    def sealed(self, content: ContentId, extents: tuple[Extent, ...]) -> None:
+        """A small file's whole map, which does not change any more."""
+        if self._recent is not None:
+            maps = self._recent.maps
+            maps.add({content: extents}, maps.epoch)
 
     def loose_among(self, ids: Sequence[BlockId]) -> int:
         """Plain bytes of those that wait loose in the database, which ``missing`` does not find."""

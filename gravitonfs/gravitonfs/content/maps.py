@@ -5,11 +5,22 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId
 
 _EXTENTS_MAX = 16_384
+
+
+class Laid(NamedTuple):
+    """What one batch has laid over a file: ``extents``, between two (content, version)s. ``whole``: they are
+    all that the file has, whatever was there before."""
+
+    before: tuple[ContentId, int]
+    after: tuple[ContentId, int]
+    extents: tuple[Extent, ...]
+    whole: bool
 
 
 class SmallMaps:

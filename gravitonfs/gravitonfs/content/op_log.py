@@ -99,7 +99,7 @@ class OpLog:
 
     @property
     def all_durable(self) -> bool:
-        """Everything that was answered survives power loss: nothing has changed since the last durable call."""
+        """All that was answered survives power loss: nothing has changed since the last durable call."""
         return self._durable == self.last and not self._queue
 
     @property

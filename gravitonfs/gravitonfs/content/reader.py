@@ -11,9 +11,9 @@ from typing_extensions import Buffer
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.maps import SmallMaps
+from gravitonfs.content.maps import Laid, SmallMaps
 from gravitonfs.content.runs import RUN, plan, read_runs
-from gravitonfs.core.extents import REGION, Extent, covering, inside, laid_out
+from gravitonfs.core.extents import REGION, Extent, covering, inside, laid_out, overlay, split_by_region
 from gravitonfs.core.ids import NO_CONTENT, BlockId, PackNumber
 from gravitonfs.errors import Damaged, GravitonError
 from gravitonfs.ports.blocks import BlockStore
@@ -189,6 +189,18 @@ class ContentReader:
         extents = None if known is None else known.get(attr.content)
         if extents is not None:
             self._maps[0] = extents
+
+    def lay(self, laid: Laid, below: ContentReader | None) -> None:
+        """The map follows from what was just written over what was known before: nobody has to be asked."""
+        if laid.after != self.key:
+            return
+        above = split_by_region(laid.extents)
+        if laid.whole:
+            for region in range((self.size - 1) // REGION + 1):
+                self._maps[region] = tuple(above.get(region, ()))
+        elif below is not None and below.key == laid.before:
+            for region, known in list(below._maps.items()):
+                self._maps[region] = tuple(overlay(known, above.get(region, ())))
 
     def read(self, offset: int, length: int) -> Buffer:
         """Up to ``length`` bytes at ``offset``, fewer only at the end. Holes read as zeroes."""

@@ -7,6 +7,7 @@ as a ``FileWriter`` uses it. What grows beyond the smallest block goes on as a s
 from __future__ import annotations
 
 from gravitonfs.content.ingest import Ingest, Piece
+from gravitonfs.content.maps import Laid
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.hashing import block_id, content_hasher
@@ -22,7 +23,9 @@ class SmallRun:
     boundaries do not depend on when somebody called fsync.
     """
 
-    __slots__ = ("_data", "_id", "_ingest", "_ino", "_mtime_ns", "_named", "_whole", "attr", "version")
+    __slots__ = (
+        "_data", "_id", "_ingest", "_ino", "_mtime_ns", "_named", "_whole", "attr", "laid", "version",
+    )  # fmt: skip
 
     quick = True
     error: GravitonError | None = None
@@ -37,6 +40,8 @@ class SmallRun:
         self._mtime_ns = 0
         self.version = version
         self.attr: Attr | None = None
+        self.laid: Laid | None = None
+        """By the last flush."""
 
     @property
     def end(self) -> int:
@@ -88,8 +93,11 @@ class SmallRun:
         block = self._id = block_id(data, self._ingest.format.block_key)
         end = len(data)
         digest = self._digest() if seal and self._whole else None
+        named: tuple[Extent, ...] = ()
 
         def ops(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            nonlocal named
+            named = extents
             return (Write(self._ino, extents, end, self.version, digest, self._mtime_ns), *after)
 
         piece = Piece(0, block, memoryview(data))
@@ -97,6 +105,10 @@ class SmallRun:
         assert isinstance(attr, Attr)
         if attr.version != self.version + 1:
             self._whole = False  # somebody else wrote too: this is not the file
+        key = (attr.content, attr.version)
+        self.laid = Laid(key, key, named, whole=True) if self._whole and attr.size == end else None
+        if self.laid is not None and digest is not None:
+            self._ingest.sealed(attr.content, named)
         self._done(attr)  # who sees nothing pending any more finds the attributes
         self._ingest.budget.release(end - self._named)
         self._named = end

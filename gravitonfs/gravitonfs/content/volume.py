@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
-from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Waiting
+from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Recent, Waiting
 from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.names_cache import AnswerCounts
 from gravitonfs.content.reader import ContentReader, Fetcher
@@ -87,6 +87,8 @@ class Volume:
             pace=content.pace,
             unasked=content.unasked,
             waiting=content.waiting,
+            # A local store has them at hand anyway, and the kernel too.
+            recent=None if namespace.inline else Recent(content.cache, self.maps),
         )
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:

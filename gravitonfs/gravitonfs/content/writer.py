@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gravitonfs.content.ingest import Ingest
+from gravitonfs.content.maps import Laid
 from gravitonfs.content.small import SmallRun
 from gravitonfs.content.stream import Stream
 from gravitonfs.core.extents import Extent
@@ -40,6 +41,12 @@ class FileWriter:
         self._stream: Stream | SmallRun | None = None
         self._patches: dict[int, bytearray] = {}
         self._patch_bytes = 0
+        self._laid: Laid | None = None
+
+    @property
+    def laid(self) -> Laid | None:
+        """By the last flush, where that was one batch and nobody else wrote."""
+        return self._stream.laid if isinstance(self._stream, SmallRun) else self._laid
 
     @property
     def dirty(self) -> bool:
@@ -209,6 +216,7 @@ class FileWriter:
         assert self._stream is not None
         if self._stream.attr is not None:
             self.attr = self._stream.attr
+        self._laid = self.laid
 
     def _flush_patches(self, *, durable: bool = False) -> None:
         if not self._patches:
@@ -220,11 +228,19 @@ class FileWriter:
         ]
         end = max(offset + len(patch) for offset, patch in self._patches.items())
 
+        named: tuple[Extent, ...] = ()
+
         def ops(extents: tuple[Extent, ...]) -> tuple[Op, ...]:
+            nonlocal named
+            named = extents
             return (Write(self._ino, extents, end, ANY, None, self.mtime_ns),)
 
         attr = self._ingest.commit_pieces(pieces, ops, durable=durable)[0]
         assert isinstance(attr, Attr)
+        before = self.attr
+        key = (attr.content, attr.version)
+        alone = attr.version == before.version + 1
+        self._laid = Laid((before.content, before.version), key, named, whole=False) if alone else None
         self.attr = attr
         self._patches.clear()
         self._ingest.budget.release(self._patch_bytes)

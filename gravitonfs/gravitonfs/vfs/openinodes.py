@@ -71,7 +71,11 @@ class OpenInode:
         attr = self.attr
         reader = self.reader
         if reader is None or reader.key != (attr.content, attr.version) or reader.size != attr.size:
-            reader = self.reader = volume.reader(attr)
+            before, reader = reader, volume.reader(attr)
+            laid = self.writer.laid if self.writer is not None else None
+            if laid is not None:
+                reader.lay(laid, before)
+            self.reader = reader
             shared = volume.shared
             self.misses = Misses(shared.cache.limit * 15 // 16, far=not shared.near)
         return reader
