@@ -66,6 +66,7 @@ class Blobs:
                 hasher.update(part)
                 sent += len(part)
                 yield pb.UploadRequest(data=part)
+            yield pb.UploadRequest(end=True)
 
         reply = self._connection.upload(_SERVICE + "Upload", requests(), pb.UploadReply)
         if BlobId.parse(reply.id) != BlobId(hasher.digest(), sent):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,22 +15,12 @@ from graviton_server.limits import UploadSlots
 from gravitonfs.content.blobs import BlobWriter, open_blob
 from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import BlobId
-from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange, Unavailable
+from gravitonfs.errors import FileTooLarge, Invalid, NotFound, OutOfRange
 from gravitonfs.ports.ops import DropBlobRef
 from gravitonfs.rpc.graviton.v1 import blobs_pb2 as pb
 
 MESSAGE: Final = 1 << 20
 PAGE_MAX: Final = 1_000
-_CUT: Final = 0.1
-"""Seconds until a client that has gone is known to have."""
-
-
-def _not_cut(call: Call) -> None:
-    """A stream that a client has left looks as if it had ended until the call itself is seen to be over, a
-    moment later. Nothing else tells where neither a digest nor a length was declared."""
-    over = threading.Event()
-    if not call.when_over(over.set) or over.wait(_CUT):
-        raise Unavailable("the upload was cut off")
 
 
 class BlobService:
@@ -74,12 +63,16 @@ class BlobService:
             self._pool.volume(volume) as attached,
             BlobWriter(attached, length, header.digest or None) as writer,
         ):
-            for data in _bytes_of(first, messages):
+            incoming = _Incoming(first, messages)
+            for data in incoming:
                 self._bounded(writer.size + len(data))
                 self._rates.received(len(data))
                 writer.write(data)
-            if length is None and not header.digest:
-                _not_cut(call)
+            if not incoming.ended and length is None and not header.digest:
+                raise Invalid(
+                    f"the upload stopped after {writer.size} bytes without an end, as if it were cut off:"
+                    " set 'end' in the last message, or tell the length or the digest in the header"
+                )
             stored = writer.finish()
         self._tallies.uploaded(stored.id.length)
         return pb.UploadReply(
@@ -142,14 +135,23 @@ class BlobService:
         return pb.DeleteBlobReply()
 
 
-def _bytes_of(first: pb.UploadRequest, messages: Iterator[pb.UploadRequest]) -> Iterator[bytes]:
+class _Incoming:
     """What the messages carry, while the messages themselves go: writing may wait."""
-    data = first.data
-    del first
-    yield data
-    for message in messages:
-        if message.HasField("header"):
-            raise Invalid("an upload has one header, in its first message")
-        data = message.data
-        del message
-        yield data
+
+    def __init__(self, first: pb.UploadRequest, messages: Iterator[pb.UploadRequest]) -> None:
+        self._first: pb.UploadRequest | None = first
+        self._messages = messages
+        self.ended = False
+        """By its own word, not by a call that may have been cut off."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        message, self._first = self._first, None
+        while message is not None:
+            data, self.ended = message.data, message.end
+            del message
+            yield data
+            message = next(self._messages, None)
+            if message is not None and self.ended:
+                raise Invalid("nothing may follow the end of an upload")
+            if message is not None and message.HasField("header"):
+                raise Invalid("an upload has one header, in its first message")

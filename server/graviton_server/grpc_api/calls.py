@@ -50,10 +50,6 @@ class Call:
         """Somebody still waits for the answer."""
         return not self.ended and self._context.is_active()
 
-    def when_over(self, callback: Callable[[], None]) -> bool:
-        """Called when the call is over, also when the client went away; False: it is over already."""
-        return self._context.add_callback(callback)
-
     def cancel(self) -> None:
         self._context.cancel()
 

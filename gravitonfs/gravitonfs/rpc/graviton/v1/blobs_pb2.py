@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gravitonfs/rpc/graviton/v1/blobs.proto\x12\x0bgraviton.v1\"N\n\x0cUploadHeader\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x13\n\x06length\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x42\t\n\x07_length\"H\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.graviton.v1.UploadHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"M\n\x0bUploadReply\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x11\n\tnew_bytes\x18\x03 \x01(\x04\x12\x0f\n\x07\x65xisted\x18\x04 \x01(\x08\"]\n\x0f\x44ownloadRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x13\n\x06length\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\t\n\x07_length\"\x1d\n\rDownloadReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"-\n\x0fStatBlobRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\":\n\x08\x42lobInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x12\n\ncreated_ns\x18\x03 \x01(\x03\"@\n\x10ListBlobsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"D\n\x0eListBlobsReply\x12$\n\x05\x62lobs\x18\x01 \x03(\x0b\x32\x15.graviton.v1.BlobInfo\x12\x0c\n\x04more\x18\x02 \x01(\x08\"/\n\x11\x44\x65leteBlobRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\x11\n\x0f\x44\x65leteBlobReply2\xe0\x02\n\x0b\x42lobService\x12@\n\x06Upload\x12\x1a.graviton.v1.UploadRequest\x1a\x18.graviton.v1.UploadReply(\x01\x12\x46\n\x08\x44ownload\x12\x1c.graviton.v1.DownloadRequest\x1a\x1a.graviton.v1.DownloadReply0\x01\x12;\n\x04Stat\x12\x1c.graviton.v1.StatBlobRequest\x1a\x15.graviton.v1.BlobInfo\x12\x42\n\x04List\x12\x1d.graviton.v1.ListBlobsRequest\x1a\x1b.graviton.v1.ListBlobsReply\x12\x46\n\x06\x44\x65lete\x12\x1e.graviton.v1.DeleteBlobRequest\x1a\x1c.graviton.v1.DeleteBlobReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gravitonfs/rpc/graviton/v1/blobs.proto\x12\x0bgraviton.v1\"N\n\x0cUploadHeader\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x13\n\x06length\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x42\t\n\x07_length\"U\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.graviton.v1.UploadHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\"M\n\x0bUploadReply\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x11\n\tnew_bytes\x18\x03 \x01(\x04\x12\x0f\n\x07\x65xisted\x18\x04 \x01(\x08\"]\n\x0f\x44ownloadRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x13\n\x06length\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\t\n\x07_length\"\x1d\n\rDownloadReply\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"-\n\x0fStatBlobRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\":\n\x08\x42lobInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x12\n\ncreated_ns\x18\x03 \x01(\x03\"@\n\x10ListBlobsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"D\n\x0eListBlobsReply\x12$\n\x05\x62lobs\x18\x01 \x03(\x0b\x32\x15.graviton.v1.BlobInfo\x12\x0c\n\x04more\x18\x02 \x01(\x08\"/\n\x11\x44\x65leteBlobRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\x11\n\x0f\x44\x65leteBlobReply2\xe0\x02\n\x0b\x42lobService\x12@\n\x06Upload\x12\x1a.graviton.v1.UploadRequest\x1a\x18.graviton.v1.UploadReply(\x01\x12\x46\n\x08\x44ownload\x12\x1c.graviton.v1.DownloadRequest\x1a\x1a.graviton.v1.DownloadReply0\x01\x12;\n\x04Stat\x12\x1c.graviton.v1.StatBlobRequest\x1a\x15.graviton.v1.BlobInfo\x12\x42\n\x04List\x12\x1d.graviton.v1.ListBlobsRequest\x1a\x1b.graviton.v1.ListBlobsReply\x12\x46\n\x06\x44\x65lete\x12\x1e.graviton.v1.DeleteBlobRequest\x1a\x1c.graviton.v1.DeleteBlobReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +34,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADHEADER']._serialized_start=55
   _globals['_UPLOADHEADER']._serialized_end=133
   _globals['_UPLOADREQUEST']._serialized_start=135
-  _globals['_UPLOADREQUEST']._serialized_end=207
-  _globals['_UPLOADREPLY']._serialized_start=209
-  _globals['_UPLOADREPLY']._serialized_end=286
-  _globals['_DOWNLOADREQUEST']._serialized_start=288
-  _globals['_DOWNLOADREQUEST']._serialized_end=381
-  _globals['_DOWNLOADREPLY']._serialized_start=383
-  _globals['_DOWNLOADREPLY']._serialized_end=412
-  _globals['_STATBLOBREQUEST']._serialized_start=414
-  _globals['_STATBLOBREQUEST']._serialized_end=459
-  _globals['_BLOBINFO']._serialized_start=461
-  _globals['_BLOBINFO']._serialized_end=519
-  _globals['_LISTBLOBSREQUEST']._serialized_start=521
-  _globals['_LISTBLOBSREQUEST']._serialized_end=585
-  _globals['_LISTBLOBSREPLY']._serialized_start=587
-  _globals['_LISTBLOBSREPLY']._serialized_end=655
-  _globals['_DELETEBLOBREQUEST']._serialized_start=657
-  _globals['_DELETEBLOBREQUEST']._serialized_end=704
-  _globals['_DELETEBLOBREPLY']._serialized_start=706
-  _globals['_DELETEBLOBREPLY']._serialized_end=723
-  _globals['_BLOBSERVICE']._serialized_start=726
-  _globals['_BLOBSERVICE']._serialized_end=1078
+  _globals['_UPLOADREQUEST']._serialized_end=220
+  _globals['_UPLOADREPLY']._serialized_start=222
+  _globals['_UPLOADREPLY']._serialized_end=299
+  _globals['_DOWNLOADREQUEST']._serialized_start=301
+  _globals['_DOWNLOADREQUEST']._serialized_end=394
+  _globals['_DOWNLOADREPLY']._serialized_start=396
+  _globals['_DOWNLOADREPLY']._serialized_end=425
+  _globals['_STATBLOBREQUEST']._serialized_start=427
+  _globals['_STATBLOBREQUEST']._serialized_end=472
+  _globals['_BLOBINFO']._serialized_start=474
+  _globals['_BLOBINFO']._serialized_end=532
+  _globals['_LISTBLOBSREQUEST']._serialized_start=534
+  _globals['_LISTBLOBSREQUEST']._serialized_end=598
+  _globals['_LISTBLOBSREPLY']._serialized_start=600
+  _globals['_LISTBLOBSREPLY']._serialized_end=668
+  _globals['_DELETEBLOBREQUEST']._serialized_start=670
+  _globals['_DELETEBLOBREQUEST']._serialized_end=717
+  _globals['_DELETEBLOBREPLY']._serialized_start=719
+  _globals['_DELETEBLOBREPLY']._serialized_end=736
+  _globals['_BLOBSERVICE']._serialized_start=739
+  _globals['_BLOBSERVICE']._serialized_end=1091
 # @@protoc_insertion_point(module_scope)

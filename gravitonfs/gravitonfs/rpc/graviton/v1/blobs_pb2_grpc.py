@@ -65,9 +65,11 @@ class BlobServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Upload(self, request_iterator, context):
-        """The first message has the header, every one (the first too) may have data, of up to 1 MiB. The blob
-        is there whole, durable and verified when this is answered; otherwise it has left nothing.
-        INVALID_ARGUMENT where length or digest are not what the header said.
+        """The first message has the header, every one (the first too) may have data, of up to 1 MiB, the last one
+        has the end. The blob is there whole, durable and verified when this is answered; otherwise it has left
+        nothing. INVALID_ARGUMENT where length or digest are not what the header said, where something follows the
+        end, and where the header has neither length nor digest and the stream stops without an end: a call that
+        was cut off looks no other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
