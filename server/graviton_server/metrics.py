@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from graviton_server.control.figures import FrontEnd
     from graviton_server.control.service import Service
+    from graviton_webdav.app import WebDavServer
 
 _TOTALS = {
     "blocks_put": ("graviton_blocks_stored", "Blocks stored."),
@@ -118,17 +119,16 @@ def _of_front_ends(front_ends: list[FrontEnd]) -> Iterator[Metric]:
     yield from (requests, errors, uploads, downloads)
 
 
-class _MountCollector:
-    """Of a mount whose store is a daemon's; the daemon exports the store's own."""
+class _RemoteCollector:
+    """Of a mount or a gateway whose store is a daemon's; the daemon exports the store's own."""
 
-    def __init__(self, counters: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, counters: Callable[[], dict[str, float]], front_end: Callable[[], FrontEnd]) -> None:
         self._counters = counters
+        self._front_end = front_end
 
     def collect(self) -> Iterator[Metric]:
-        from graviton_server.control.figures import mount_front_end
-
         yield from _of_values(self._counters())
-        yield from _of_front_ends([mount_front_end()])
+        yield from _of_front_ends([self._front_end()])
 
 
 class _Collector:
@@ -191,10 +191,24 @@ def registry_of(service: Service) -> CollectorRegistry:
 
 
 def mount_registry(counters: Callable[[], dict[str, float]]) -> CollectorRegistry:
+    from graviton_server.control.figures import mount_front_end
+
+    return _remote_registry(counters, mount_front_end)
+
+
+def gateway_registry(server: WebDavServer) -> CollectorRegistry:
+    from graviton_server.control.figures import gateway_front_end
+
+    return _remote_registry(dict, lambda: gateway_front_end(server))
+
+
+def _remote_registry(
+    counters: Callable[[], dict[str, float]], front_end: Callable[[], FrontEnd]
+) -> CollectorRegistry:
     from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry()
-    registry.register(_MountCollector(counters))
+    registry.register(_RemoteCollector(counters, front_end))
     return registry
 
 

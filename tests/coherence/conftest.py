@@ -90,6 +90,18 @@ def _gateway_and_http(all_: Stores) -> Pair:
     return Pair(stores.dav(one), stores.http(other, MAIN), [])
 
 
+def _gateways_alone(all_: Stores) -> Pair:
+    """One is an engine itself, one has a daemon behind it."""
+    store = all_.bucket
+    return stores.gateways_alone(store, store.file, store.remote(1, MAIN))
+
+
+def _mount_and_gateway_alone(all_: Stores) -> Pair:
+    store = all_.embedded
+    volume = store.volume("gateway")
+    return stores.mount_and_gateway_alone(store, store.remote(0, volume), store.remote(0, volume))
+
+
 BUCKET = "mounts through two daemons, bucket"
 PAIRS: dict[str, Callable[[Stores], Pair]] = {
     "two remote mounts": _remote_mounts,
@@ -101,6 +113,8 @@ PAIRS: dict[str, Callable[[Stores], Pair]] = {
     "direct mount and WebDAV": _direct_and_webdav,
     "WebDAV of two daemons": _gateways,
     "WebDAV and HTTP of two daemons": _gateway_and_http,
+    "WebDAV alone, direct and remote": _gateways_alone,
+    "mount and WebDAV alone": _mount_and_gateway_alone,
 }
 
 
@@ -145,3 +159,5 @@ def pair(request: pytest.FixtureRequest, all_stores: Stores) -> Iterator[Pair]:
     for running, point in made.mounts:
         unmount(point)
         assert running.process.wait(60) == 0, running.log_text()
+    for server in made.servers:
+        assert server.stop() == 0, server.log_text()

@@ -120,6 +120,12 @@ class Store:
             running.ready_line()
         return made
 
+    def gateways(self, *sources: str | Path) -> list[tuple[Running, str]]:
+        """Processes of their own, and their addresses."""
+        command = ("webdav", "--listen", "127.0.0.1:0")
+        made = [self._graviton.start(*command, source, **self._environment) for source in sources]
+        return [(running, running.ready_line().partition("webdav=")[2].strip()) for running in made]
+
     def stop(self) -> None:
         for daemon in self.daemons:
             daemon.running.process.terminate()
@@ -158,10 +164,16 @@ class Pair:
     """Two front ends of one volume; ``one()`` and ``other()`` are what a thread uses to ask them."""
 
     def __init__(
-        self, one: Callable[[], Side], other: Callable[[], Side], mounts: list[tuple[Running, Path]]
+        self,
+        one: Callable[[], Side],
+        other: Callable[[], Side],
+        mounts: list[tuple[Running, Path]],
+        servers: Iterable[Running] = (),
     ) -> None:
+        """``servers``: that only this pair uses."""
         self.one, self.other = one, other
         self.mounts = mounts
+        self.servers = servers
 
     def directory(self) -> str:
         """A new one, for one test."""
@@ -186,6 +198,17 @@ def beside(store: Store, source: str | Path, other: Callable[[], Side]) -> Pair:
 
 def gateways(one: Daemon, other: Daemon) -> Pair:
     return Pair(partial(DavSide, one.address.dav), partial(DavSide, other.address.dav), [])
+
+
+def gateways_alone(store: Store, *sources: str | Path) -> Pair:
+    (one, there), (other, yonder) = store.gateways(*sources)
+    return Pair(partial(DavSide, there), partial(DavSide, yonder), [], [one, other])
+
+
+def mount_and_gateway_alone(store: Store, mount: str | Path, gateway: str | Path) -> Pair:
+    made = store.mounts(mount)
+    [(running, address)] = store.gateways(gateway)
+    return Pair(partial(MountSide, made[0][1]), partial(DavSide, address), made, [running])
 
 
 def http(daemon: Daemon, volume: str) -> Callable[[], Side]:

@@ -48,18 +48,19 @@ class WebDavServer:
         timeout: float = IDLE_TIMEOUT,
         max_file_size: int | None = None,
         traffic: Traffic | None = None,
+        read_only: bool = False,
     ) -> None:
         """Raises Invalid for an address open to others without a users file, NotFound without that file.
 
-        ``guard``: in place of the users file, whatever the address.
+        ``guard``: in place of the users file, whatever the address. ``timeout``: seconds that a connection
+        may keep silent, between requests or inside one.
         """
         if not 0 <= port <= 65535:
             raise Invalid(f"{port} is no port; expected 0 to 65535")
         if (certificate is None) != (private_key is None):
             raise Invalid("TLS needs a certificate and a private key")
-        read_only = False
         if isinstance(volume, Volume):
-            read_only = volume.namespace.read_only
+            read_only = read_only or volume.namespace.read_only
             held = nullcontext(Attached(volume))
             attached: Callable[[], AbstractContextManager[Attached]] = lambda: held  # noqa: E731
         else:

@@ -183,6 +183,9 @@ class Gateway:
             if refused.close:
                 http.close_connection = True
             return refused_response(refused)
+        except TimeoutError:  # of the connection: nothing else that is waited for ends so
+            http.close_connection = True
+            return refused_response(Refused(408, "the next byte did not come in time"))
 
     def _answer(self, http: DavHTTPRequest, body: Body) -> Response:
         name = http.method.decode("latin-1")

@@ -27,8 +27,8 @@ from graviton_webdav.streams import HEAD_LIMIT
 
 log = logging.getLogger("graviton.webdav")
 
-IDLE_TIMEOUT = 75
-"""Seconds a connection may keep silent, between requests or inside one."""
+IDLE_TIMEOUT = 30.0
+"""Seconds a connection may keep silent, between requests or inside one, where nothing is configured."""
 _THREADS = 16
 _THREADS_MAX = 256
 _BACKLOG = 256
@@ -71,7 +71,6 @@ class DavHTTPServer(HTTPServer):
     """cheroot with limits meant for file transfer; every request goes to ``application``."""
 
     ConnectionClass = DavHTTPConnection
-    timeout = IDLE_TIMEOUT
     request_queue_size = _BACKLOG
     keep_alive_conn_limit = 512
     max_request_header_size = HEAD_LIMIT

@@ -59,9 +59,11 @@ class VolumePool:
     """Thread-safe. ``_lock`` (a condition, told when the pool closes or has a session) guards the table; it
     is not held while a volume is attached or let go, which may wait for other sessions."""
 
-    def __init__(self, attach: Callable[[str], Volume], idle: float = IDLE) -> None:
+    def __init__(self, attach: Callable[[str], Volume], idle: float = IDLE, *, durable: bool = False) -> None:
+        """``durable``: those who use it answer nobody before what they have done is."""
         self._attach = attach
         self._idle = idle
+        self._durable = durable
         self._lock = threading.Condition()
         self._places: dict[str, _Place] = {}
         self._closed = False
@@ -185,7 +187,8 @@ class VolumePool:
             return
         try:
             with suppress(Fenced, Detached):  # somebody else ended it
-                attached.volume.commit()  # nobody would repeat what a crash of the database takes back
+                if not self._durable:
+                    attached.volume.commit()  # nobody would repeat what a crash of the database takes back
             attached.volume.close()
         except GravitonError as error:
             log.info("the end of a session could not be told: %s", error)  # silence ends it, too

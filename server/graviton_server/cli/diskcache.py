@@ -30,7 +30,7 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graviton"
 
 
-def with_disk_cache(choices: Choices, mountpoint: Path, *, default: bool) -> Choices:
+def with_disk_cache(choices: Choices, mountpoint: Path | None, *, default: bool) -> Choices:
     """``default``: there is one where nothing is said. Raises a usage error that names the option."""
     from gravitonfs.content.diskcache.cache import SMALLEST, CacheSettings
 
@@ -40,9 +40,11 @@ def with_disk_cache(choices: Choices, mountpoint: Path, *, default: bool) -> Cho
         return choices
     if choices.cache_size is not None and choices.cache_size < SMALLEST:
         raise click.UsageError(f"mount option cache-size: at least {format_size(SMALLEST)}, or 0 for none")
-    real, point = Path(os.path.realpath(directory)), Path(os.path.realpath(mountpoint))
-    if real == point or point in real.parents:
-        raise click.UsageError(f"mount option cache-dir: {directory} is in the mount itself")
+    real = Path(os.path.realpath(directory))
+    if mountpoint is not None:
+        point = Path(os.path.realpath(mountpoint))
+        if real == point or point in real.parents:
+            raise click.UsageError(f"mount option cache-dir: {directory} is in the mount itself")
     size = choices.cache_size
     if size is None:
         size = min(_DEFAULT, _disk_of(real) // _SHARE_OF_DISK)
@@ -77,7 +79,7 @@ def refuse_disk_cache(choices: Choices) -> None:
 
 
 class MountDiskCache:
-    """Of a daemon's volume: which store it is of is known once the volume is attached."""
+    """Of a daemon's volume: which store it is of is known once the volume is attached; then it is kept."""
 
     def __init__(self, settings: CacheSettings | None, source: str) -> None:
         self._settings = settings
@@ -91,6 +93,8 @@ class MountDiskCache:
 
         if self._settings is None:
             return blocks
+        if self.cache is not None:
+            return CachedBlockStore(blocks, self.cache)  # of an earlier session
         store = names.attachment.store or block_id(self._source.encode())[:16]  # an old daemon tells nothing
         try:
             self.cache = open_cache(self._settings, store, names.format.block_key)

@@ -9,6 +9,7 @@ from typing import Any
 from graviton_server.auth.apptokens import AppTokens
 from graviton_server.auth.authenticator import Authenticator, authenticator
 from graviton_server.auth.exposure import check_exposure
+from graviton_server.cli.davserver import dav_server
 from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
@@ -20,17 +21,13 @@ from graviton_server.http_api.context import Api
 from graviton_server.http_api.jobs import JobChannel, Jobs
 from graviton_server.http_api.server import HttpServer
 from graviton_server.http_api.settings import HttpSettings
-from graviton_server.http_api.transfers import Limits, Transfers
+from graviton_server.http_api.transfers import Transfers
 from graviton_server.metrics import renderer
 from graviton_webdav.app import WebDavServer
-from graviton_webdav.auth import Guard
-from graviton_webdav.basic_auth import UsersGuard
-from graviton_webdav.token_auth import EverybodyGuard, TokenGuard
 from gravitonfs.errors import GravitonError
 
 log = logging.getLogger("graviton")
 
-_REALM = "Graviton"
 WRITE_FLOOR = 64 << 20
 """Bytes that must be free for a daemon to be ready to take writes."""
 
@@ -94,36 +91,24 @@ def make_authenticator(service: Service, config: Config) -> Authenticator | None
     return authenticator(config.auth, AppTokens(service.records))
 
 
-def webdav_server(service: Service, config: Config, limits: SharedLimits, *, insecure: bool) -> WebDavServer:
-    """Raises Invalid where it would be open to others without that being meant."""
-    dav = config.webdav
-    judge = make_authenticator(service, config)
-    users = UsersGuard(Path(dav.users_file), _REALM) if dav.users_file is not None else None
-    guard: Guard | None = users
-    if judge is not None:
-        guard = TokenGuard(judge.authenticate, MAIN, _REALM, users)
-    warning = check_exposure(
-        "WebDAV", dav.host, guarded=guard is not None, auth=config.auth, insecure=insecure
-    )
-    if warning is not None:
-        log.warning("%s", warning)
-        guard = EverybodyGuard()
-    return WebDavServer(
-        lambda: service.pool.use(MAIN),
-        host=dav.host,
-        port=dav.port,
-        certificate=_path(dav.tls.cert_file) if dav.tls.enabled else None,
-        private_key=_path(dav.tls.key_file) if dav.tls.enabled else None,
-        guard=guard,
-        space=lambda: service.engine.space().free,
-        correlation_header=config.logging.correlation_id_header,
-        max_file_size=config.constraints.max_blob_size,
-        traffic=Limits(limits.slots, limits.rate_in, limits.rate_out, config.server.http.request_timeout),
-    )
-
-
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def webdav_server(
+    service: Service, config: Config, limits: SharedLimits, *, insecure: bool, read_only: bool = False
+) -> WebDavServer:
+    """Raises Invalid where it would be open to others without that being meant."""
+    return dav_server(
+        lambda: service.pool.use(MAIN),
+        MAIN,
+        make_authenticator(service, config),
+        lambda: service.engine.space().free,
+        config,
+        limits,
+        insecure=insecure,
+        read_only=read_only,
+    )
 
 
 class _Sessions:

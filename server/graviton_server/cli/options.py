@@ -58,6 +58,15 @@ class Choices(NamedTuple):
         names = ("token_file", "ca_file", "cert_file", "key_file")
         return [name.replace("_", "-") for name in names if getattr(self, name) is not None]
 
+    def of_mounts(self) -> list[str]:
+        """Those given that have no meaning for a gateway."""
+        names = ("allow_other", "subdir", "uid", "gid", "umask", "durability", "journal_size")
+        return [
+            name if name in _FLAGS else name.replace("_", "-")
+            for name in names
+            if getattr(self, name) != self._field_defaults[name]
+        ]
+
     @property
     def local(self) -> bool:
         """``fsync`` is answered by the local journal."""
@@ -137,6 +146,8 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "journal-size": _positive_size,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
+_OF_MOUNTS = frozenset(("allow_other", "subdir=", "uid=", "gid=", "umask=", "durability=", "journal-size="))
+GATEWAY_NAMES = tuple(name for name in NAMES if name not in _OF_MOUNTS)
 
 
 def parse(texts: Iterable[str]) -> Choices:

@@ -18,14 +18,13 @@ from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.journals import LocalJournals, state_directory
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
+from graviton_server.cli.pacing import limited, pace
 from graviton_server.control.answers import Counters
 from graviton_server.control.figures import counters_of, mount_operations
-from graviton_server.limits import LimitedBlockStore, Pace
 from gravitonfs.errors import GravitonError, Unavailable
 
 if TYPE_CHECKING:
     from gravitonfs.client.volumes import RemoteVolume
-    from gravitonfs.ports.blocks import BlockStore
     from gravitonfs.ports.target import Space
 
 log = logging.getLogger("graviton")
@@ -61,7 +60,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
     local = LocalJournals(f"{endpoint}/{volume}", volume, choices)
     memory = choices.memory or memory_budget(MEMORY)
     disk = MountDiskCache(choices.disk_cache, source)
-    upload, download = _pace(choices.upload_limit), _pace(choices.download_limit)
+    upload, download = pace(choices.upload_limit), pace(choices.download_limit)
 
     def attach(claims: Claims, listener: Listener, recall: Recall) -> RemoteVolume:
         made = open_volume(
@@ -75,7 +74,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
             timeout=choices.timeout,
             memory=memory,
             journal=local.begin(),
-            wrap=lambda blocks, names: disk.around(_limited(blocks, upload, download), names),
+            wrap=lambda blocks, names: disk.around(limited(blocks, upload, download), names),
             pace=upload,
         )
         opened.append(made)
@@ -148,13 +147,3 @@ def _metrics(choices: Choices, counters: Callable[[], dict[str, float]]) -> Iter
 
 def _space(opened: list[RemoteVolume]) -> Space:
     return opened[0].space()
-
-
-def _limited(blocks: BlockStore, upload: Pace | None, download: Pace | None) -> BlockStore:
-    if upload is None and download is None:
-        return blocks
-    return LimitedBlockStore(blocks, upload=upload, download=download)
-
-
-def _pace(limit: int | None) -> Pace | None:
-    return Pace(limit) if limit else None

@@ -11,7 +11,7 @@ import click
 from graviton_server.cli import output, places
 from graviton_server.cli.options import Choices
 from graviton_server.cli.params import ADDRESS, DATA, FILE
-from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
+from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt, until_signal
 
 if TYPE_CHECKING:
     from graviton_server.config.load import Loaded
@@ -61,11 +61,11 @@ def serve(
             f"grpc={serving.serve_grpc(*served, insecure=insecure)}",
         ]
         if config.webdav.enabled:
-            parts.append(f"webdav={serving.serve_configured_webdav(config, limits, insecure=insecure)}")
+            parts.append(f"webdav={serving.serve_webdav(config, limits, insecure=insecure)}")
         if config.metrics.enabled and config.metrics.prometheus_port is not None:
             serving.export_metrics(config.server.http.host, config.metrics.prometheus_port)
         announce(" ".join(parts))
-        serving.wait()
+        until_signal()
         output.say("stopping: storing everything")
     output.say("stopped; everything is stored")
 

@@ -17,7 +17,7 @@ from graviton_server.cli.engines import engine_options, open_store
 from graviton_server.cli.memory import share_heaps
 from graviton_server.cli.options import Choices
 from graviton_server.control.answers import MountPoint
-from graviton_server.control.service import MAIN, Service
+from graviton_server.control.service import Service
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import GravitonError, Invalid
 
@@ -77,19 +77,15 @@ class Serving:
         """Another Ctrl-C does not make it quicker, and must not lose anything."""
         output.say(f"still storing, {format_size(self.service.pending_bytes())} left")
 
-    def serve_webdav(self, host: str, port: int, users: Path | None) -> str:
-        """Start the gateway; returns its address."""
-        from graviton_webdav.app import WebDavServer
+    def serve_webdav(
+        self, config: Config, limits: SharedLimits, *, insecure: bool, read_only: bool = False
+    ) -> str:
+        """Start the gateway as the configuration says; returns its address."""
+        from graviton_server.cli.http import webdav_server
 
-        engine, pool = self.service.engine, self.service.pool
-        server = WebDavServer(
-            lambda: pool.use(MAIN),
-            host=host,
-            port=port,
-            users_file=users,
-            space=lambda: engine.space().free,
+        return self._started(
+            webdav_server(self.service, config, limits, insecure=insecure, read_only=read_only)
         )
-        return self._started(server)
 
     def _started(self, server: WebDavServer) -> str:
         server.start()
@@ -128,12 +124,6 @@ class Serving:
     def _stop_http(self, server: HttpServer) -> None:
         self.service.http = self.service.tallies = None
         server.stop()
-
-    def serve_configured_webdav(self, config: Config, limits: SharedLimits, *, insecure: bool) -> str:
-        """Start the gateway as the configuration says; returns its address."""
-        from graviton_server.cli.http import webdav_server
-
-        return self._started(webdav_server(self.service, config, limits, insecure=insecure))
 
     def export_metrics(self, host: str, port: int) -> None:
         """/metrics on a port of its own, without TLS or authentication."""
@@ -184,19 +174,6 @@ class Serving:
         finally:
             forget()
             self.service.unmounted(where.path, failure)
-
-    def wait(self) -> None:
-        """Until SIGTERM or SIGINT."""
-        stop = threading.Event()
-
-        def stopping(number: int, _: FrameType | None) -> None:
-            stop.set()
-
-        for number in _STOP_SIGNALS:
-            signal.signal(number, stopping)
-        # A signal that the system hands to another thread wakes nobody here: look from time to time.
-        while not stop.wait(_LOOK_FOR_SIGNALS):
-            pass
 
     def _attach(self, claims: Claims, listener: Listener, recall: Recall) -> Volume:
         engine, read_only = self.service.engine, self._choices.ro
@@ -250,6 +227,20 @@ def terminate_like_interrupt() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, unwind)
+
+
+def until_signal() -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = threading.Event()
+
+    def stopping(number: int, _: FrameType | None) -> None:
+        stop.set()
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stopping)
+    # A signal that the system hands to another thread wakes nobody here: look from time to time.
+    while not stop.wait(_LOOK_FOR_SIGNALS):
+        pass
 
 
 def announce(text: str) -> None:

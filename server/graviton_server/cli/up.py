@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from graviton_server.cli.diskcache import refuse_disk_cache
 from graviton_server.cli.options import parse
 from graviton_server.cli.params import ADDRESS, ADDRESS_OR_OFF, DATA, DIRECTORY, FILE
 from graviton_server.cli.serve import address_flags, choices_of
-from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt
+from graviton_server.cli.serving import Serving, announce, check_apart, terminate_like_interrupt, until_signal
 
 if TYPE_CHECKING:
     from graviton_server.cli.limits import SharedLimits
@@ -78,16 +77,13 @@ def up(
     with Serving(source, "up", choices, create=True) as serving:
         address = None
         if webdav is not None:
-            users_file = Path(users).absolute() if users else None
-            if loaded is not None and limits is not None:
-                dav = loaded.config.webdav
-                if ctx.get_parameter_source("webdav") is not ParameterSource.DEFAULT:
-                    dav = replace(dav, host=webdav[0], port=webdav[1])
-                dav = replace(dav, users_file=str(users_file) if users_file else dav.users_file)
-                config = replace(loaded.config, webdav=dav)
-                address = serving.serve_configured_webdav(config, limits, insecure=insecure)
-            else:
-                address = serving.serve_webdav(*webdav, users_file)
+            from graviton_server.cli.gateway import gateway_config
+            from graviton_server.cli.limits import SharedLimits
+
+            given = ctx.get_parameter_source("webdav") is not ParameterSource.DEFAULT
+            config = gateway_config(loaded, webdav if given or loaded is None else None, users)
+            limits = limits or SharedLimits(config)
+            address = serving.serve_webdav(config, limits, insecure=insecure)
         parts = []
         if mountpoint is not None:
             parts.append(f"mount={mountpoint}")
@@ -104,7 +100,7 @@ def up(
             serving.run_mount(mountpoint, ready)
         else:
             ready()
-            serving.wait()
+            until_signal()
         output.say("stopping: storing everything")
     output.say("stopped; everything is stored")
 

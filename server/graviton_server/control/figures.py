@@ -11,6 +11,7 @@ from graviton_server.control.answers import Operation
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
     from graviton_server.control.tallies import Tallies
+    from graviton_webdav.app import WebDavServer
     from gravitonfs.content.diskcache.cache import DiskCache
     from gravitonfs.content.volume import Content, Volume
     from gravitonfs.ports.blocks import BlockStore
@@ -78,11 +79,8 @@ class FrontEnd(NamedTuple):
 
 def front_ends(service: Service) -> list[FrontEnd]:
     found = [mount_front_end()] if service.mounts else []
-    server = service.webdav_server
-    if server is not None:
-        made = server.counters()
-        times = {method: (buckets, made[method].seconds) for method, buckets in server.latencies().items()}
-        found.append(FrontEnd("webdav", times, server.errors(), server.transfers()))
+    if service.webdav_server is not None:
+        found.append(gateway_front_end(service.webdav_server))
     for name, tallies in _tallied(service):
         times = {operation: (list(t.buckets), t.seconds) for operation, t in tallies.operations()}
         done = {"uploads": tallies.uploads, "downloads": tallies.downloads}
@@ -96,6 +94,12 @@ def mount_front_end() -> FrontEnd:
 
     times = {name: (list(c.buckets), c.nanoseconds * _NANO) for name, c in COUNTERS.items()}
     return FrontEnd("fuse", times, dict(ERRORS), dict(TRANSFERS))
+
+
+def gateway_front_end(server: WebDavServer) -> FrontEnd:
+    made = server.counters()
+    times = {method: (buckets, made[method].seconds) for method, buckets in server.latencies().items()}
+    return FrontEnd("webdav", times, server.errors(), server.transfers())
 
 
 def _tallied(service: Service) -> list[tuple[str, Tallies]]:
