@@ -92,6 +92,15 @@ class Upkeep(Protocol):
         """The whole namespace at one moment, as lines of text that ``load`` reads, in pieces."""
 
 
+class HeldDump(NamedTuple):
+    """``bytes``: of the packs that it holds, as long as they are."""
+
+    owner: str
+    name: str
+    packs: int
+    bytes: int
+
+
 class Housekeeping(Protocol):
     """Which of several engines does what, and what their dumps hold. Thread-safe; times are the database's.
 
@@ -122,5 +131,8 @@ class Housekeeping(Protocol):
 
     def kept_dumps(self, owner: str) -> list[str]: ...
 
-    def held_packs(self) -> frozenset[PackNumber]:
-        """Those of all kept dumps, whoever made them."""
+    def all_dumps(self) -> list[HeldDump]:
+        """Those that are kept, whoever made them."""
+
+    def held_packs(self, but: tuple[str, str] | None = None) -> frozenset[PackNumber]:
+        """Those of all kept dumps, whoever made them; but one, by owner and name."""

@@ -10,7 +10,7 @@ import click
 import msgspec
 from typing_extensions import Buffer
 
-from graviton_server.cli import output, places
+from graviton_server.cli import keptdumps, output, places
 from graviton_server.cli.opening import reach
 from graviton_server.cli.params import DATA, FILE
 from graviton_server.control.calls import Sink
@@ -23,16 +23,53 @@ from gravitonfs.errors import IsADirectory, NotFound
 
 @click.command()
 @click.argument("source", metavar="DATA", type=DATA)
-@click.argument("file", type=FILE, default="-")
+@click.argument("file", type=FILE, required=False)
+@click.option("--keep", metavar="NAME", help="Keep it with the volume, in place of writing FILE.")
+@click.option("--list", "listing", is_flag=True, help="List the dumps that are kept with the volume.")
+@click.option("--drop", metavar="NAME", help="Drop a dump that is kept, and tell what that frees.")
+@click.option(
+    "--owner", metavar="ENGINE", help="Whose dump to drop, where several engines keep one of the name."
+)
+@click.option("-y", "--yes", is_flag=True, help="Drop without asking.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only tell what dropping would free.")
 @output.json_option
-def dump(source: str, file: str, as_json: bool) -> None:
+def dump(
+    source: str,
+    file: str | None,
+    keep: str | None,
+    listing: bool,
+    drop: str | None,
+    owner: str | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Write a backup of all names to FILE ('-', the default: standard output), at one moment.
 
     With the packs in DATA it is everything: names, attributes and which blocks hold which bytes, as
     compressed text that proves itself whole. The volume may be in use meanwhile. 'graviton load' makes a
     volume of it.
+
+    A dump in FILE needs packs that a collection may take later. One that is kept with the volume (--keep)
+    holds back all that it names, until it is dropped.
     """
     data = places.source_of(source)
+    wanted = [name for name, given in (("--keep", keep), ("--list", listing), ("--drop", drop)) if given]
+    if len(wanted) > 1 or (wanted and file is not None):
+        raise click.UsageError(f"{wanted[0]} stands alone: no FILE and none of the others with it")
+    if drop is None and (owner is not None or yes or dry_run):
+        raise click.UsageError("--owner, --yes and --dry-run go with --drop")
+    if keep is not None:
+        keptdumps.keep(data, keep, as_json=as_json)
+    elif listing:
+        keptdumps.list_(data, as_json=as_json)
+    elif drop is not None:
+        keptdumps.drop(data, drop, owner, sure=yes, dry_run=dry_run, as_json=as_json)
+    else:
+        _write(data, file or "-", as_json=as_json)
+
+
+def _write(data: Path, file: str, *, as_json: bool) -> None:
     if file == "-":
         if sys.stdout.isatty():
             raise click.UsageError("a dump is no text for a terminal: give a FILE, or redirect it")

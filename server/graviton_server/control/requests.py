@@ -21,7 +21,7 @@ from graviton_server.control.answers import (
     TokenInfo,
     Usage,
 )
-from graviton_server.maintenance.reports import Checked, Collected, Dumped, Scrubbed
+from graviton_server.maintenance.reports import Checked, Collected, DroppedDump, Dumped, KeptDump, Scrubbed
 
 R = TypeVar("R")
 
@@ -192,6 +192,24 @@ class Dump(Request[Dumped], frozen=True, kw_only=True):
     """The namespace, compressed, as data from the owner."""
 
 
+class KeepDump(Request[Dumped], frozen=True, kw_only=True):
+    """A dump that stays with the volume, with all that it names. Exists, Invalid."""
+
+    name: str
+
+
+class ListDumps(Request[list[KeptDump]], frozen=True, kw_only=True):
+    """Those that are kept."""
+
+
+class DropDump(Request[DroppedDump], frozen=True, kw_only=True):
+    """``owner``: the engine whose it is, where several have one of the name. NotFound, Invalid."""
+
+    name: str
+    owner: str | None = None
+    dry_run: bool = False
+
+
 # --- sessions ---------------------------------------------------------------------------------
 
 
@@ -230,7 +248,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {
     for cls in (
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
-        Dump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
+        Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
     )
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from graviton_server.control import requests
 from graviton_server.control.calls import Channel
 from graviton_server.control.service import Service
 from graviton_server.control.wire import Event
-from graviton_server.maintenance.reports import Checked, Collected, Dumped, Scrubbed
+from graviton_server.maintenance.reports import Checked, Collected, DroppedDump, Dumped, KeptDump, Scrubbed
 from graviton_server.maintenance.work import Work
 
 
@@ -38,3 +38,17 @@ def handle_scrub(service: Service, request: requests.Scrub, channel: Channel) ->
 
 def handle_dump(service: Service, request: requests.Dump, channel: Channel) -> Dumped:
     return service.engine.maintenance.dump(channel.send, _work(channel))
+
+
+def handle_keep_dump(service: Service, request: requests.KeepDump, channel: Channel) -> Dumped:
+    return service.engine.maintenance.retain_dump(request.name, _work(channel))
+
+
+def handle_list_dumps(service: Service, request: requests.ListDumps, channel: Channel) -> list[KeptDump]:
+    return service.engine.maintenance.dumps()
+
+
+def handle_drop_dump(service: Service, request: requests.DropDump, channel: Channel) -> DroppedDump:
+    return service.engine.maintenance.drop_dump(
+        request.name, request.owner, _work(channel), dry_run=request.dry_run
+    )

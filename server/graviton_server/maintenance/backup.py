@@ -138,17 +138,26 @@ def hold(
         for start in range(0, len(pending), _LOOKED_UP):
             work.check()
             page = pending[start : start + _LOOKED_UP]
-            found = dict(zip(page, stores.blocks.locate(page), strict=True))
-            packs.update(place.pack for place in found.values() if place is not None)
-            lacking = [block for block, place in found.items() if place is None]
-            loose = stores.loose.loose_get(lacking) if lacking else {}
-            if any(block not in loose for block in lacking):
+            found, lacking = _located(stores, page)
+            if lacking and stores.blocks.catch_up():  # packs of other engines, or loose blocks put into some
+                found, lacking = _located(stores, page)
+            if lacking:
                 raise Damaged("blocks that the dump names are in no pack: run graviton fsck")
+            packs.update(found)
         gone = keep(sorted(packs))
         if not gone:
             return
         stores.blocks.forget_packs(gone)
     raise Unavailable("the packs that the dump names change too fast: try again")
+
+
+def _located(stores: Stores, blocks: Sequence[BlockId]) -> tuple[set[PackNumber], list[BlockId]]:
+    """The packs that have them, and those that are neither in a pack nor loose."""
+    places = dict(zip(blocks, stores.blocks.locate(blocks), strict=True))
+    packs = {place.pack for place in places.values() if place is not None}
+    elsewhere = [block for block, place in places.items() if place is None]
+    loose = stores.loose.loose_get(elsewhere) if elsewhere else {}
+    return packs, [block for block in elsewhere if block not in loose]
 
 
 def _blocks_of(row: list[Any]) -> Iterator[BlockId]:

@@ -92,6 +92,29 @@ class Dumped(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class KeptDump(msgspec.Struct, frozen=True, kw_only=True):
+    """``here``: its file is with this engine, ``bytes`` long and ``made`` then (seconds since the epoch).
+    ``packs``, ``pack_bytes``: what it holds back, where the database knows that."""
+
+    name: str
+    owner: str
+    here: bool
+    made: float | None = None
+    bytes: int | None = None
+    packs: int | None = None
+    pack_bytes: int | None = None
+
+
+class DroppedDump(msgspec.Struct, frozen=True, kw_only=True):
+    """``packs`` are needed by nothing else, and go; ``freed_bytes`` with what others have of it alone, which
+    compaction gives back where it is worth it."""
+
+    name: str
+    owner: str
+    packs: int
+    freed_bytes: int
+
+
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """What ``load`` found different from when the dump was made. Packs that are gone are no damage where
     what the dump needs was moved to others: ``fsck`` tells."""

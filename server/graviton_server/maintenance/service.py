@@ -17,10 +17,20 @@ from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, due_
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fsck import check
+from graviton_server.maintenance.kept import free_path, kept_dumps, path_of, the_dump, what_it_frees
 from graviton_server.maintenance.mark import Mark, rows_of
 from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.objects import check_objects, object_length
-from graviton_server.maintenance.reports import Checked, Collected, Dumped, Figures, Scrubbed, TaskStatus
+from graviton_server.maintenance.reports import (
+    Checked,
+    Collected,
+    DroppedDump,
+    Dumped,
+    Figures,
+    KeptDump,
+    Scrubbed,
+    TaskStatus,
+)
 from graviton_server.maintenance.schedule import Supervisor
 from graviton_server.maintenance.scrub import scrub
 from graviton_server.maintenance.stores import Stores
@@ -204,8 +214,12 @@ class Maintenance:
         Order of durable steps: the store knows that a dump is being written, and condemns nothing; the
         file, whole and named; the store knows which packs it needs."""
         work = work or Work()
-        path = self._dumps / (name + backup.SUFFIX)
-        with self._in_turn(work), self._dumping(name, work) as keep:
+        with self._in_turn(work):
+            path = free_path(self._dumps, name)
+            return self._retain(name, path, work)
+
+    def _retain(self, name: str, path: Path, work: Work) -> Dumped:
+        with self._dumping(name, work) as keep:
             self._chores.reap(work)
             report = backup.dump_to_file(self._stores, path, work)
             try:
@@ -215,10 +229,28 @@ class Maintenance:
                 raise
             return report
 
-    def drop_dump(self, name: str) -> None:
-        """A retained dump that is wanted no longer."""
-        (self._dumps / (name + backup.SUFFIX)).unlink(missing_ok=True)
-        self._stores.housekeeping.drop_dump(self._stores.owner, name)
+    def dumps(self) -> list[KeptDump]:
+        """Those that are kept with the volume, by whichever engine."""
+        return kept_dumps(self._stores, self._dumps)
+
+    def drop_dump(
+        self, name: str, owner: str | None = None, work: Work | None = None, *, dry_run: bool = False
+    ) -> DroppedDump:
+        """A retained dump that is wanted no longer, and what the next collections free for it. One of another
+        engine holds nothing any more; its file stays where that engine has it. NotFound, Invalid."""
+        work = work or Work()
+        self._wait_for_index(work)
+        with self._in_turn(work):
+            dump = the_dump(self._stores, self._dumps, name, owner)
+            self._chores.reap(work)  # what nothing names any more would be counted as needed
+            report = what_it_frees(self._stores, self._dumps, dump, work)
+            if not dry_run:
+                if dump.here:
+                    path_of(self._dumps, name).unlink(missing_ok=True)
+                self._stores.housekeeping.drop_dump(dump.owner, name)
+        if not dry_run:
+            self.wake("collect")
+        return report
 
     def figures(self, work: Work | None = None) -> Figures:
         """``graviton info``. Reads the whole map once after a change, else answers from memory."""

@@ -22,6 +22,9 @@ class PackKeeper(BlockStore, Protocol):
     def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:
         """As ``missing``, with the place of each."""
 
+    def catch_up(self) -> bool:
+        """Learn what other engines have stored by now; whether there was anything new."""
+
     def records(self, number: PackNumber) -> list[Record]:
         """What is in a pack, in order. Raises ``NotFound``, or ``Damaged`` without a good footer."""
 

@@ -15,7 +15,7 @@ from typing import Final
 from graviton_server.maintenance.work import Work
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import GravitonError
-from gravitonfs.ports.upkeep import Housekeeping
+from gravitonfs.ports.upkeep import HeldDump, Housekeeping
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,10 @@ class Alone:
     def kept_dumps(self, owner: str) -> list[str]:
         return []
 
-    def held_packs(self) -> frozenset[PackNumber]:
+    def all_dumps(self) -> list[HeldDump]:
+        return []
+
+    def held_packs(self, but: tuple[str, str] | None = None) -> frozenset[PackNumber]:
         return frozenset()
 
 

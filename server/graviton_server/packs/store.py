@@ -169,6 +169,10 @@ class PackStore:
         """As ``missing``, with the places."""
         return self._catalog.locate(ids)
 
+    def catch_up(self) -> bool:
+        """Learn what other engines have stored by now; whether there was anything new."""
+        return self._catalog.learn()
+
     def records(self, number: PackNumber) -> list[Record]:
         return self._upkeep.records(number)
 

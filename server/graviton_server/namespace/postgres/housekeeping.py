@@ -10,6 +10,7 @@ from graviton_server.namespace.postgres.exchange import Row, transact
 from graviton_server.namespace.postgres.wire import Ints, Statement
 from gravitonfs.core.ids import PackNumber
 from gravitonfs.errors import Exists, Unavailable
+from gravitonfs.ports.upkeep import HeldDump
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -59,7 +60,13 @@ _DROP: Final = (
     "DELETE FROM dumps WHERE owner = %s AND name = %s",
 )
 _KEPT: Final = "SELECT name FROM dumps WHERE owner = %s AND until = 0"
-_HELD: Final = "SELECT DISTINCT pack FROM dumped_packs"
+_ALL: Final = (
+    "SELECT d.owner, d.name, count(p.number), coalesce(sum(p.length), 0)::bigint FROM dumps d"
+    " LEFT JOIN dumped_packs h ON h.owner = d.owner AND h.name = d.name"
+    " LEFT JOIN packs p ON p.number = h.pack"
+    " WHERE d.until = 0 GROUP BY d.owner, d.name ORDER BY d.owner, d.name"
+)
+_HELD: Final = "SELECT DISTINCT pack FROM dumped_packs WHERE owner <> %s OR name <> %s"
 
 
 class PostgresHousekeeping:
@@ -108,5 +115,8 @@ class PostgresHousekeeping:
     def kept_dumps(self, owner: str) -> list[str]:
         return [row[0] for row in self._store.ask(_KEPT, (owner,))]
 
-    def held_packs(self) -> frozenset[PackNumber]:
-        return frozenset(PackNumber(row[0]) for row in self._store.ask(_HELD, ()))
+    def all_dumps(self) -> list[HeldDump]:
+        return [HeldDump(*row) for row in self._store.ask(_ALL, ())]
+
+    def held_packs(self, but: tuple[str, str] | None = None) -> frozenset[PackNumber]:
+        return frozenset(PackNumber(row[0]) for row in self._store.ask(_HELD, but or ("", "")))
