@@ -12,6 +12,7 @@ from graviton_server.namespace.postgres.leases import SHARE
 from graviton_server.namespace.postgres.store import PostgresStore
 from gravitonfs.ports.namespace import EVERYTHING
 from gravitonfs.testing.namespace_suite.driver import Session
+from gravitonfs.testing.namespace_suite.set_aside import SetAsideSuite
 from gravitonfs.testing.namespace_suite.volume_leases import (
     LEASE,
     Holder,
@@ -41,6 +42,9 @@ class TestLeases(VolumeLeaseSuite): ...
 
 
 class TestRelay(LeaseRelaySuite): ...
+
+
+class TestSetAside(SetAsideSuite): ...
 
 
 # --- two processes ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.testing.namespace_suite.driver import Session
+from gravitonfs.testing.namespace_suite.set_aside import SetAsideSuite
 from gravitonfs.testing.namespace_suite.volume_leases import LEASE, Holder, LeaseRelaySuite
 from namespace.conftest import SqliteStores
 
@@ -29,6 +30,9 @@ def stores(tmp_path: Path) -> Iterator[Leasing]:
 
 
 class TestRelay(LeaseRelaySuite): ...
+
+
+class TestSetAside(SetAsideSuite): ...
 
 
 def test_sessions_of_the_process_are_told_at_once(stores: Leasing) -> None:

@@ -106,6 +106,11 @@ class SessionStore(Protocol):
         """The client of an attached session is back. False: another process has had it meanwhile, and what is
         known of it here is old: it has been let go of here, and has to be attached again."""
 
+    def set_aside(self, number: int) -> None:
+        """Nothing is heard of the client of an attached session. It stays as it is, for whoever resumes it,
+        but is not attached any more: its lease is over, others may have the volume to themselves, and calls
+        under way are refused with Fenced. Durable. Fenced where there is none."""
+
     def sessions(self) -> list[SessionRow]: ...
 
     def evict(self, number: int) -> None:

@@ -68,12 +68,15 @@ class RemoteSession:
     namespace: Namespace
     handle: Handle
 
-    def __init__(self, principal: str, *, claims: bool, listens: bool, journals: bool = False) -> None:
+    def __init__(
+        self, principal: str, *, claims: bool, listens: bool, journals: bool = False, process: str = ""
+    ) -> None:
         self.principal = principal
         self.answers_claims = claims
         self.listens = listens
         self.journals = journals
         """Its client keeps a journal, and may come back after days."""
+        self.process = process
         self.last_heard = time.monotonic()
         self.ended = False
         self._state = threading.Condition()

@@ -12,6 +12,7 @@ from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.remote_session import Handle, RemoteSession, fresh_secret
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.processes import is_gone
 from gravitonfs.errors import AccessDenied, Detached, Fenced, GravitonError, Unavailable
 from gravitonfs.ports.store import JOURNAL_PATIENCE, NO_LEASE, SessionRow, VolumeLease
 
@@ -35,6 +36,8 @@ class SessionTable:
         self._resuming = threading.Lock()
         self._sessions: dict[int, RemoteSession] = {}
         self._started = self._looked = time.monotonic()
+        self._aside: dict[int, float] = {}
+        """When sessions were set aside, while this process has not heard of them again."""
 
     def attach(
         self,
@@ -53,10 +56,10 @@ class SessionTable:
         """The session, and whether this server knew it already. Durable: the session can be resumed after a
         crash of this process."""
         name = call.principal.name
-        session = RemoteSession(name, claims=claims, listens=listens, journals=journals)
-        enter = partial(
-            self._enter, session, volume, label[:LABEL_MAX], read_only, recalls, process[:LABEL_MAX]
+        session = RemoteSession(
+            name, claims=claims, listens=listens, journals=journals, process=process[:LABEL_MAX]
         )
+        enter = partial(self._enter, session, volume, label[:LABEL_MAX], read_only, recalls)
         if not resume:
             enter(None, fresh_secret())
             if not call.active:
@@ -82,7 +85,6 @@ class SessionTable:
         label: str,
         read_only: bool,
         recalls: bool,
-        process: str,
         resume: int | None,
         secret: bytes,
     ) -> None:
@@ -97,16 +99,22 @@ class SessionTable:
             leased=Handle(0, secret).digest,
             recall=session.recall if recalls and session.listens else None,
             patience=self._turn,
-            process=process,
+            process=session.process,
             journals=session.journals,
         )
         session.handle = Handle(session.namespace.session, secret)
         session.heard()  # it may have waited for others
-        if resume is not None and session.answers_claims:
-            self._ask_claims(session)  # what was asked before the restart, and perhaps not answered
-        sessions.commit()
+        try:
+            if resume is not None and session.answers_claims:
+                self._ask_claims(session)  # what was asked before the restart, and perhaps not answered
+            sessions.commit()
+        except BaseException:
+            if resume is not None:  # else it could not be resumed again
+                self._quietly(partial(sessions.set_aside, session.number))
+            raise
         with self._lock:
             self._sessions[session.number] = session
+            self._aside.pop(session.number, None)
         log.info(
             "session %d of %s attached to volume %s: %s", session.number, session.principal, volume, label
         )
@@ -197,7 +205,8 @@ class SessionTable:
         return self._backend.sessions.sessions()
 
     def expire(self) -> None:
-        """End the sessions of clients that are gone. Called now and then.
+        """End the sessions of clients that are gone; those whose journal needs them are set aside. Called now
+        and then.
 
         If this process has been held up itself, everybody gets a new lease: nobody could be heard.
         """
@@ -208,17 +217,44 @@ class SessionTable:
                 for session in self._sessions.values():
                     session.heard()
             self._looked = now
-            late = [
-                one for one in self._sessions.values() if now - one.last_heard > self._patience(one.journals)
-            ]
-        for session in late:
-            log.info("session %d is not heard of any more: it ends", session.number)
-            self._quietly(partial(self.drop, session))
+            silent = [one for one in self._sessions.values() if self._is_silent(one, now)]
+        for session in silent:
+            if session.journals:
+                self._quietly(partial(self._set_aside, session))
+            else:
+                log.info("session %d is not heard of any more: it ends", session.number)
+                self._quietly(partial(self.drop, session))
         if self._backend.sole and now - self._started > self.lease:
-            for row in self.rows():
-                if row.leased and not row.attached and now - self._started > self._patience(row.journals):
-                    log.info("session %d has not come back since the start: it ends", row.number)
+            rows = self.rows()
+            self._aside = {row.number: self._aside[row.number] for row in rows if row.number in self._aside}
+            for row in rows:
+                since = self._aside.get(row.number, self._started)
+                if row.leased and not row.attached and now - since > self._patience(row.journals):
+                    log.info("session %d has not come back: it ends", row.number)
                     self._quietly(partial(self._backend.sessions.evict, row.number))
+
+    def _is_silent(self, session: RemoteSession, now: float) -> bool:
+        """For so long that it is taken for dead; one with a journal also where its process is seen to be."""
+        return now - session.last_heard > self.lease or (session.journals and is_gone(session.process))
+
+    def _set_aside(self, session: RemoteSession) -> None:
+        """It has to be attached again, by whoever has its journal: through the same door as all others."""
+        with self._resuming:
+            if self._sessions.get(session.number) is not session:
+                return
+            if not self._is_silent(session, time.monotonic()):
+                return
+            log.info(
+                "session %d is not heard of any more: it waits for its journal's next mount", session.number
+            )
+            try:
+                self._backend.sessions.set_aside(session.number)
+            except Fenced:
+                pass  # somebody has ended it, or taken it up
+            with self._lock:
+                self._sessions.pop(session.number, None)
+                self._aside[session.number] = time.monotonic()
+            session.end()
 
     def _patience(self, journals: bool) -> float:
         """Seconds of silence that end a session."""

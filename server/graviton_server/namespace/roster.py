@@ -43,6 +43,8 @@ class Roster:
         self._store = store
         self._volumes: dict[int, Volume] = {}
         self._sessions: dict[int, Session] = {}
+        self._aside: dict[int, Session] = {}
+        """Set aside by this process, and not taken up again."""
         self._next: int = store.execute(_LAST).fetchone()[0] + 1
 
     def load(self) -> None:
@@ -107,6 +109,8 @@ class Roster:
         """A session that a former process has left. Raises Fenced."""
         if session.id in self._sessions or not sessions.resume(self._store.execute, session):
             raise Fenced(f"session {session.id} cannot be resumed")
+        self._aside.pop(session.id, None)
+        self._store.change(sessions.taken_up, self._store.execute, session.id, session.process)
         self._store.leases.over(session.id)
         self._enter(session)
 
@@ -131,6 +135,15 @@ class Roster:
             self._store.leases.over(session.id)
             self._store.change(self._end, session.id, session.volume, self._store.applier.moment())
 
+    def set_aside(self, session: Session) -> None:
+        """Its row stays for whoever takes it up, with all that it was answered, and what it has open."""
+        if session.alive:
+            session.alive = False
+            del self._sessions[session.id]
+            self._aside[session.id] = session
+            self._introduce()
+            self._store.leases.over(session.id)
+
     def _end(self, session: int, volume: Volume, moment: Moment) -> None:
         execute = self._store.execute
         txn = self._store.applier.outside_batch(volume, moment)
@@ -147,6 +160,7 @@ class Roster:
         """End one of them."""
         store = self._store
         store.leases.over(left.id)
+        self._aside.pop(left.id, None)
         store.change(self._end, left.id, self.volume(left.volume), store.applier.moment())
 
     def release(self, session: Session, inos: Sequence[Ino]) -> None:
@@ -178,10 +192,10 @@ class Roster:
         return [Ino(row[0]) for row in self._store.execute(_CLAIMED_BY, (session,))]
 
     def claimants(self, volume: int, ino: Ino) -> list[int]:
-        """The sessions that have an inode open."""
+        """The sessions that have an inode open, or may have."""
         return [
             session.id
-            for session in self._sessions.values()
+            for session in (*self._sessions.values(), *self._aside.values())
             if session.volume.id == volume and session.claims is not None and session.claims(ino)
         ]
 

@@ -115,6 +115,11 @@ ALTER TABLE sessions ADD COLUMN secret BLOB;
 CREATE INDEX blob_refs_content ON blob_refs (content) WHERE content <> 0;
 """
 
+# Who waits for the lease of a dead one's session need not wait: also after a restart of the daemon.
+VERSION_4: Final = """
+ALTER TABLE sessions ADD COLUMN process TEXT NOT NULL DEFAULT '';
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -131,7 +136,11 @@ def _version_3(engine: SqliteEngine) -> None:
     engine.script(VERSION_3)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3)
+def _version_4(engine: SqliteEngine) -> None:
+    engine.script(VERSION_4)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

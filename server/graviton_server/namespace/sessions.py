@@ -28,15 +28,16 @@ KEEP: Final = 8
 KEEP_AT_MOST: Final = 1024
 
 _ADD: Final = (
-    "INSERT INTO sessions (id, volume, label, incarnation, last, version, replies, leased, secret)"
-    " VALUES (?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO sessions (id, volume, label, incarnation, last, version, replies, leased, secret, process)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
 SAVE_SESSION: Final = "UPDATE sessions SET last = ?, version = ?, replies = ? WHERE id = ?"
 _GET: Final = "SELECT volume, last, replies, leased, secret FROM sessions WHERE id = ?"
 _LEFT: Final = f"SELECT id, volume, label, last, leased & {JOURNALS} FROM sessions WHERE leased <> 0"
 _HOLDS: Final = "UPDATE sessions SET leased = leased | 2 WHERE id = ?"
 _HOLDS_NOT: Final = "UPDATE sessions SET leased = leased & ~2 WHERE id = ?"
-_HOLDERS: Final = "SELECT id, volume FROM sessions WHERE leased & 2"
+_HOLDERS: Final = "SELECT id, volume, process FROM sessions WHERE leased & 2"
+_TAKEN_UP: Final = "UPDATE sessions SET process = ? WHERE id = ?"
 _DELETE: Final = "DELETE FROM sessions WHERE id = ?"
 _encode = msgspec.msgpack.Encoder().encode
 _ATTRIBUTES: Final = len(Attr._fields)
@@ -138,11 +139,13 @@ class Session:
 
 
 def add(execute: Execute, session: Session, incarnation: int, version: int) -> None:
-    leased, secret = _mark(session), session.leased
-    execute(
-        _ADD,
-        (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([]), leased, secret),
-    )
+    what = (session.id, session.volume.id, session.label, incarnation, 0, version, _encode([]))
+    execute(_ADD, (*what, _mark(session), session.leased, session.process))
+
+
+def taken_up(execute: Execute, session: int, process: str) -> None:
+    """By another process than the one that it had."""
+    execute(_TAKEN_UP, (process, session))
 
 
 def _mark(session: Session) -> int:
@@ -169,8 +172,9 @@ def mark_holder(execute: Execute, session: int, holds: bool) -> None:
     execute(_HOLDS if holds else _HOLDS_NOT, (session,))
 
 
-def holders(execute: Execute) -> list[tuple[int, int]]:
-    """Sessions, with their volumes, that had these to themselves when they were last heard of."""
+def holders(execute: Execute) -> list[tuple[int, int, str]]:
+    """Sessions, with their volumes and processes, that had these to themselves when they were last heard
+    of."""
     return list(execute(_HOLDERS).fetchall())
 
 

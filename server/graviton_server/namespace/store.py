@@ -300,10 +300,12 @@ class NamespaceStore:
             else:
                 self.roster.readmit(session)
             holder = self.leases.recall(session)
-        self._let_in(session, holder, patience)
+        self._let_in(session, holder, patience, resumed=resume is not None)
         return SqlNamespace(self, session) if at is None else HistoricNamespace(self, session, at)
 
-    def _let_in(self, session: Session, holder: Session | None, patience: float | None) -> None:
+    def _let_in(
+        self, session: Session, holder: Session | None, patience: float | None, *, resumed: bool
+    ) -> None:
         """Once nobody has the volume to itself any more."""
         if holder is not None and holder.recall is not None:
             holder.recall()
@@ -311,7 +313,11 @@ class NamespaceStore:
             with self.lock:
                 self.leases.wait(session, patience)
         except BaseException:
-            self.detach(session)
+            if resumed:  # it was there before, and is there for the next try
+                with self.lock:
+                    self.roster.set_aside(session)
+            else:
+                self.detach(session)
             raise
 
     def lease(self, number: int, at_most: float) -> VolumeLease:
@@ -342,6 +348,17 @@ class NamespaceStore:
         with self.lock:
             session = self.roster.attached(number)
             return SessionState(session.last, session.durable)
+
+    def set_aside(self, number: int) -> None:
+        """See ``SessionStore``."""
+        with self.lock:
+            self.check_readable()
+            session = self.roster.attached(number)
+            self.commits.commit()
+            while session.dirty:  # the lock may have been given up meanwhile
+                self.commits.commit()
+            self.roster.set_aside(session)
+            self.commits.commit()
 
     def retake(self, number: int) -> bool:
         """There is no other process that could have had it."""

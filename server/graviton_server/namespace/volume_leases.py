@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 RETRY: Final = 0.05
 _LOOK: Final = 0.2
-"""Whether the holder's process is there at all."""
+"""Whether the holder's process is there at all: it may have been killed, on this machine."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class _Held:
     session: int
     number: int
     until: float
+    process: str
     recalled: bool = False
 
 
@@ -48,8 +49,9 @@ class VolumeLeases:
 
     def inherit(self) -> None:
         """At the start: those that sessions of a former process may still trust."""
-        for session, volume in sessions.holders(self._store.execute):
-            self._held[volume] = _Held(session, 0, time.monotonic() + self._seconds, recalled=True)
+        for session, volume, process in sessions.holders(self._store.execute):
+            until = time.monotonic() + self._seconds
+            self._held[volume] = _Held(session, 0, until, process, recalled=True)
 
     # --- the holder ----------------------------------------------------------------------------------
 
@@ -63,7 +65,7 @@ class VolumeLeases:
             return NO_LEASE
         else:
             self._last += 1
-            held = self._held[session.volume.id] = _Held(session.id, self._last, 0.0)
+            held = self._held[session.volume.id] = _Held(session.id, self._last, 0.0, session.process)
             self._mark(session.id, holds=True)
             try:
                 self._store.commits.commit()
@@ -76,10 +78,11 @@ class VolumeLeases:
         return VolumeLease(held.number, seconds)
 
     def _alone(self, session: Session) -> bool:
+        """Those that were left are soon back; one with a journal perhaps after days, by the same door."""
         roster = self._store.roster
         here = (other for other in roster.in_use(session.volume) if not other.background)
-        return all(other is session for other in here) and all(
-            row.volume != session.volume.id for row in roster.left()
+        return all(other is session for other in here) and not any(
+            row.volume == session.volume.id and not row.journals for row in roster.left()
         )
 
     def let_go(self, session: int, number: int) -> None:
@@ -136,7 +139,7 @@ class VolumeLeases:
                 return
             now = time.monotonic()
             left = held.until - now
-            if left <= 0 or self._is_gone(held.session):
+            if left <= 0 or is_gone(held.process):
                 log.info("the lease of session %d on volume %s is over", held.session, volume.name)
                 self._drop(volume.id)
                 return
@@ -147,11 +150,6 @@ class VolumeLeases:
                 raise Unavailable("the namespace is closed")
             if not session.alive:
                 raise Fenced(f"session {session.id} has ended")
-
-    def _is_gone(self, number: int) -> bool:
-        """Killed, on this machine."""
-        session = self._store.roster.find(number)
-        return session is not None and is_gone(session.process)
 
     def closed(self) -> None:
         self._changed.notify_all()

@@ -65,7 +65,7 @@ _HEAD: Final = (
     " ARRAY(SELECT CASE WHEN o.asks THEN o.id ELSE 0 END FROM sessions o WHERE o.volume = s.volume"
     " AND o.process <> %s)"
     " FROM sessions s LEFT JOIN LATERAL (SELECT number, logical_bytes, inodes FROM answers"
-    " WHERE session = s.id ORDER BY number DESC LIMIT 1) a ON true WHERE s.id = %s"
+    " WHERE session = s.id ORDER BY number DESC LIMIT 1) a ON true WHERE s.id = %s AND s.process <> 0"
 )
 _LIVE: Final = "SELECT number, relied FROM packs WHERE number = ANY(%s) AND state = 'live'"
 _RELIED: Final = "UPDATE packs SET relied = %s WHERE number = %s AND relied < %s"

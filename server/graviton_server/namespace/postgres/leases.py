@@ -41,6 +41,9 @@ RECALL: Final = "UPDATE leases SET recalled = true WHERE volume = %s AND session
 """In the transaction that enters a session."""
 RECALLED: Final = "SELECT session, number FROM leases WHERE session = ANY(%s) AND recalled"
 FORGET: Final = "DELETE FROM leases WHERE session = %s"
+FORGET_UNATTENDED: Final = (
+    "DELETE FROM leases l USING sessions s WHERE l.session = %s AND s.id = l.session AND s.process = 0"
+)
 _OVER: Final = (
     f"DELETE FROM leases WHERE volume = %s AND session <> %s AND until <= {CLOCK} RETURNING session"
 )
@@ -51,14 +54,14 @@ _OTHERS: Final = (
 _RENEW: Final = f"UPDATE leases SET until = {CLOCK} + %s WHERE session = %s AND NOT recalled RETURNING number"
 _STATE: Final = (
     "SELECT coalesce((SELECT number FROM leases l WHERE l.session = s.id), 0), NOT EXISTS"
-    " (SELECT 1 FROM sessions o WHERE o.volume = s.volume AND o.id <> s.id AND NOT o.background)"
-    " FROM sessions s WHERE s.id = %s"
+    " (SELECT 1 FROM sessions o WHERE o.volume = s.volume AND o.id <> s.id AND NOT o.background"
+    " AND o.process <> 0) FROM sessions s WHERE s.id = %s AND s.process <> 0"
 )
 _GRANT: Final = (
     "INSERT INTO leases (volume, session, number, until) SELECT s.volume, s.id, nextval('versions'),"
-    f" {CLOCK} + %s FROM sessions s WHERE s.id = %s AND NOT EXISTS"
-    " (SELECT 1 FROM sessions o WHERE o.volume = s.volume AND o.id <> s.id AND NOT o.background)"
-    " ON CONFLICT (volume) DO NOTHING RETURNING number"
+    f" {CLOCK} + %s FROM sessions s WHERE s.id = %s AND s.process <> 0 AND NOT EXISTS"
+    " (SELECT 1 FROM sessions o WHERE o.volume = s.volume AND o.id <> s.id AND NOT o.background"
+    " AND o.process <> 0) ON CONFLICT (volume) DO NOTHING RETURNING number"
 )
 _LET_GO: Final = "DELETE FROM leases WHERE session = %s AND number = %s RETURNING number"
 _NUMBER: Final = "SELECT number FROM leases WHERE session = %s"

@@ -65,6 +65,14 @@ _BEAT: Final = (
     " WHERE id = ANY(%s) RETURNING id"
 )
 """The first are of clients that keep a journal: their last word holds for much longer."""
+_SET_ASIDE: Final = "UPDATE sessions SET process = 0 WHERE id = %s AND process = %s"
+"""A session of nobody's is refused its batches, and is in nobody's way, until it is taken up again."""
+_FORSAKEN: Final = (
+    f"SELECT id, process FROM sessions WHERE process <> 0 AND heartbeat > {CLOCK} + 60000000000"
+    f" AND heartbeat < {CLOCK} + {int(JOURNAL_PATIENCE * 1e9)} - %s"
+    " AND extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000000 > %s"
+)
+"""Their clients keep a journal, and no process has spoken for them for so long."""
 _ELSEWHERE: Final = "SELECT id FROM sessions WHERE id = ANY(%s) AND process <> %s"
 _SILENT: Final = (
     f"SELECT id, volume FROM sessions WHERE heartbeat < {CLOCK} - %s"
@@ -217,6 +225,27 @@ class Roster:
         self._store.leases.over(session)
         self.end(
             session.id, session.volume.id, unless=(_ELSEWHERE, (Ints([session.id]), self._store.process))
+        )
+
+    def set_aside(self, session: PostgresSession) -> None:
+        """See ``SessionStore``. With the gate closed: batches are before it, or refused."""
+        with session.lock:
+            if not session.alive:
+                return
+            session.alive = False
+            with self._lock:
+                self._sessions.pop(session.id, None)
+                self._introduce()
+        self._store.leases.over(session)
+        self._forsake(session.id, self._store.process)
+
+    def _forsake(self, number: int, process: int) -> None:
+        """Unless another process has taken it up."""
+        aside = (_SET_ASIDE, (number, process))
+        self._store.database.again(
+            lambda connection: transact(
+                connection, CLOSE_GATE, aside, (leases.FORGET_UNATTENDED, (number,)), durable=True
+            )
         )
 
     def end(self, number: int, volume: int, *, unless: tuple[str, Any] | None = None) -> None:
@@ -430,6 +459,9 @@ class Roster:
         if self._store.incarnations.up_for < self._silence:
             return
         silence = int(self._silence * 1e9)
+        for number, process in self._store.ask(_FORSAKEN, (silence, silence)):
+            log.info("nobody speaks for session %d: it waits for its journal's next mount", number)
+            self._forsake(number, process)
         for number, volume in self._store.ask(_SILENT, (silence, silence)):
             log.warning("session %d has been silent for %.0f s: it is ended", number, self._silence)
             self.end(number, volume, unless=(_HEARD, (number, silence)))

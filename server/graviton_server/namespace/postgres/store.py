@@ -36,7 +36,7 @@ from graviton_server.namespace.sessions import Session, Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.core.processes import myself
-from gravitonfs.errors import Exists, Unavailable
+from gravitonfs.errors import Exists, GravitonError, Unavailable
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.store import SessionRow, SessionState, VolumeLease, VolumeRow
 
@@ -221,7 +221,11 @@ class PostgresStore:
                 self.leases.wait(session, patience)
             self.leases.keep(session)
         except BaseException:
-            self.detach(session)
+            if resume is None:
+                self.detach(session)
+            else:  # it was there before, and is there for the next try
+                with suppress(GravitonError):
+                    self.roster.set_aside(session)
             raise
         if at is None:
             return PostgresNamespace(self, session)
@@ -248,6 +252,10 @@ class PostgresStore:
         """Of an attached session. Fenced where there is none."""
         session = self.roster.attached(number)
         return SessionState(session.last, session.durable)
+
+    def set_aside(self, number: int) -> None:
+        """See ``SessionStore``."""
+        self.roster.set_aside(self.roster.attached(number))
 
     def retake(self, number: int) -> bool:
         """See ``SessionStore``."""
