@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from graviton_server.auth import apptokens
+from graviton_server.http_api import uploads
+from graviton_server.maintenance import scrub
 from graviton_server.wiring import Engine
 from gravitonfs.client import Client
 from gravitonfs.client.remote_namespace import RemoteNamespace
@@ -31,6 +34,20 @@ class TestVetting:
             made = RemoteNamespace(connection, timeout=5)
             yield made
             made.detach()
+
+    @pytest.mark.parametrize("space", [apptokens.SPACE, uploads.SPACE, scrub.SPACE])
+    def test_records_of_the_daemons_own(self, namespace: RemoteNamespace, engine: Engine, space: str) -> None:
+        """A forged token would let its maker in as anybody."""
+        store = engine.namespace_store
+        inside = store.attach(label="inside")
+        inside.apply([Batch(1, 1, (SetRecord(space, b"theirs", b"value"),))], durable=True)
+        for op in (SetRecord(space, b"forged", b"value"), SetRecord(space, b"theirs", None)):
+            with pytest.raises(NotPermitted, match="the daemon's own"):
+                namespace.apply([Batch(1, 1, (op,))], durable=True)
+        with pytest.raises(NotPermitted, match="the daemon's own"):
+            namespace.records(space)
+        assert inside.records(space) == [(b"theirs", b"value")]
+        inside.detach()
 
     def test_what_batches_may_not_do(self, namespace: RemoteNamespace) -> None:
         ino = Ino(namespace.grant(1)[0])

@@ -18,6 +18,7 @@ from gravitonfs.client import Client as Remote
 from harness.api import Api
 from harness.buckets import new_bucket
 from harness.dav import Client
+from harness.issuer import AUDIENCE, ISSUER, Issuer
 from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
 from harness.s3server import S3Server
@@ -174,6 +175,22 @@ class TestRemote:
         assert running.stop() == 0
         assert time.monotonic() - started < 30
 
+    def test_it_ends_in_time_while_somebody_waits_for_the_daemon(
+        self, graviton: Graviton, there: Daemon
+    ) -> None:
+        graviton.allow_log("does not answer|the connection is closed")
+        running = graviton.start("webdav", source(there), *ANY)
+        dav = client_of(running)
+        assert dav("PUT", "/f", b"x").status == 201
+        there.kill()
+        with socket.create_connection(dav.address) as waiting:
+            waiting.sendall(b"GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_until(lambda: "does not answer" in running.log_text(), "the gateway to wait", 60)
+            started = time.monotonic()
+            assert running.stop() == 0
+            assert time.monotonic() - started < 30
+        dav.close()
+
     def test_its_session_ends_when_nobody_uses_it(
         self, graviton: Graviton, there: Daemon, scratch: Path
     ) -> None:
@@ -243,6 +260,29 @@ class TestRemote:
         dav.close()
         assert running.stop() == 0
         assert serving.stop() == 0
+
+    def test_web_tokens_are_judged_by_the_gateway_itself(
+        self, graviton: Graviton, there: Daemon, scratch: Path
+    ) -> None:
+        with Issuer() as issuer:
+            issuer.rotate("k")
+            file = scratch / "gateway.conf"
+            jwt = f'issuer = "{ISSUER}", audience = "{AUDIENCE}", jwks-url = "{issuer.url}"'
+            file.write_text(f"graviton {{ auth.jwt {{ {jwt} }}, webdav.port = 0 }}")
+            running = graviton.start("webdav", source(there), "--config", file)
+            dav = client_of(running)
+            assert dav("PUT", "/f", b"x").status == 401
+            assert dav("PUT", "/f", b"x", Authorization="Bearer grv_000000000000_" + "x" * 43).status == 401
+            reader = "Bearer " + issuer.token("k", "graviton:read")
+            writer = "Bearer " + issuer.token("k")
+            assert dav("PUT", "/f", b"x", Authorization=reader).status == 403
+            assert dav("PUT", "/f", b"x", Authorization=writer).status == 201
+            assert dav("GET", "/f", Authorization=reader).body == b"x"
+            dav.close()
+            assert running.stop() == 0
+        file.write_text("graviton.auth.enabled = true")
+        told = graviton.run("webdav", source(there), *ANY, "--config", file, status=1)
+        assert b"judged by the daemon alone" in told.stderr
 
 
 class TestRefusals:

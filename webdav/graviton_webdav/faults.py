@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from gravitonfs.errors import GravitonError, Kind, Throttled
+from gravitonfs.errors import Detached, Fenced, GravitonError, Kind, Throttled
 
 # What RFC 4918 names that http.HTTPStatus lacks or words otherwise is not used here, so the library's
 # table is enough.
@@ -45,5 +45,7 @@ def refusal_of(error: GravitonError) -> Refused:
     if isinstance(error, Throttled):
         # 429 is younger than most clients, who give a file up for it; 503 they wait for and come back.
         return Refused(503, str(error), headers=[("Retry-After", str(max(1, math.ceil(error.retry_after))))])
+    if isinstance(error, (Fenced, Detached)):  # the gateway's session, which the next request has anew
+        return Refused(503, f"{error}: try again", headers=[("Retry-After", "1")])
     headers = [("Retry-After", "5")] if error.http_status == 503 else []
     return Refused(error.http_status, str(error), headers=headers)

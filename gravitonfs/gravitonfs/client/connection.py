@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.failures import failure_of
 from gravitonfs.core.frames import Framed
-from gravitonfs.errors import Invalid, Unavailable
+from gravitonfs.errors import Fenced, Invalid, Unavailable
 
 log = logging.getLogger("graviton.client")
 
@@ -113,7 +113,7 @@ class Connection:
             purpose = "calls"
         with self._lock:
             if self._closed:
-                raise Unavailable("the connection is closed")
+                raise Fenced("the connection is closed")  # nobody is to wait for it to answer again
             if self._pid != os.getpid():  # what a fork has copied belongs to the other process
                 self._channels, self._pid = {}, os.getpid()
             found = self._channels.get(purpose)

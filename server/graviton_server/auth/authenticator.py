@@ -15,7 +15,8 @@ _LONGEST = 16 << 10
 class Authenticator:
     """Thread-safe."""
 
-    def __init__(self, tokens: AppTokens, jwts: JwtVerifier | None = None) -> None:
+    def __init__(self, tokens: AppTokens | None, jwts: JwtVerifier | None = None) -> None:
+        """``tokens`` None: app tokens are judged elsewhere, and not known here."""
         self._tokens = tokens
         self._jwts = jwts
 
@@ -25,7 +26,7 @@ class Authenticator:
             raise Unauthenticated("a token is needed: send Authorization: Bearer …")
         if len(token) > _LONGEST or not token.isascii():
             raise Unauthenticated("the token cannot be read")
-        if is_app_token(token):
+        if self._tokens is not None and is_app_token(token):
             return self._tokens.verify(token)
         if self._jwts is None:
             raise Unauthenticated("the token is unknown")
@@ -37,8 +38,8 @@ def is_on(auth: Auth) -> bool:
     return auth.enabled if auth.enabled is not None else auth.jwt.jwks_url is not None
 
 
-def authenticator(auth: Auth, tokens: AppTokens) -> Authenticator | None:
-    """None where authentication is off."""
+def authenticator(auth: Auth, tokens: AppTokens | None) -> Authenticator | None:
+    """None where authentication is off. ``tokens``: see ``Authenticator``."""
     if not is_on(auth):
         return None
     jwt = auth.jwt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
 from graviton_server.cli.pacing import limited, pace
-from gravitonfs.errors import Unavailable
+from gravitonfs.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from graviton_server.config.load import Loaded
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from graviton_webdav.app import WebDavServer
     from gravitonfs.client.volumes import RemoteVolume
     from gravitonfs.content.pool import VolumePool
+
+_GRACE = 10.0
+"""Seconds in which requests may finish when the gateway ends."""
 
 
 def gateway_config(loaded: Loaded | None, listen: tuple[str, int] | None, users: str | None) -> Config:
@@ -42,6 +46,7 @@ class RemoteGateway:
 
     def __init__(self, source: str, choices: Choices, config: Config, *, insecure: bool) -> None:
         """Attached once, so that what is wrong with the source is told at the start."""
+        from graviton_server.auth.authenticator import is_on
         from gravitonfs.client.connection import Connection
         from gravitonfs.client.endpoint import Endpoint
         from gravitonfs.content.pool import VolumePool
@@ -49,6 +54,11 @@ class RemoteGateway:
         endpoint, self._volume, path = Endpoint.parse(source)
         if path:
             raise click.UsageError(f"{source}: the gateway serves the root of a volume: leave {path} away")
+        if is_on(config.auth) and config.auth.jwt.jwks_url is None and config.webdav.users_file is None:
+            raise Invalid(
+                "graviton.auth.enabled: tokens of 'graviton token create' are judged by the daemon alone:"
+                " give the gateway a users file (--users), or graviton.auth.jwt"
+            )
         self._ends = ExitStack()
         self._choices = choices
         self._memory = choices.memory or memory_budget(MEMORY)
@@ -74,7 +84,7 @@ class RemoteGateway:
                 raise Unavailable(f"{endpoint}: {error}") from error
             self._server = self._served(config, insecure=insecure)
             self._server.start()
-            self._ends.callback(self._server.stop)
+            self._ends.callback(self._stop)
             self._export()
 
     @property
@@ -86,6 +96,15 @@ class RemoteGateway:
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
+
+    def _stop(self) -> None:
+        """Requests that wait for a daemon that is away are given up after a while."""
+        timer = threading.Timer(_GRACE, self._connection.close)
+        timer.start()
+        try:
+            self._server.stop(_GRACE)
+        finally:
+            timer.cancel()
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
@@ -114,16 +133,14 @@ class RemoteGateway:
         )
 
     def _served(self, config: Config, *, insecure: bool) -> WebDavServer:
-        from graviton_server.auth.apptokens import AppTokens
         from graviton_server.auth.authenticator import authenticator
         from graviton_server.cli.davserver import dav_server
         from graviton_server.cli.limits import SharedLimits
-        from graviton_server.control.service import MAIN
 
         return dav_server(
             lambda: self._pool.use(self._volume),
             self._volume,
-            authenticator(config.auth, AppTokens(lambda: self._pool.volume(MAIN))),
+            authenticator(config.auth, None),
             self._free,
             config,
             SharedLimits(config),

@@ -12,7 +12,7 @@ from graviton_server.grpc_api.reach import Reach, Stamps
 from graviton_server.grpc_api.remote_session import RemoteSession
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
-from graviton_server.grpc_api.vetting import Sender, Vet, named_in
+from graviton_server.grpc_api.vetting import Sender, Vet, check_space, named_in
 from gravitonfs.core.extents import EXTENT_SIZE, Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
 from gravitonfs.errors import Detached, Fenced, Invalid, MissingBlocks, NoAttribute, Stale
@@ -284,6 +284,7 @@ class NamespaceService:
         return pb.ExtentsOfReply(maps=wire.encode(maps))
 
     def records(self, request: pb.RecordsRequest, call: Call) -> pb.RecordsReply:
+        check_space(request.space)
         found = self._of(request, call).records(request.space, request.prefix)
         return pb.RecordsReply(records=wire.encode(found))
 

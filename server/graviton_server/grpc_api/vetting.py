@@ -24,6 +24,8 @@ LOOSE_MAX: Final = 2 << 20
 LOOSE_BUDGET: Final = 64 << 20
 """Of all loose blocks; beyond it what comes is put into packs at once."""
 RECORD_MAX: Final = 64 << 10
+OWN_RECORDS: Final = frozenset(("tokens", "maintenance", "uploads"))
+"""Spaces of records that are this side's: who could write tokens could let himself in as anybody."""
 
 
 class Sender(NamedTuple):
@@ -35,6 +37,12 @@ class Sender(NamedTuple):
 
 
 Vet = Callable[[Sequence[Batch], Sender], list[Batch]]
+
+
+def check_space(space: str) -> None:
+    """Raises NotPermitted."""
+    if space in OWN_RECORDS:
+        raise NotPermitted(f"records of {space!r} are the daemon's own")
 
 
 class Vetting:
@@ -68,8 +76,10 @@ class Vetting:
                 _name(named, op.extents)
             elif isinstance(op, (Rewrite, Seal)):
                 raise NotPermitted(f"{type(op).__name__} is for the store's own background work")
-            elif isinstance(op, SetRecord) and op.value is not None and len(op.value) > RECORD_MAX:
-                raise Invalid(f"a record has at most {RECORD_MAX} bytes")
+            elif isinstance(op, SetRecord):
+                check_space(op.space)
+                if op.value is not None and len(op.value) > RECORD_MAX:
+                    raise Invalid(f"a record has at most {RECORD_MAX} bytes")
         self._reach.learn(sender.volume, fresh)
         where = self._stored([block for block in named if block not in fresh], named, sender, sent)
         if not where <= set(batch.packs):
