@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gravitonfs.client.volumes import RemoteVolume
     from gravitonfs.content.pool import VolumePool
 
+UNBOUNDED = 1 << 62
 _GRACE = 10.0
 """Seconds in which requests may finish when the gateway ends."""
 
@@ -32,7 +33,10 @@ def gateway_config(loaded: Loaded | None, listen: tuple[str, int] | None, users:
     """What is configured, else the defaults; beneath what flags say."""
     from graviton_server.config.sections import Config
 
-    config = Config() if loaded is None else loaded.config
+    if loaded is not None:
+        config = loaded.config
+    else:  # the volume's format bounds files, as those of a mount
+        config = replace(Config(), constraints=replace(Config().constraints, max_blob_size=UNBOUNDED))
     dav = config.webdav
     if listen is not None:
         dav = replace(dav, host=listen[0], port=listen[1])

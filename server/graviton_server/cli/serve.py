@@ -14,6 +14,7 @@ from graviton_server.cli.params import ADDRESS, DATA, FILE
 from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt, until_signal
 
 if TYPE_CHECKING:
+    from graviton_server.config.environment import Surroundings
     from graviton_server.config.load import Loaded
 
 log = logging.getLogger("graviton")
@@ -92,14 +93,20 @@ def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, i
     default_form = "json" if loaded.surroundings.production else "human"
     written = {"text": "human", "json": "json", None: default_form}[logging_.format]
     logs.setup(level or _LEVELS.get(logging_.level, logging_.level.lower()), form or written)
-    if insecure and loaded.surroundings.production:
-        raise click.UsageError("--insecure is refused with GRAVITON_ENV=production: set up graviton.auth")
+    if insecure:
+        refuse_insecure(loaded.surroundings)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     for key, source in loaded.sources.items():
         if key.startswith(_WITHOUT_EFFECT):
             log.warning("%s (%s) has no effect in this version", key, source)
     return loaded
+
+
+def refuse_insecure(around: Surroundings) -> None:
+    """In production nobody is let in by mistake."""
+    if around.production:
+        raise click.UsageError("--insecure is refused with GRAVITON_ENV=production: set up graviton.auth")
 
 
 def choices_of(loaded: Loaded, given: Choices | None = None) -> Choices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from graviton_server.cli.diskcache import refuse_disk_cache, told, with_disk_cac
 from graviton_server.cli.gateway import RemoteGateway, gateway_config
 from graviton_server.cli.options import GATEWAY_NAMES, Choices, parse
 from graviton_server.cli.params import ADDRESS, DATA, FILE
-from graviton_server.cli.serve import choices_of, configured, refuse_what_is_not_served
+from graviton_server.cli.serve import choices_of, configured, refuse_insecure, refuse_what_is_not_served
 from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt, until_signal
 
 if TYPE_CHECKING:
@@ -95,7 +96,11 @@ def _of_gateway(
     ctx: click.Context, file: str | None, flags: dict[str, Any], *, insecure: bool
 ) -> Loaded | None:
     """Says nothing of where names and packs are: that is SOURCE's business."""
-    if file is None and not insecure:
+    if file is None:
+        if insecure:
+            from graviton_server.config.environment import surroundings
+
+            refuse_insecure(surroundings(os.environ))
         return None
     loaded = configured(ctx, file, flags, insecure=insecure)
     for key, where in loaded.sources.items():

@@ -72,6 +72,7 @@ class SessionTable:
                 if known is not None:
                     self._check(known, handle, name)
                     if self._backend.sessions.retake(known.number):
+                        known.process = session.process  # whoever has a dead mount's journal goes on with it
                         known.heard()
                         return known, True
                     self.gone(known)  # it has been with another daemon
