@@ -14,6 +14,7 @@ from graviton_server.namespace.sessions import Session, SessionRow, Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound
 from gravitonfs.ports.namespace import Listener
+from gravitonfs.ports.store import SessionRow as Listed
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -153,8 +154,26 @@ class Roster:
         sessions.delete(execute, session)
 
     def left(self) -> list[sessions.Left]:
-        """Leased sessions that nobody has taken up since this process started."""
+        """Leased sessions that are not attached: left by a former process, or set aside."""
         return [row for row in sessions.leased(self._store.execute) if row.id not in self._sessions]
+
+    def rows(self, holders: set[int]) -> list[Listed]:
+        """Those attached, and those left. ``holders``: have their volume to themselves."""
+        here = [
+            Listed(
+                s.id, s.volume.name, s.label, s.read_only, s.leased is not None, True, s.last,
+                s.id in holders, s.journals,
+            )
+            for s in self._sessions.values()
+        ]  # fmt: skip
+        left = [
+            Listed(
+                row.id, self.volume(row.volume).name, row.label, False, True, False, row.last,
+                row.id in holders, row.journals,
+            )
+            for row in self.left()
+        ]  # fmt: skip
+        return here + left
 
     def expire(self, left: sessions.Left) -> None:
         """End one of them."""

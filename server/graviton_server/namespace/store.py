@@ -368,36 +368,7 @@ class NamespaceStore:
         """Those attached, and leased ones that a former process has left."""
         with self.lock:
             self.check_readable()
-            holders = self.leases.holders()
-            here = [
-                SessionRow(
-                    s.id,
-                    s.volume.name,
-                    s.label,
-                    s.read_only,
-                    s.leased is not None,
-                    True,
-                    s.last,
-                    s.id in holders,
-                    s.journals,
-                )
-                for s in self.roster.all()
-            ]
-            left = [
-                SessionRow(
-                    row.id,
-                    self.roster.volume(row.volume).name,
-                    row.label,
-                    False,
-                    True,
-                    False,
-                    row.last,
-                    row.id in holders,
-                    row.journals,
-                )
-                for row in self.roster.left()
-            ]
-        return here + left
+            return self.roster.rows(self.leases.holders())
 
     def evict(self, number: int) -> None:
         """End a session, whoever has it: what it sends from now on is refused. NotFound. Durable."""
