@@ -7,6 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from graviton_server.namespace import blobs, reading, records, regions
+from graviton_server.namespace.postgres.database import Connection
+from graviton_server.namespace.postgres.dialect import statement
+from graviton_server.namespace.postgres.exchange import Query, send
 from graviton_server.namespace.postgres.sessions import PostgresSession
 from graviton_server.namespace.postgres.upkeep import VOLUMES
 from graviton_server.namespace.postgres.wire import Ints
@@ -15,13 +18,22 @@ from graviton_server.namespace.reading import SqlNamespace
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.errors import Fenced, NotFound, Stale
-from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, ContentKind, RegionMap, VolumeUsage
+from gravitonfs.ports.namespace import (
+    BlobRef,
+    Change,
+    ContentInfo,
+    ContentKind,
+    Entry,
+    RegionMap,
+    VolumeUsage,
+)
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
 
 T = TypeVar("T")
+_new: Final = tuple.__new__
 
 _STEPS: Final = (
     "WITH RECURSIVE w (step, name) AS (SELECT * FROM unnest(%s::bigint[], %s::bytea[])), path (step, ino) AS"
@@ -51,6 +63,27 @@ _CONTENT: Final = (
     " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0 WHERE c.id = %s"
 )
 _USAGE: Final = f"SELECT logical_bytes, inodes FROM ({VOLUMES}) v WHERE id = %s"
+_ENTRIES: Final = (
+    "SELECT n.name, i.* FROM (SELECT name, ino FROM names WHERE parent = %s AND name > %s"
+    " ORDER BY name LIMIT (SELECT %s)) n"
+    f" JOIN LATERAL (SELECT c.digest, {reading._ATTRIBUTES} FROM inodes i"
+    " LEFT JOIN contents c ON c.id = i.content WHERE i.ino = n.ino AND i.volume = %s OFFSET 0) i ON true"
+    " ORDER BY n.name"
+)
+"""So many steps along the index of names, and a look-up for each, whatever the server believes of the size of
+tables: left to choose, it reads and sorts all that is behind the page as well. It must not see how many names
+are wanted, which it compares with what it believes, nor take the look-ups together (OFFSET 0)."""
+_OFTEN: Final = (
+    (statement(reading._LOOKUP).text, (0, b"", 0)),
+    (statement(reading._ATTR).text, (0, 0)),
+    (_ENTRIES, (0, b"", 1, 0)),
+)
+
+
+def warm(connection: Connection) -> None:
+    """The first question takes a server's process 20 ms, for which nobody should wait: of a process that is
+    new it is the catalog that is read, and what is asked often is prepared."""
+    send(connection, [Query(text, params) for text, params in _OFTEN])
 
 
 class PostgresNamespace(SqlNamespace):
@@ -124,6 +157,12 @@ class PostgresNamespace(SqlNamespace):
         steps = Ints(range(1, len(path) + 1))
         at = self.root if start is None else start
         return [Attr._make(row) for row in self._ask(_STEPS, (steps, list(path), at, self._volume))]
+
+    def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
+        rows = self._ask(_ENTRIES, (parent, after or b"", limit, self._volume))
+        if not rows:
+            self._must_be_directory(parent)
+        return [_new(Entry, (row[0], _new(Attr, row[2:]), row[1])) for row in rows]
 
     def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
         return [(name, value) for name, value in self._fetch(reading._XATTRS, (ino,))]

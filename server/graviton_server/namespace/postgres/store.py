@@ -17,14 +17,14 @@ from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres import loading, schema, volumes
 from graviton_server.namespace.postgres.applying import CLOCK, Applier
 from graviton_server.namespace.postgres.changes import Changes
-from graviton_server.namespace.postgres.database import Database, Settings, refusal, translate
+from graviton_server.namespace.postgres.database import Connection, Database, Settings, refusal, translate
 from graviton_server.namespace.postgres.dialect import statement
 from graviton_server.namespace.postgres.held_inodes import HeldInodes
 from graviton_server.namespace.postgres.housekeeping import PostgresHousekeeping
 from graviton_server.namespace.postgres.incarnations import Incarnations
 from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
-from graviton_server.namespace.postgres.namespace import PostgresNamespace
+from graviton_server.namespace.postgres.namespace import PostgresNamespace, warm
 from graviton_server.namespace.postgres.packs import PostgresPacks
 from graviton_server.namespace.postgres.replaying import Replayer
 from graviton_server.namespace.postgres.roster import Roster
@@ -101,7 +101,8 @@ class PostgresStore:
         try:
             identity = dict(database.again(lambda connection: ask(connection, _IDENTITY, ())))
             store = cls(database, identity)
-            database.greet = store.incarnations.greet
+            database.again(warm)
+            database.greet = store.greet
             store.changes.start()
             store.roster.start()
         except BaseException:
@@ -122,6 +123,11 @@ class PostgresStore:
     @incarnation.setter
     def incarnation(self, value: int) -> None:
         raise AttributeError("the incarnation is the database's to tell")
+
+    def greet(self, connection: Connection) -> None:
+        """A new connection, before anybody waits for an answer through it."""
+        self.incarnations.greet(connection)
+        warm(connection)
 
     # --- questions -----------------------------------------------------------------------------------
 
