@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from gravitonfs.content.fresh import Ticket
@@ -26,6 +26,12 @@ class Times(Protocol):
 
     def of_inode(self, ino: int, mark: Ticket | None, *, own: bool = False) -> float: ...
 
+    def of_page(self, mark: Ticket | None) -> float:
+        """As ``of_name``, for many names at once: those that are ``handed`` in the same step."""
+
+    def handed(self, parent: int, named: Sequence[tuple[bytes, int]]) -> None:
+        """Names with their inodes, as long as ``of_page`` says."""
+
 
 class Fixed:
     """Always the same: where whoever changes something tells the kernel before it answers."""
@@ -41,6 +47,12 @@ class Fixed:
 
     def of_inode(self, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
         return self._seconds
+
+    def of_page(self, mark: Ticket | None) -> float:
+        return self._seconds
+
+    def handed(self, parent: int, named: Sequence[tuple[bytes, int]]) -> None:
+        pass
 
 
 class _Generation:
@@ -91,6 +103,13 @@ class Leased:
         if seconds:
             self._now.inodes.add(ino)
         return seconds
+
+    def of_page(self, mark: Ticket | None) -> float:
+        return self._seconds(mark, own=False)
+
+    def handed(self, parent: int, named: Sequence[tuple[bytes, int]]) -> None:
+        self._now.names.update([(parent, name) for name, _ in named])
+        self._now.inodes.update([ino for _, ino in named])
 
     def _seconds(self, mark: Ticket | None, own: bool) -> float:
         now_mark = self.mark() if mark is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import stat
@@ -154,6 +155,7 @@ class Mount:
         keep_large_buffers()
         turns.install()
         sys.setswitchinterval(0.0005)
+        gc.freeze()  # what was imported stays: going through it takes as long as a listing of thousands
         options = set(pyfuse3.default_options) | {
             "fsname=graviton",
             "subtype=graviton",

@@ -235,11 +235,15 @@ class Operations(pyfuse3.Operations):
         for position, name, dot in dots:
             if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot, mark), position):
                 return
+        seconds, shown = self._times.of_page(mark), self._shown
+        taken: list[tuple[bytes, int]] = []
         for position, (name, attr, _) in entries:
-            if not pyfuse3.readdir_reply(
-                token, FileNameT(name), self._named(parent, name, attr, mark, own=False), position + 2
-            ):
-                return
+            answer = entry_attributes(attr, seconds, shown)
+            if not pyfuse3.readdir_reply(token, FileNameT(name), answer, position + 2):
+                break
+            taken.append((name, attr.ino))
+        if seconds:
+            self._times.handed(parent, taken)
 
     async def _dots(self, handle: DirectoryHandle, start_id: int) -> list[tuple[int, bytes, Attr]]:
         """The entries of the directory itself and the one above it."""

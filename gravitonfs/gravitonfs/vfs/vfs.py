@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
 
 from gravitonfs.content.volume import Volume
@@ -182,7 +183,13 @@ class Vfs:
     # Directories.
 
     def open_directory(self, ino: Ino) -> DirectoryHandle:
-        return DirectoryHandle(ino, self._list)
+        return DirectoryHandle(ino, self._list, None if self.namespace.inline else self._beside)
+
+    def _beside(self, listing: Callable[[], Sequence[Entry]]) -> Future[Sequence[Entry]] | None:
+        try:
+            return self.volume.shared.fetch_workers.submit(listing)
+        except RuntimeError:
+            return None  # they are shut down
 
     def _list(self, directory: Ino, after: bytes | None, limit: int) -> list[Entry]:
         entries = self.namespace.entries(directory, after, limit)
@@ -193,6 +200,9 @@ class Vfs:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
         if self.namespace.inline:
             return self.read_directory(handle, position)
+        coming = handle.coming(position)
+        if coming is not None:
+            await self.files.call(wait, [coming])
         return iter(await self.files.ask(self._page, handle, position))
 
     def _page(self, handle: DirectoryHandle, position: int) -> list[Numbered]:
