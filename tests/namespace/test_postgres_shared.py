@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from graviton_server.namespace.postgres.namespace import ENTRIES, PAGES
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import (
     Gap,
     Kind,
     MissingBlocks,
+    Stale,
 )
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import (
@@ -87,6 +89,55 @@ def test_hot_ops_take_two_round_trips(stores: PostgresStores) -> None:
     before = store.applier.trips
     session.ns.apply([], durable=True)
     assert store.applier.trips - before == 1
+    assert session.problems() == []
+
+
+def test_a_page_of_a_directory_costs_what_is_on_it(stores: PostgresStores) -> None:
+    """Whatever the server believes of the size of tables, it sorts nothing: that would read all the rest."""
+    store = stores.open()
+    session = Session(store)
+    directory = session.mkdir(b"d").ino
+    made = [session.make(b"%03d" % number, parent=directory).ino for number in range(40)]
+    asked = (directory, b"009", 10, 1)
+    for _ in range(2):
+        _, plan = store.ask_all((PAGES, ()), ("EXPLAIN " + ENTRIES, asked))
+        assert not [line for (line,) in plan if "Sort" in line or "Seq Scan" in line], plan
+        store.ask("ANALYZE", ())
+    assert [entry.attr.ino for entry in session.ns.entries(directory, b"009", 10)] == made[10:20]
+
+
+def test_names_that_a_call_makes_are_known_to_it(stores: PostgresStores) -> None:
+    """Written under one name, renamed, replaced, removed: with one that fails in the middle."""
+    store = stores.open()
+    session = Session(store)
+    directory, other = session.mkdir(b"d").ino, session.mkdir(b"e").ino
+    old = session.make(b"old", parent=directory).ino
+    inos = [session.ino() for _ in range(4)]
+    todo = [
+        session.batch(Create(directory, b"%d" % number, ino, 0o100600, 0, 0))
+        for number, ino in enumerate(inos)
+    ]
+    todo += [
+        session.batch(Rename(directory, b"0", directory, b"old")),
+        session.batch(Rename(directory, b"1", other, b"moved")),
+        session.batch(Rename(directory, b"2", directory, b"gone"), Unlink(directory, b"nothing")),
+        session.batch(Unlink(directory, b"2")),
+        session.batch(Rename(other, b"moved", directory, b"back")),
+        session.batch(Unlink(directory, b"1")),
+        session.batch(Rename(directory, b"back", directory, b"last")),
+    ]
+    before = store.applier.trips
+    replies = session.ns.apply(todo, durable=True)
+    assert store.applier.trips - before == 2
+    failed = [number for number, reply in enumerate(replies) if reply.failure is not None]
+    assert failed == [6, 9]
+    found = {entry.name: entry.attr.ino for entry in session.ns.entries(directory, None, 10)}
+    assert found == {b"3": inos[3], b"last": inos[1], b"old": inos[0]}
+    assert session.ns.entries(other, None, 10) == []
+    with pytest.raises(Stale):
+        session.ns.attr(old)
+    assert session.ns.attr(directory).mtime_ns == todo[-1].time_ns
+    assert session.ns.apply(todo[-2:], durable=True) == replies[-2:]
     assert session.problems() == []
 
 

@@ -71,7 +71,8 @@ _LIVE: Final = "SELECT number, relied FROM packs WHERE number = ANY(%s) AND stat
 _RELIED: Final = "UPDATE packs SET relied = %s WHERE number = %s AND relied < %s"
 _ANSWER: Final = "SELECT answer FROM answers WHERE session = %s AND number = %s"
 _RECORD: Final = (
-    "INSERT INTO answers (session, number, logical_bytes, inodes, answer) VALUES (%s, %s, %s, %s, %s)"
+    "INSERT INTO answers (session, number, logical_bytes, inodes, answer) SELECT %s, a.* FROM"
+    " unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[]) AS a"
 )
 _PRUNE: Final = "DELETE FROM answers WHERE session = %s AND number <= %s"
 _CHANGED: Final = "UPDATE contents SET changed = %s WHERE id = %s AND changed < %s"
@@ -290,6 +291,8 @@ class _Run:
         self._head: Head
         self._live: dict[int, int] = {}
         self._last = 0
+        self._records: list[tuple[int, int, int, bytes]] = []
+        """Of the batches applied here, to be written with the last round trip."""
         self._bytes = self._inodes = 0
 
     def open(self, batches: Sequence[Batch], manner: Manner) -> None:
@@ -366,7 +369,7 @@ class _Run:
                 if number and self._head.clock - self._live[number] >= RELIED_STEP_NS:
                     self._live[number] = self._head.clock
         answer: Recorded = (batch.number, results, failure)
-        exchange.queue(_RECORD, (self._session.id, batch.number, self._bytes, self._inodes, encode(answer)))
+        self._records.append((batch.number, self._bytes, self._inodes, encode(answer)))
         self._last = batch.number
         self.answers.append(answer)
         self.fresh.append(Kept(batch, answer, txn.given, 0))
@@ -401,6 +404,9 @@ class _Run:
         telling = bool(self.told) and bool(head.foreign)
         if telling:
             self._store.changes.put(exchange, session.volume.id, session.id, head.clock, self.told)
+        if self._records:
+            numbers, sizes, inodes, answers = zip(*self._records, strict=True)
+            exchange.queue(_RECORD, (session.id, Ints(numbers), Ints(sizes), Ints(inodes), list(answers)))
         if self._last // PRUNE_EVERY != head.last // PRUNE_EVERY:
             exchange.queue(_PRUNE, (session.id, self._last - KEEP))
         rows = exchange.finish(COMMIT, *(FLUSH if durable else ((_WRITTEN, ()),)))

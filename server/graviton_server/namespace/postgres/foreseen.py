@@ -9,7 +9,7 @@ correct. Not thread-safe: one transaction, one thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from psycopg import errors
 
@@ -20,6 +20,7 @@ from graviton_server.namespace.postgres.dialect import TOUCHES, statement
 from graviton_server.namespace.postgres.exchange import Params, Query, Row, Rows, Write, send
 from graviton_server.namespace.postgres.overlay import AFTER, READS
 from graviton_server.namespace.postgres.touching import CHANGES, Tag, last_touches
+from gravitonfs.core.ids import NO_INO
 
 _INODE: Final = f"SELECT {txn.ROW} FROM inodes WHERE ino = %s FOR UPDATE"
 _LOCK_NAME: Final = "SELECT ino FROM names WHERE parent = %s AND name = %s FOR UPDATE"
@@ -41,6 +42,15 @@ _LOCK_TREE: Final = (
     " ORDER BY ino FOR UPDATE) x"
 )
 _ASK: Final = "INSERT INTO claims (ino, session, confirmed) VALUES (%s, %s, false) ON CONFLICT DO NOTHING"
+
+
+_INO_NAMED: Final[dict[str, Callable[[Params], int]]] = {
+    names._ADD_NAME: lambda params: params[2],
+    names._POINT_NAME: lambda params: params[0],
+    names._DELETE_NAME: lambda params: NO_INO,
+}
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Known(NamedTuple):
@@ -65,13 +75,19 @@ class Exchange:
         self._known: dict[tuple[str, Params], Known] = {}
         self._names: dict[tuple[int, bytes], bool] = {}
         self._overlay: dict[Tag, Row] = {}
+        self._places: dict[Params, int] = {}
+        """The inodes under names that were written here; NO_INO where one was removed."""
         self._fresh: set[int] = set()
         self._queue: list[Write | Query] = []
         self._dirty: set[str] = set()
         self._touched: set[Tag] = set()
         self._mark = 0
         self._saved = True  # outside of batches everything goes together
-        self._before: tuple[set[str], set[Tag], dict[Tag, Row]] = (set(), set(), {})
+        self._newly_dirty: list[str] = []
+        self._newly_touched: list[Tag] = []
+        self._rows_before: list[tuple[Tag, Row | None]] = []
+        self._places_before: list[tuple[Params, int | None]] = []
+        """What the batch has changed of these, in order."""
 
     # --- what was fetched beforehand -----------------------------------------------------------------
 
@@ -93,6 +109,13 @@ class Exchange:
         tag = READS.get(sql)
         if tag is not None:
             row = self._overlay.get(tag(params))
+            if row is not None:
+                return [row]
+        if sql == names._NAMED and "names" not in self._dirty:
+            place = self._places.get(params)
+            if place == NO_INO:
+                return []
+            row = None if place is None else self._row(("inodes", place))
             if row is not None:
                 return [row]
         known = self._known.get((sql, params))
@@ -174,19 +197,29 @@ class Exchange:
         """A row has changed: what was fetched of it is out of date, what it is now may be known."""
         touches = CHANGES.get(sql)
         if touches is None:
-            self._dirty.add(table)
+            if table not in self._dirty:
+                self._dirty.add(table)
+                self._newly_dirty.append(table)
             for other in [tag for tag in self._overlay if tag[0] == table or table == "?"]:
-                del self._overlay[other]
+                self._rows_before.append((other, self._overlay.pop(other)))
             return
         tag = touches(params)
+        if table == "names":
+            self._places_before.append((tag[1], self._places.get(tag[1])))
+            self._places[tag[1]] = _INO_NAMED[sql](params)
         after = AFTER.get(sql)
         row = None if after is None else after(self._row(tag), params)
-        self._touched.add(tag)
+        self._touch(tag)
         if tag[0] == "inodes" and sql not in TOUCHES:
-            self._touched.add(("directory", tag[1]))
-        self._overlay.pop(tag, None)
+            self._touch(("directory", tag[1]))
+        self._rows_before.append((tag, self._overlay.pop(tag, None)))
         if row is not None and table not in self._dirty:
             self._overlay[tag] = row
+
+    def _touch(self, tag: Tag) -> None:
+        if tag not in self._touched:
+            self._touched.add(tag)
+            self._newly_touched.append(tag)
 
     def _row(self, tag: Tag) -> Row | None:
         """The row as it is known before a change."""
@@ -229,7 +262,8 @@ class Exchange:
     def begin_batch(self) -> None:
         self._mark = len(self._queue)
         self._saved = False
-        self._before = (set(self._dirty), set(self._touched), dict(self._overlay))
+        self._newly_dirty, self._newly_touched = [], []
+        self._rows_before, self._places_before = [], []
 
     def undo_batch(self) -> None:
         """Take back the batch's writes: those that still wait are forgotten."""
@@ -240,13 +274,17 @@ class Exchange:
             self._known.clear()
             self._names.clear()
             self._overlay.clear()
+            self._places.clear()
         else:
             undone = self._queue[self._mark :]
             del self._queue[self._mark :]
             for write in undone:
                 if isinstance(write, Write) and write.sql in (names._ADD_NAME, names._DELETE_NAME):
                     self._names.pop((write.params[0], write.params[1]), None)
-            self._dirty, self._touched, self._overlay = self._before
+            self._dirty.difference_update(self._newly_dirty)
+            self._touched.difference_update(self._newly_touched)
+            _restore(self._overlay, self._rows_before)
+            _restore(self._places, self._places_before)
 
     def end_batch(self) -> None:
         if self._saved:
@@ -291,6 +329,14 @@ class Exchange:
     def _send(self, *todo: Write | Query) -> list[list[Row]]:
         self.trips += 1
         return send(self.connection, todo)
+
+
+def _restore(now: dict[K, V], before: list[tuple[K, V | None]]) -> None:
+    for key, value in reversed(before):
+        if value is None:
+            now.pop(key, None)
+        else:
+            now[key] = value
 
 
 def check_range(params: Params) -> None:

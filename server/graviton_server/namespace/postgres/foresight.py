@@ -229,6 +229,7 @@ class Foresight:
                 exchange.know(names._NAMED, key, [], ("names", key))
             else:
                 exchange.know(names._NAMED, key, [row], ("names", key), ("inodes", row[0]))
+                exchange.know(txn._GET, (row[0],), [row], ("inodes", row[0]))
 
     def _learn_directories(self, exchange: Exchange, answer: list[Row]) -> None:
         found = {row[0]: row for row in answer}

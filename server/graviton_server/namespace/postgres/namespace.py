@@ -63,20 +63,25 @@ _CONTENT: Final = (
     " LEFT JOIN inodes i ON i.content = c.id AND i.content <> 0 AND c.kind = 0 WHERE c.id = %s"
 )
 _USAGE: Final = f"SELECT logical_bytes, inodes FROM ({VOLUMES}) v WHERE id = %s"
-_ENTRIES: Final = (
+PAGES: Final = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),"
+    " set_config('enable_sort', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
+)
+ENTRIES: Final = (
     "SELECT n.name, i.* FROM (SELECT name, ino FROM names WHERE parent = %s AND name > %s"
-    " ORDER BY name LIMIT (SELECT %s)) n"
+    " ORDER BY name LIMIT %s) n"
     f" JOIN LATERAL (SELECT c.digest, {reading._ATTRIBUTES} FROM inodes i"
     " LEFT JOIN contents c ON c.id = i.content WHERE i.ino = n.ino AND i.volume = %s OFFSET 0) i ON true"
     " ORDER BY n.name"
 )
-"""So many steps along the index of names, and a look-up for each, whatever the server believes of the size of
-tables: left to choose, it reads and sorts all that is behind the page as well. It must not see how many names
-are wanted, which it compares with what it believes, nor take the look-ups together (OFFSET 0)."""
+"""So many steps along the index of names, and a look-up for each (OFFSET 0). ``PAGES`` goes before it, in the
+same round trip and so the same transaction: left to choose by what it believes of the size of tables, the
+server reads and sorts all that is behind the page as well."""
 _OFTEN: Final = (
     (statement(reading._LOOKUP).text, (0, b"", 0)),
     (statement(reading._ATTR).text, (0, 0)),
-    (_ENTRIES, (0, b"", 1, 0)),
+    (PAGES, ()),
+    (ENTRIES, (0, b"", 1, 0)),
 )
 
 
@@ -159,7 +164,8 @@ class PostgresNamespace(SqlNamespace):
         return [Attr._make(row) for row in self._ask(_STEPS, (steps, list(path), at, self._volume))]
 
     def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
-        rows = self._ask(_ENTRIES, (parent, after or b"", limit, self._volume))
+        asked = (parent, after or b"", limit, self._volume)
+        _, rows = self._seen(lambda: self._postgres.ask_all((PAGES, ()), (ENTRIES, asked)))
         if not rows:
             self._must_be_directory(parent)
         return [_new(Entry, (row[0], _new(Attr, row[2:]), row[1])) for row in rows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, contents, data, names, regions, txn
+from graviton_server.namespace import attributes, contents, data, names, regions, renaming, txn
 
 Row = tuple[Any, ...]
 Tag = tuple[str, Any]
@@ -57,6 +57,10 @@ def _touched_links(row: Row | None, p: Any) -> Row | None:
     return _touched((*row[:2], row[2] + links, *row[3:]), (mtime, ctime, ino))
 
 
+def _renamed(row: Row | None, p: Any) -> Row | None:
+    return None if row is None else (*row[:9], p[0], *row[10:])
+
+
 def _content(_: Row | None, p: Any) -> Row:
     return (*p[:8], 1)
 
@@ -82,6 +86,7 @@ AFTER: Final[dict[str, Change]] = {
     data._UPDATE: _resized,
     data._UPDATE_SAME: _resized_same,
     attributes._SET_ATTR: _set,
+    renaming._CTIME: _renamed,
     txn._TOUCH: _touched,
     txn._TOUCH_LINKS: _touched_links,
     contents._INSERT: _content,

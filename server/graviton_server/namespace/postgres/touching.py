@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, contents, data, names, orphans, regions, txn
+from graviton_server.namespace import attributes, contents, data, names, orphans, regions, renaming, txn
 from graviton_server.namespace.postgres.dialect import TOUCHES, statement
 from graviton_server.namespace.postgres.exchange import Params, Query, Write
 
@@ -27,6 +27,7 @@ CHANGES: Final[dict[str, Callable[[Params], Tag]]] = {
     names._ADD_INODE: _first_is("inodes"),
     names._LINKS: _last_is("inodes"),
     attributes._SET_ATTR: _last_is("inodes"),
+    renaming._CTIME: _last_is("inodes"),
     txn._TOUCH: _last_is("inodes"),
     txn._TOUCH_LINKS: _last_is("inodes"),
     data._UPDATE: _last_is("inodes"),
@@ -43,7 +44,7 @@ CHANGES: Final[dict[str, Callable[[Params], Tag]]] = {
 
 
 def last_touches(queue: list[Write | Query]) -> list[Write | Query]:
-    """Busy directories' rows are locked only at the end, in the order of their numbers.
+    """Busy directories' rows are locked only at the end, in the order of their numbers, and once each.
 
     Stays as it is where the directory is changed otherwise as well.
     """
@@ -57,5 +58,21 @@ def last_touches(queue: list[Write | Query]) -> list[Write | Query]:
             changed = statement(item.sql).changes if tag is None else None
             if changed == "inodes" or (tag is not None and tag(item.params) in {("inodes", i) for i in inos}):
                 return queue
-    rest = [item for item in queue if item not in touches]
-    return rest + sorted(touches, key=lambda write: write.params[-1])
+    rest = [item for item in queue if not (isinstance(item, Write) and item.sql in TOUCHES)]
+    return [*rest, *_merged(touches)]
+
+
+def _merged(touches: list[Write]) -> list[Query]:
+    """Of each directory the last times, and all links together."""
+    merged: dict[int, tuple[Any, Any, int]] = {}
+    for write in touches:
+        mtime, ctime, *links, ino = write.params
+        before = merged.get(ino)
+        merged[ino] = (mtime, ctime, sum(links) + (0 if before is None else before[2]))
+    return [_touch(ino, *merged[ino]) for ino in sorted(merged)]
+
+
+def _touch(ino: int, mtime: int, ctime: int, links: int) -> Query:
+    if links:
+        return Query(statement(txn._TOUCH_LINKS).text, (mtime, ctime, links, ino))
+    return Query(statement(txn._TOUCH).text, (mtime, ctime, ino))
