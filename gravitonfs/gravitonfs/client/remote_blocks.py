@@ -34,6 +34,8 @@ _IDS: Final = 8192
 _GET_BLOCKS: Final = 1024
 """Small ones; of large ones fewer fit into an answer, and the rest is asked for again."""
 _UNDER_WAY: Final = 4
+_BULK: Final = 128 << 10
+"""So many new bytes go to the pack that the daemon fills with large puts."""
 
 
 class RemoteBlockStore:
@@ -54,6 +56,8 @@ class RemoteBlockStore:
         """``introduce``: have the daemon hear of blocks that it has not told us of (``RemoteNamespace``)."""
         self._introduce = introduce
         self._refused: set[PackNumber] = set()
+        self._filling = NO_PACK
+        self._stored: Callable[[], None] = lambda: None
         self._connection = connection
         self._volume = volume
         self._key = fmt.block_key
@@ -114,6 +118,17 @@ class RemoteBlockStore:
         with self._lock:
             self._put += reply.new_blocks
             self._put_bytes += reply.new_bytes
+            if reply.new_bytes >= _BULK:
+                self._filling = max(self._filling, *known.values())
+
+    def waiting(self, packs: Sequence[PackNumber]) -> bool:
+        """Whether one of them is still being filled, as far as is known here: the newest that took a large
+        put. To ``sync`` that would store it before it is full; the daemon stores the others by itself."""
+        return self._filling in packs
+
+    def when_stored(self, tell: Callable[[], None]) -> None:
+        """``tell``: called from now on after each ``sync``."""
+        self._stored = tell
 
     def sync(self, packs: Sequence[PackNumber]) -> None:
         if packs:
@@ -121,6 +136,9 @@ class RemoteBlockStore:
             self._call("Sync", request, pb.SyncReply)
         with self._lock:
             self._syncs += 1
+            if self._filling in packs:
+                self._filling = NO_PACK
+        self._stored()
 
     def forget_packs(self, packs: Sequence[PackNumber]) -> None:
         """Refused twice in a row: the daemon that refuses is not the one that gets the blocks."""

@@ -148,9 +148,11 @@ def open_volume(
         loose=_Elsewhere(),
         pace=pace,
         unasked=UNASKED,
+        waiting=remote.waiting,
         dirty_limit=memory // 4,
         cache_limit=cache_limit,
     )
+    remote.when_stored(content.held.stored)
     made = RemoteVolume(namespace, names, content, journal)
     keep_unapplied(made)
     return made

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.held import Held
 from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.session import Session
 from gravitonfs.core.chunking import Chunker
@@ -84,14 +85,16 @@ class Ingest:
         loose_budget: int = 64 << 20,
         pace: Pacer | None = None,
         waiting: Waiting | None = None,
+        held: Held | None = None,
         unasked: int = 0,
         recent: Recent | None = None,
     ) -> None:
         """``pace`` holds back loose blocks; a limited store holds back the others by itself. ``waiting``:
         where packs are not relied on before they are synced. Then every small flush is loose: others must
-        see it at once, and it must not cost a request. ``unasked``: so many bytes are sent as loose blocks
-        without asking whether the store has them, where asking costs as much as sending and whoever takes
-        them looks by itself. ``recent``: where little that was just written is kept for who reads it next."""
+        see it at once, and it must not cost a request. ``held`` is told when packs were stored. ``unasked``:
+        so many bytes are sent as loose blocks without asking whether the store has them, where asking costs
+        as much as sending and whoever takes them looks by itself. ``recent``: where little that was just
+        written is kept for who reads it next."""
         self.session = session
         self.store = store
         self.format = fmt
@@ -104,6 +107,7 @@ class Ingest:
         self._unasked = unasked
         self._waiting = waiting
         self._recent = recent
+        self.held = held or Held(workers)
 
     @property
     def waits(self) -> bool:

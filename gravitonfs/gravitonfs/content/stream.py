@@ -257,6 +257,8 @@ class Stream:
         Who finds another thread doing so leaves it to that one, which looks again afterwards: bytes
         that are stored must not keep the budget.
         """
+        if self._segments and self._ingest.waits:
+            self._ingest.held.add(self._apply_ready)  # before looking: what is stored meanwhile counts
         while (ready := self._ripe()) and self._applying.acquire(blocking=False):
             try:
                 ready = self._ripe()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
+from gravitonfs.content.held import Held
 from gravitonfs.content.ingest import Ingest, LooseRoom, Pacer, Recent, Waiting
 from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.names_cache import AnswerCounts
@@ -50,6 +51,7 @@ class Content:
         self.cache = BlockCache(cache_limit)
         cores = processors or os.cpu_count() or 2
         self.ingest_workers = ThreadPoolExecutor(cores + 1, "ingest")
+        self.held = Held(self.ingest_workers)
         self.passed = 0
         """Calls that went past the pipeline, straight to the store; a lost increment is harmless."""
         self.fetch_workers = ThreadPoolExecutor(cores + 1, "fetch")
@@ -87,6 +89,7 @@ class Volume:
             pace=content.pace,
             unasked=content.unasked,
             waiting=content.waiting,
+            held=content.held,
             # A local store has them at hand anyway, and the kernel too.
             recent=None if namespace.inline else Recent(content.cache, self.maps),
         )

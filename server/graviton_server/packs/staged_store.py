@@ -90,6 +90,16 @@ class StagedPackStore(PackStore):
         """Whether a batch that names these packs must wait for ``sync`` first."""
         return self._staged.waiting(packs)
 
+    def when_stored(self, tell: Callable[[], None]) -> None:
+        """``tell``: called from now on whenever a pack was stored, in the middle of a call that needs it."""
+        before = self._staged.stored
+
+        def both() -> None:
+            before()
+            tell()
+
+        self._staged.stored = both
+
     # --- starting and stopping ---
 
     def _recovery(self) -> StagedRecovery:

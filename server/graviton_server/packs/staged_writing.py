@@ -7,7 +7,7 @@ on it, so the group commit has nothing to wait for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from graviton_server.index import COMPLETE, PackMark
@@ -48,6 +48,8 @@ class StagedWriting(PackWriting):
         )
         self._staging = target
         self._room = Room(target.name, target.staging_space, reserve, lambda: 0)
+        self.stored: Callable[[], None] = lambda: None
+        """Told when nothing waits for some pack any more."""
 
     def waiting(self, numbers: Sequence[PackNumber]) -> bool:
         """Whether a batch that names one of these packs must wait for ``sync``."""
@@ -114,6 +116,7 @@ class StagedWriting(PackWriting):
                 self._catalog.settle(pack.uuid, PackMark(pack.number, COMPLETE), entries)
         self._catalog.told(pack.number, pack.uuid, sealed.length, pack.records)
         self._unsealed.release(pack)
+        self.stored()
 
     def close(self) -> None:
         """Upload what is left. What cannot go up stays in its file, for the next start."""

@@ -215,6 +215,7 @@ class Engine:
             processors=self.options.processors,
         )
         self._closers.append(self.content.close)
+        self._tell_of_packs(self.content)
         self._open_maintenance(fmt)
 
     def _open_maintenance(self, fmt: VolumeFormat) -> None:
@@ -227,6 +228,7 @@ class Engine:
             cache_limit=24 * MIB,
         )
         self._closers.append(content.close)
+        self._tell_of_packs(content)
 
         def activity() -> object:
             cache = users.cache
@@ -318,6 +320,9 @@ class Engine:
     def _waiting(self) -> Waiting | None:
         """See ``Ingest``: not where packs are relied on while they are open."""
         return None
+
+    def _tell_of_packs(self, content: Content) -> None:
+        """Have those who wait for packs look again when one was stored."""
 
     def space(self) -> Space:
         return self.target.space()
@@ -431,6 +436,9 @@ class TargetEngine(Engine):
 
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
+
+    def _tell_of_packs(self, content: Content) -> None:
+        self._staged.when_stored(content.held.stored)
 
     def _policy(self) -> Policy:
         """Packs end with each sync here, so those that are merged are larger, too."""

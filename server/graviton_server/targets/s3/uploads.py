@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _THREADS: Final = 8
 _AGAIN: Final = 2
+_PIECE: Final = 128 << 10
+"""Of a body, handed to the socket at once: each has the time of a connect to get into its buffer."""
 
 
 _UNKNOWN: Final = {"NotImplemented", "XNotImplemented", "InvalidRequest", "InvalidArgument"}
@@ -103,10 +106,11 @@ class Uploads:
 
     def _sent(self, what: str, call: str, data: bytes, **options: Any) -> dict[str, Any]:
         """Send with a checksum and compare the reply's. Bytes spoilt on the way are sent once more."""
+        checksum = self._checksum(data)
         for attempt in range(_AGAIN):
             try:
-                reply = self._call(what, call, Body=data, **self._checksum(data), **options)
-                return self._compare(what, data, reply)
+                reply = self._call(what, call, Body=_Body(data), **checksum, **options)
+                return self._compare(what, checksum, reply)
             except Damaged:
                 if attempt == _AGAIN - 1:
                     raise
@@ -127,16 +131,16 @@ class Uploads:
             return {"ContentMD5": _base64(hashlib.md5(data, usedforsecurity=False).digest())}
         return {"ChecksumCRC32C": _crc32c(data)}
 
-    def _compare(self, what: str, data: bytes, reply: dict[str, Any]) -> dict[str, Any]:
+    def _compare(self, what: str, sent: dict[str, str], reply: dict[str, Any]) -> dict[str, Any]:
         crc = reply.get("ChecksumCRC32C")
-        if not self._md5:
+        if "ContentMD5" not in sent:
             if crc is None:
                 raise _NoChecksum
-            good = crc == _crc32c(data)
+            good = crc == sent["ChecksumCRC32C"]
         else:
             etag = str(reply.get("ETag", "")).strip('"')
             plain = len(etag) == 32 and not str(self._settings.sse).startswith("aws:kms")
-            good = not plain or etag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+            good = not plain or etag == base64.b64decode(sent["ContentMD5"]).hex()
         if not good:
             raise Damaged(f"{what}: the store has got other bytes than were sent")
         return {"ETag": reply["ETag"]} | ({"ChecksumCRC32C": crc} if crc else {})
@@ -214,6 +218,33 @@ class Uploads:
             self._client.abort_multipart_upload(Bucket=self._settings.bucket, Key=Key, UploadId=UploadId)
         except (ClientError, *TRANSPORT, GravitonError) as error:
             _log.info("an upload of %s stays unfinished: %s", Key, error)
+
+
+class _Body:
+    """Bytes as the SDK reads them to send them, in pieces without a copy, and larger ones than it asks for.
+
+    It wraps bytes in a file of its own and copies 16 KiB at a time: 0.8 s of processor time a GiB.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._view = memoryview(data)
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def read(self, size: int = -1) -> memoryview:
+        start = self._at
+        self._at = len(self._view) if size < 0 else min(start + max(size, _PIECE), len(self._view))
+        return self._view[start : self._at]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._view)}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
 
 
 def _exactly(body: BinaryIO, length: int) -> bytes:
