@@ -13,8 +13,17 @@ from gravitonfs.ports.namespace import Change, Touched
 
 log = logging.getLogger("graviton.fuse")
 
-_HARMLESS = {errno.ENOENT, errno.ENOTCONN, errno.EBADF, errno.ENODEV, errno.ENOSYS, errno.ENOTDIR}
-# ENOENT: the kernel did not know it. The others: the mount is coming up or going down.
+_HARMLESS = {
+    errno.EINVAL,
+    errno.ENOENT,
+    errno.ENOTCONN,
+    errno.EBADF,
+    errno.ENODEV,
+    errno.ENOSYS,
+    errno.ENOTDIR,
+}
+# ENOENT: the kernel did not know it. The others: the mount is coming up or going down (EINVAL: libfuse has no
+# session any more).
 
 
 class KernelCaches:
