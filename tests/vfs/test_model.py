@@ -26,13 +26,14 @@ from hypothesis.stateful import (
 
 from content.trusting import Trusted
 from graviton_server.wiring import Engine, EngineOptions, create_embedded
+from gravitonfs.content.answering import Answering
 from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO, Ino
 from gravitonfs.errors import Exists, IsADirectory, NotADirectory, NotEmpty, NotFound
-from gravitonfs.ports.namespace import Change
+from gravitonfs.ports.namespace import Change, Claims
 from gravitonfs.ports.ops import Clone, RenameMode, SetAttr
 from gravitonfs.vfs.files import FileHandle
 from gravitonfs.vfs.vfs import Vfs
@@ -343,9 +344,12 @@ class SoleVfsMachine(VfsMachine):
             label="model", claims=claims, listener=self.cache.listening(None)
         )
         self.trusted = Trusted(namespace)
-        self.volume = Volume(CachingNamespace(self.trusted, self.cache), self.engine.content)
+        self.volume = Volume(self._caching(claims), self.engine.content)
         self.vfs = Vfs(self.volume)
         holder.append(self.vfs)
+
+    def _caching(self, claims: Claims) -> CachingNamespace:
+        return CachingNamespace(self.trusted, self.cache)
 
     @rule(index=st.integers(0, 5), mode=st.integers(0, 0o777), mtime=st.none() | st.integers(1, 10**18))
     def set_attributes(self, index: int, mode: int, mtime: int | None) -> None:
@@ -378,6 +382,20 @@ class SoleVfsMachine(VfsMachine):
         self.trusted.until = float("inf")
 
 
+class AnsweringVfsMachine(SoleVfsMachine):
+    """Its changes are answered from memory, too."""
+
+    def _caching(self, claims: Claims) -> CachingNamespace:
+        trusted: Any = self.trusted
+        self.answering = Answering(trusted, self.cache, claims, self.cache.listening(None))
+        return CachingNamespace(trusted, self.cache, self.answering)
+
+    @invariant()
+    def nothing_was_otherwise(self) -> None:
+        if hasattr(self, "answering"):
+            assert self.answering.surprises == 0
+
+
 def _run(examples: int, steps: int, machine: type[VfsMachine] = VfsMachine) -> None:
     run_state_machine_as_test(
         machine,
@@ -405,6 +423,17 @@ def test_the_vfs_behaves_like_the_model_for_long() -> None:
 @pytest.mark.timeout(300)
 def test_a_sole_mount_behaves_like_the_model() -> None:
     _run(20, 40, SoleVfsMachine)
+
+
+@pytest.mark.timeout(300)
+def test_a_mount_that_answers_its_changes_behaves_like_the_model() -> None:
+    _run(20, 40, AnsweringVfsMachine)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_mount_that_answers_its_changes_behaves_like_the_model_for_long() -> None:
+    _run(400, 100, AnsweringVfsMachine)
 
 
 @pytest.mark.soak
