@@ -35,6 +35,7 @@ class Operations(pyfuse3.Operations):
         self._vfs = vfs
         self._call = vfs.files.call
         self._ask = vfs.files.ask
+        self._change = vfs.files.change
         self._times = times
         self._root = root
         self._shown = shown
@@ -84,7 +85,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mark = self._times.mark()
-        attr = await self._call(
+        attr = await self._change(
             self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, rdev=rdev
         )
         return self._named(parent_inode, name, attr, mark)
@@ -95,7 +96,7 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         mode = ModeT(stat.S_IFDIR | stat.S_IMODE(mode))
         mark = self._times.mark()
-        attr = await self._call(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
+        attr = await self._change(self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid)
         return self._named(parent_inode, name, attr, mark)
 
     @counted
@@ -104,7 +105,7 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         mode = stat.S_IFLNK | 0o777
         mark = self._times.mark()
-        attr = await self._call(
+        attr = await self._change(
             self._vfs.make, self._ino(parent_inode), name, mode, ctx.uid, ctx.gid, target=target
         )
         return self._named(parent_inode, name, attr, mark)
@@ -114,16 +115,16 @@ class Operations(pyfuse3.Operations):
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> pyfuse3.EntryAttributes:
         mark = self._times.mark()
-        attr = await self._call(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
+        attr = await self._change(self._vfs.link, self._ino(inode), self._ino(new_parent_inode), new_name)
         return self._named(new_parent_inode, new_name, attr, mark)
 
     @counted
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        await self._call(self._vfs.unlink, self._ino(parent_inode), name)
+        await self._change(self._vfs.unlink, self._ino(parent_inode), name)
 
     @counted
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        await self._call(self._vfs.rmdir, self._ino(parent_inode), name)
+        await self._change(self._vfs.rmdir, self._ino(parent_inode), name)
 
     @counted
     async def rename(
@@ -140,7 +141,7 @@ class Operations(pyfuse3.Operations):
             mode = RenameMode.EXCHANGE
         elif flags & pyfuse3.RENAME_NOREPLACE:
             mode = RenameMode.NOREPLACE
-        await self._call(
+        await self._change(
             self._vfs.rename,
             self._ino(parent_inode_old),
             name_old,
@@ -212,12 +213,12 @@ class Operations(pyfuse3.Operations):
     @counted
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
         await self._vfs.files.settle(self._ino(inode))
-        await self._call(self._vfs.set_xattr, self._ino(inode), name, value)
+        await self._change(self._vfs.set_xattr, self._ino(inode), name, value)
 
     @counted
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
         await self._vfs.files.settle(self._ino(inode))
-        await self._call(self._vfs.remove_xattr, self._ino(inode), name)
+        await self._change(self._vfs.remove_xattr, self._ino(inode), name)
 
     # Directories.
 

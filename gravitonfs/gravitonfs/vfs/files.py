@@ -354,16 +354,20 @@ class Files:
             self.open_inodes.remember_pages(attr)
 
     async def commit(self) -> None:
-        await self.call(self.volume.commit)
+        await self.change(self.volume.commit)
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What asks the namespace, or changes it by one batch at its end: here, where that takes microseconds
-        or its outcome is known, else on a worker thread."""
+        """What asks the namespace: here, where that takes microseconds, else on a worker thread."""
         if self._inline:
             return method(*args, **kwargs)
-        if self._memory is not None and self._memory.answering is not None:
-            return await self.ask(method, *args, **kwargs)
         return await self._thread(partial(method, *args, **kwargs))
+
+    async def change(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``call``, for one change of the namespace, with nothing before it that cannot be begun again:
+        where its outcome is known it is answered here."""
+        if self._memory is None or self._memory.answering is None:
+            return await self.call(method, *args, **kwargs)
+        return await self.ask(method, *args, **kwargs)
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``call``, for what can be begun again: what is known is answered here, without a thread."""
@@ -412,7 +416,7 @@ class Files:
 
     async def _let_go(self, inode: OpenInode, *, writes: bool) -> None:
         if self.open_inodes.close(inode, writes=writes) and inode.orphan:
-            await self.call(self.volume.submit, Disclaim((inode.attr.ino,)))
+            await self.change(self.volume.submit, Disclaim((inode.attr.ino,)))
 
     async def give_up(self, inode: OpenInode) -> None:
         """What cannot be stored is left to the journal."""
@@ -437,7 +441,7 @@ class Files:
         if inode is None:
             if self.journal is not None:
                 self.journal.resizing(await self.call(self.volume.namespace.attr, ino))
-            return await self.call(self.volume.submit_for_attr, Truncate(ino, size))
+            return await self.change(self.volume.submit_for_attr, Truncate(ino, size))
         await inode.take()
         try:
             if inode.behind:
@@ -450,7 +454,7 @@ class Files:
                 await self._flush(inode)
             if self.journal is not None:
                 self.journal.resizing(inode.attr)
-            attr = await self.call(self.volume.submit_for_attr, Truncate(ino, size))
+            attr = await self.change(self.volume.submit_for_attr, Truncate(ino, size))
             if writer is not None:
                 writer.reset(attr)
             if self.journal is not None:

@@ -152,7 +152,7 @@ class Vfs:
             # What was written before must not set the time once more after this.
             await self.files.flush(inode)
         if attr is None or _changes(change):
-            attr = await self.files.call(self._attr_of, change)
+            attr = await self.files.change(self._attr_of, change)
             if inode is not None:
                 self._keep(attr)
         return self._seen(attr)
@@ -233,7 +233,7 @@ class Vfs:
     async def create(
         self, parent: Ino, name: bytes, mode: int, uid: int, gid: int, flags: int
     ) -> tuple[FileHandle, Attr]:
-        attr = await self.files.call(self.make, parent, name, stat.S_IFREG | stat.S_IMODE(mode), uid, gid)
+        attr = await self.files.change(self.make, parent, name, stat.S_IFREG | stat.S_IMODE(mode), uid, gid)
         handle, _ = self.files.open(attr, flags)
         handle.inode.no_capability = True
         return handle, attr
