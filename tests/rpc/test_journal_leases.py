@@ -11,15 +11,12 @@ from typing import Any
 import pytest
 
 from gravitonfs.client import Client
-from gravitonfs.client.connection import Connection
-from gravitonfs.client.endpoint import Endpoint
-from gravitonfs.client.remote_namespace import RemoteNamespace
-from gravitonfs.ports.namespace import Change
 from harness.programs import Graviton
 from harness.proxy import TcpProxy
 from harness.waiting import wait_until
 from rpc.laptop import Laptop, Writer, kept, opened
 from rpc.running import Daemon, daemon
+from rpc.sole import Sole
 
 __all__ = ["opened"]
 
@@ -51,28 +48,6 @@ def laptop(graviton: Graviton, proxy: TcpProxy, scratch: Path) -> Laptop:
     return Laptop(graviton, proxy, scratch)
 
 
-class Other:
-    """A session of this process that wants the volume to itself."""
-
-    def __init__(self, port: int) -> None:
-        self.connection = Connection(Endpoint((f"127.0.0.1:{port}",)))
-        self.told: list[Change] = []
-        self.recalls = 0
-        self.ns = RemoteNamespace(
-            self.connection, label="other", listener=self.told.extend, recall=self._recalled, timeout=30
-        )
-
-    def _recalled(self) -> None:
-        self.recalls += 1
-
-    def holds(self) -> bool:
-        return self.ns.trusted_until() > time.monotonic()
-
-    def close(self) -> None:
-        self.ns.detach()
-        self.connection.close()
-
-
 def journalled(graviton: Graviton, served: Daemon) -> list[dict[str, Any]]:
     source = f"graviton://127.0.0.1:{served.port}"
     found: list[dict[str, Any]] = json.loads(graviton.run("session", "list", source, "--json").stdout)
@@ -101,7 +76,7 @@ def test_a_killed_one_on_the_same_machine_lets_others_in_at_once(
     if restarted:
         served.restart()
     started = time.monotonic()
-    other = Other(served.port)
+    other = Sole(served.port, "other")
     assert time.monotonic() - started < AT_ONCE
     wait_until(other.holds, "the lease", 2 * LEASE)
     assert [one["attached"] for one in journalled(graviton, served)] == [False]
@@ -139,7 +114,7 @@ def test_one_that_was_away_for_long_comes_back_by_the_door(
     """It lives, behind a wire that is cut: somebody else has the volume to himself meanwhile."""
     mixed = synced_while_away(laptop, opened)
     started = time.monotonic()
-    other = Other(served.port)
+    other = Sole(served.port, "other")
     assert time.monotonic() - started < LEASE + AT_ONCE
     wait_until(other.holds, "the lease", 3 * LEASE)
     number = journalled(graviton, served)[0]["number"]

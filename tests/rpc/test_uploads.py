@@ -113,12 +113,14 @@ def test_one_that_ends_early_is_told_so(client: Client) -> None:
     nothing_is_left(client)
 
 
-@pytest.mark.parametrize("header", [{}, {"digest": digest(DATA)}, {"length": len(DATA)}])
+@pytest.mark.parametrize(
+    "header", [pb.UploadHeader(), pb.UploadHeader(digest=digest(DATA)), pb.UploadHeader(length=len(DATA))]
+)
 def test_a_call_that_is_cancelled_leaves_nothing(
-    served: Daemon, client: Client, header: dict[str, bytes | int]
+    served: Daemon, client: Client, header: pb.UploadHeader
 ) -> None:
     """As often as it takes for the daemon to see an end of the stream before the end of the call."""
-    first = pb.UploadRequest(header=pb.UploadHeader(**header))  # type: ignore[arg-type]
+    first = pb.UploadRequest(header=header)
     with grpc.insecure_channel(f"127.0.0.1:{served.port}") as channel:
         call = channel.stream_unary(
             UPLOAD, pb.UploadRequest.SerializeToString, pb.UploadReply.FromString

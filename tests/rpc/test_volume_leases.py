@@ -12,12 +12,13 @@ import pytest
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.remote_namespace import RemoteNamespace
-from gravitonfs.ports.namespace import EVERYTHING, Change
+from gravitonfs.ports.namespace import EVERYTHING
 from gravitonfs.testing.namespace_suite import volume_leases
 from gravitonfs.testing.namespace_suite.volume_leases import soon
 from rpc.holding import HolderProcess, holding
 from rpc.running import Daemon, Wire, daemon
 from rpc.served import ServedStores
+from rpc.sole import Sole
 
 FENCE = 4.0
 """What silence costs a session; a lease lasts five sixths of it."""
@@ -62,28 +63,6 @@ def another(port: int) -> Iterator[float]:
         connection.close()
 
 
-class Here:
-    """A session of this process that wants the lease, through a wire."""
-
-    def __init__(self, port: int) -> None:
-        self.connection = Connection(Endpoint((f"127.0.0.1:{port}",)))
-        self.recalls = 0
-        self.told: list[Change] = []
-        self.ns = RemoteNamespace(
-            self.connection, label="here", listener=self.told.extend, recall=self._recalled, timeout=30
-        )
-
-    def _recalled(self) -> None:
-        self.recalls += 1
-
-    def holds(self) -> bool:
-        return self.ns.trusted_until() > time.monotonic()
-
-    def close(self) -> None:
-        self.ns.detach()
-        self.connection.close()
-
-
 @pytest.fixture
 def wire(running: Daemon) -> Iterator[Wire]:
     made = Wire(running.port)
@@ -92,8 +71,8 @@ def wire(running: Daemon) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def here(wire: Wire) -> Iterator[Here]:
-    made = Here(wire.port)
+def here(wire: Wire) -> Iterator[Sole]:
+    made = Sole(wire.port, "here")
     soon(made.holds, "the lease")
     yield made
     made.close()
@@ -137,7 +116,7 @@ def test_a_daemon_that_restarts_waits_for_a_frozen_holder(running: Daemon, holde
         assert holder.last_trusted() < admitted
 
 
-def test_a_lost_stream_ends_the_trust_until_it_is_back(here: Here, wire: Wire) -> None:
+def test_a_lost_stream_ends_the_trust_until_it_is_back(here: Sole, wire: Wire) -> None:
     """Nobody was let in meanwhile: what was told stays true."""
     wire.hold()
     wire.cut()
@@ -148,7 +127,7 @@ def test_a_lost_stream_ends_the_trust_until_it_is_back(here: Here, wire: Wire) -
     assert here.recalls == 0
 
 
-def test_a_cut_network(running: Daemon, here: Here, wire: Wire) -> None:
+def test_a_cut_network(running: Daemon, here: Sole, wire: Wire) -> None:
     """The holder hears nothing; it has stopped to trust before another is let in, and drops all later."""
     wire.hold()
     seen = [here.ns.trusted_until()]
