@@ -254,6 +254,15 @@ def test_packs_are_relied_on_only_where_the_store_has_just_agreed(rig: Rig) -> N
     assert len(rig.failing.calls) == 1
 
 
+def test_a_batch_that_has_failed_makes_the_store_rely_on_nothing(rig: Rig) -> None:
+    made = rig.make(b"f")
+    extents = (rig.plain.extent(0, b"data"),)
+    with pytest.raises(Stale):
+        rig.session.submit((ops.Write(Ino(1 << 30), extents, 4),), packs=(rig.plain.pack,))
+    rig.session.submit((ops.Write(made.ino, extents, 4),), packs=(rig.plain.pack,))
+    assert len(rig.failing.calls) == 2, "the store is asked again"
+
+
 def test_an_open_file_that_loses_its_name_is_claimed(rig: Rig) -> None:
     made = rig.make(b"f")
     rig.open.add(made.ino)

@@ -103,9 +103,10 @@ class Answering:
                 granted = range(0)  # a daemon of an older version
             self._granted, self._left = iter(granted), len(granted)
 
-    def applied(self, batches: Sequence[Batch]) -> None:
-        """By the store, without a refusal."""
-        packs = {pack for batch in batches for pack in batch.packs}
+    def applied(self, batches: Sequence[Batch], replies: Sequence[Reply]) -> None:
+        """By the store. One that has failed makes it rely on nothing."""
+        done = (batch for batch, reply in zip(batches, replies, strict=True) if reply.failure is None)
+        packs = {pack for batch in done for pack in batch.packs}
         if packs:
             if len(self._relied) > _PACKS:
                 self._relied = {}

@@ -149,7 +149,7 @@ class CachingNamespace:
         if self.trusted():
             answering.prepare()
         replies = self._apply(batches, durable)
-        answering.applied(batches)
+        answering.applied(batches, replies)
         self._learn_parents(batches)
         return replies
 
