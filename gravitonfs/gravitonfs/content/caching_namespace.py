@@ -449,11 +449,13 @@ class CachingNamespace:
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
         """Their readers keep them; and re-chunking, which changes them, is told to nobody."""
-        self.may_wait()
-        self.settle()
-        if self.answering is not None and content in self.answering.void:
-            raise Stale(f"content {content} has not come to be")
-        return self._ask(lambda: self._namespace.extents(content, first, last), lambda _, __: None)
+
+        def question() -> list[RegionMap]:
+            if self.answering is not None and content in self.answering.void:
+                raise Stale(f"content {content} has not come to be")
+            return self._namespace.extents(content, first, last)
+
+        return self._ask(question, lambda _, __: None)
 
     def extents_of(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[Extent, ...]]:
         return self._namespace.extents_of(contents)

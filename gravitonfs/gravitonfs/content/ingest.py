@@ -179,16 +179,19 @@ class Ingest:
         self, pieces: Sequence[Piece], ops: OpsOfExtents, *, durable: bool = False
     ) -> tuple[tuple[Result, ...], int]:
         """As ``commit_pieces``, with how many bytes were new to the store."""
-        for _ in range(_RETRIES):
+        left = _RETRIES
+        while True:
             stored = self.store_pieces(pieces, durable=durable)
             try:
                 results = self.apply(stored, ops(stored.extents), durable=durable)
-                self._keep(pieces)
-                return results, stored.new_bytes
+                break
             except MissingBlocks as refusal:
+                if not left:
+                    raise
+                left -= 1
                 self.store.forget_packs([PackNumber(p) for p in refusal.packs])
-        stored = self.store_pieces(pieces, durable=durable)
-        return self.apply(stored, ops(stored.extents), durable=durable), stored.new_bytes
+        self._keep(pieces)
+        return results, stored.new_bytes
 
     def _keep(self, pieces: Sequence[Piece]) -> None:
         if self._recent is not None and sum(piece.data.nbytes for piece in pieces) <= KEPT:

@@ -152,22 +152,19 @@ def _link(view: _View, op: ops.Link) -> Step:
     return view.put(op, attr._replace(nlink=attr.nlink + 1, ctime_ns=view.now))
 
 
-def _losing(view: _View, attr: Attr) -> Removed:
-    """It has one name less; claimed if it is open."""
-    links = attr.nlink - 1
-    return Removed(attr.ino, max(links, 0), links <= 0 and view.claims(attr.ino))
+def _losing(view: _View, op: ops.Unlink | ops.Rename, attr: Attr) -> Step:
+    """``attr`` has one name less; claimed if it is open."""
+    if attr.nlink > 1:
+        return op, Removed(attr.ino, attr.nlink - 1, False)
+    kept = op.claim or view.claims(attr.ino)
+    return structs.replace(op, claim=kept), Removed(attr.ino, 0, kept)
 
 
 def _unlink(view: _View, op: ops.Unlink) -> Step:
     attr = view.found(op.parent, op.name)
     if attr is None or stat.S_ISDIR(attr.mode):
         return None
-    removed = _losing(view, attr)
-    if removed.kept and not op.claim:
-        op = structs.replace(op, claim=True)
-    elif op.claim and not removed.links:
-        removed = removed._replace(kept=True)
-    return op, removed
+    return _losing(view, op, attr)
 
 
 def _rmdir(view: _View, op: ops.Rmdir) -> Step:
@@ -198,12 +195,7 @@ def _rename(view: _View, op: ops.Rename) -> Step:
         if not view.empty(there.ino) or op.claim or view.claims(there.ino):
             return None
         return op, Removed(there.ino, 0, False)
-    removed = _losing(view, there)
-    if removed.kept and not op.claim:
-        op = structs.replace(op, claim=True)
-    elif op.claim and not removed.links:
-        removed = removed._replace(kept=True)
-    return op, removed
+    return _losing(view, op, there)
 
 
 # --- attributes --------------------------------------------------------------------------------------
@@ -213,21 +205,11 @@ def _set_attr(view: _View, op: ops.SetAttr) -> Step:
     attr = view.attr(op.ino)
     if attr is None:
         return None
-    mode = attr.mode
     if op.mode is not None:
         xattrs = view.known.xattrs_at(op.ino)
         if xattrs is None or acl.ACCESS in xattrs:
             return None
-        mode = attr.mode & 0o170000 | op.mode & 0o7777
-    changed = attr._replace(
-        mode=mode,
-        uid=attr.uid if op.uid is None else op.uid,
-        gid=attr.gid if op.gid is None else op.gid,
-        atime_ns=attr.atime_ns if op.atime_ns is None else op.atime_ns,
-        mtime_ns=attr.mtime_ns if op.mtime_ns is None else op.mtime_ns,
-        ctime_ns=view.now if op.ctime_ns is None else op.ctime_ns,
-    )
-    return view.put(op, changed)
+    return view.put(op, op.of(attr, view.now))
 
 
 def _set_xattr(view: _View, op: ops.SetXattr) -> Step:

@@ -124,6 +124,17 @@ class SetAttr(_Op, frozen=True, tag=True, array_like=True, gc=False):
     mtime_ns: int | None = None
     ctime_ns: int | None = None
 
+    def of(self, attr: Attr, now: int) -> Attr:
+        """The attributes after it; ``now``: the batch's time."""
+        return attr._replace(
+            mode=attr.mode if self.mode is None else attr.mode & 0o170000 | self.mode & 0o7777,
+            uid=attr.uid if self.uid is None else self.uid,
+            gid=attr.gid if self.gid is None else self.gid,
+            atime_ns=attr.atime_ns if self.atime_ns is None else self.atime_ns,
+            mtime_ns=attr.mtime_ns if self.mtime_ns is None else self.mtime_ns,
+            ctime_ns=now if self.ctime_ns is None else self.ctime_ns,
+        )
+
 
 class Truncate(_Op, frozen=True, tag=True, array_like=True, gc=False):
     """Set the size, up or down; what comes back later reads as zeroes. Answer: Attr."""

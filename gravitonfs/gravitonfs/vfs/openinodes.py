@@ -92,7 +92,7 @@ class OpenInode:
         if self.later:
             now = self.later[-1][2]
             attr = attr._replace(size=max(attr.size, self.later_end), mtime_ns=now, ctime_ns=now)
-        return attr if self.put_off is None else _changed(attr, self.put_off)
+        return attr if self.put_off is None else self.put_off.of(attr, attr.ctime_ns)
 
     @property
     def dirty(self) -> bool:
@@ -103,13 +103,6 @@ class OpenInode:
     def waits(self) -> bool:
         """The namespace does not know all of its bytes or attributes yet."""
         return self.dirty or self.put_off is not None
-
-
-def _changed(attr: Attr, change: SetAttr) -> Attr:
-    fields = {name: value for name, value in structs.asdict(change).items() if value is not None}
-    if change.mode is not None:
-        fields["mode"] = attr.mode & 0o170000 | change.mode & 0o7777
-    return attr._replace(**fields)
 
 
 class OpenInodes:

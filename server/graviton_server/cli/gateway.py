@@ -153,9 +153,11 @@ class RemoteGateway:
         )
 
     def _free(self) -> int:
+        from gravitonfs.client.volumes import RemoteVolume
+
         with self._pool.use(self._volume) as attached:
-            volume: RemoteVolume = attached.volume  # type: ignore[assignment]
-            return volume.space().free
+            assert isinstance(attached.volume, RemoteVolume)
+            return attached.volume.space().free
 
     def _export(self) -> None:
         if self._choices.metrics is None:

@@ -60,11 +60,10 @@ class Choices(NamedTuple):
 
     def of_mounts(self) -> list[str]:
         """Those given that have no meaning for a gateway."""
-        names = ("allow_other", "subdir", "uid", "gid", "umask", "durability", "journal_size")
         return [
-            name if name in _FLAGS else name.replace("_", "-")
-            for name in names
-            if getattr(self, name) != self._field_defaults[name]
+            name.rstrip("=")
+            for name in _OF_MOUNTS
+            if getattr(self, field := name.rstrip("=").replace("-", "_")) != self._field_defaults[field]
         ]
 
     @property
@@ -146,7 +145,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "journal-size": _positive_size,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
-_OF_MOUNTS = frozenset(("allow_other", "subdir=", "uid=", "gid=", "umask=", "durability=", "journal-size="))
+_OF_MOUNTS = ("allow_other", "subdir=", "uid=", "gid=", "umask=", "durability=", "journal-size=")
 GATEWAY_NAMES = tuple(name for name in NAMES if name not in _OF_MOUNTS)
 
 

@@ -42,28 +42,15 @@ _OTHERS: Final = "SELECT coalesce(sum(length(name) + 1), 0) FROM xattrs WHERE in
 
 def set_attr(txn: Txn, op: SetAttr) -> Attr:
     inode = txn.get(op.ino)
-    mode = inode.mode
+    new = op.of(inode.attr(), txn.now)
     if txn.snapshot:
         keep_inode(txn, inode.ino)
-    if op.mode is not None:
-        mode = inode.mode & 0o170000 | op.mode & 0o7777
-        if inode.flags & ACL_ACCESS:
-            access = acl.parse(_value(txn, inode.ino, acl.ACCESS))
-            _put(txn, inode.ino, acl.ACCESS, acl.serialize(acl.with_mode(access, mode)))
-    changed = inode._replace(
-        mode=mode,
-        uid=inode.uid if op.uid is None else op.uid,
-        gid=inode.gid if op.gid is None else op.gid,
-        atime_ns=inode.atime_ns if op.atime_ns is None else op.atime_ns,
-        mtime_ns=inode.mtime_ns if op.mtime_ns is None else op.mtime_ns,
-        ctime_ns=txn.now if op.ctime_ns is None else op.ctime_ns,
-    )
-    txn.execute(
-        _SET_ATTR,
-        (mode, changed.uid, changed.gid, changed.atime_ns, changed.mtime_ns, changed.ctime_ns, inode.ino),
-    )
+    if op.mode is not None and inode.flags & ACL_ACCESS:
+        access = acl.parse(_value(txn, inode.ino, acl.ACCESS))
+        _put(txn, inode.ino, acl.ACCESS, acl.serialize(acl.with_mode(access, new.mode)))
+    txn.execute(_SET_ATTR, (new.mode, new.uid, new.gid, new.atime_ns, new.mtime_ns, new.ctime_ns, inode.ino))
     txn.tell(Touched.ATTR, inode.ino)
-    return changed.attr()
+    return new
 
 
 def _value(txn: Txn, ino: Ino, name: bytes) -> bytes:

@@ -62,9 +62,12 @@ def get(txn: Txn, content: ContentId) -> Content:
     return Content._make(row)
 
 
-def new(txn: Txn, length: int, version: int, digest: bytes | None) -> ContentId:
-    """A content that stands on nothing: a draft, or sealed where the digest is known."""
-    content = txn.next_content()
+def new(
+    txn: Txn, length: int, version: int, digest: bytes | None, offered: ContentId = NO_CONTENT
+) -> ContentId:
+    """A content that stands on nothing: a draft, or sealed where the digest is known. ``offered``: the id
+    that it is to have, if any."""
+    content = offered or txn.next_content()
     kind = _DRAFT if digest is None else _SEALED
     _insert(txn, (content, kind, length, version, digest, NO_CONTENT, 0, 0, txn.clock, txn.version))
     return content
@@ -77,24 +80,24 @@ def _insert(txn: Txn, row: tuple[object, ...]) -> None:
         raise Invalid(f"content id {row[0]} is in use") from None
 
 
-def draft_of(txn: Txn, inode: Inode) -> Content:
+def draft_of(txn: Txn, inode: Inode, offered: ContentId = NO_CONTENT) -> Content:
     """The inode's draft, made now where its content is immutable; the caller stores its id."""
     if not inode.content:
-        content = new(txn, inode.size, inode.version, None)
+        content = new(txn, inode.size, inode.version, None, offered)
         return Content(content, _DRAFT, inode.size, inode.version, None, NO_CONTENT, 0, 0, 1)
     found = get(txn, inode.content)
     if found.kind == _DRAFT:
         txn.touched[found.id] = txn.clock
         return found
-    return _stand_on(txn, found)
+    return _stand_on(txn, found, offered)
 
 
-def _stand_on(txn: Txn, base: Content) -> Content:
+def _stand_on(txn: Txn, base: Content, offered: ContentId) -> Content:
     """A draft on an immutable content, taking over the inode's reference to it.
 
     On a chain that is as deep as allowed it stands beside the top one, with a copy of its rows.
     """
-    content = txn.next_content()
+    content = offered or txn.next_content()
     if base.depth >= MAX_DEPTH:
         limit, depth, below = base.base_limit, base.depth, base.base
         txn.execute(_COPY_LEVEL, (content, txn.version, base.id))

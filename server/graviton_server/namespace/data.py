@@ -27,9 +27,13 @@ _DRAFT: Final = int(ContentKind.DRAFT)
 def write(txn: Txn, op: Write) -> Attr:
     inode = txn.file(op.ino)
     extents = op.extents
-    txn.offer(op.content)
+    if op.content and not 0 < op.content < txn.contents_granted():
+        raise Invalid(f"content id {op.content} was not granted")
     if extents:
-        return _write(txn, inode, extents, op.end, expect=op.expect, digest=op.seal, mtime_ns=op.mtime_ns)
+        return _write(
+            txn, inode, extents, op.end,
+            expect=op.expect, digest=op.seal, mtime_ns=op.mtime_ns, offered=op.content,
+        )  # fmt: skip
     if op.seal is not None and inode.content and _seals(inode, op.seal, op.expect, inode.size, op.end):
         _seal(txn, inode.content, inode.size, inode.version, op.seal)
     return inode.attr()
@@ -37,7 +41,6 @@ def write(txn: Txn, op: Write) -> Attr:
 
 def append(txn: Txn, op: Append) -> Attr:
     inode = txn.file(op.ino)
-    txn.offer(NO_CONTENT)
     if not op.length:
         return inode.attr()
     if op.length < 0:
@@ -56,6 +59,7 @@ def _write(
     expect: int = ANY,
     digest: bytes | None = None,
     mtime_ns: int | None = None,
+    offered: ContentId = NO_CONTENT,
 ) -> Attr:
     size = inode.size if inode.size > end else end
     _check_extents(txn, extents, size, end)
@@ -65,10 +69,10 @@ def _write(
         keep_inode(txn, inode.ino)
     content = inode.content
     if not content:
-        content = contents.new(txn, size, version, sealed)
+        content = contents.new(txn, size, version, sealed, offered)
         regions.fill(txn, content, extents)
     else:
-        draft = contents.draft_of(txn, inode)
+        draft = contents.draft_of(txn, inode, offered)
         content = draft.id
         regions.lay(txn, draft, extents)
         if sealed is not None:
@@ -123,7 +127,6 @@ def _seal(txn: Txn, content: ContentId, length: int, version: int, digest: bytes
 
 def truncate(txn: Txn, op: Truncate) -> Attr:
     inode = txn.file(op.ino)
-    txn.offer(NO_CONTENT)
     size = op.size
     if size < 0:
         raise Invalid("a file cannot have a negative size")

@@ -10,7 +10,7 @@ from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.history import keep_inode
 from graviton_server.namespace.tape import Tape
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, ContentId, Ino
+from gravitonfs.core.ids import NAME_MAX, ContentId, Ino
 from gravitonfs.errors import Invalid, IsADirectory, NameTooLong, NotADirectory, NotFound, Stale
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import Attr
@@ -66,8 +66,7 @@ class Txn:
 
     __slots__ = (
         "bytes", "changes", "claimants", "clock", "content", "content_limit", "execute", "format", "grant",
-        "ino_limit", "inodes", "now", "offered", "session", "snapshot", "tape", "touched", "version",
-        "volume",
+        "ino_limit", "inodes", "now", "session", "snapshot", "tape", "touched", "version", "volume",
     )  # fmt: skip
 
     def __init__(
@@ -93,8 +92,6 @@ class Txn:
         self.content = 1
         """The next content id; never given twice, because caches on disk key on it."""
         self.content_limit = 1
-        self.offered = NO_CONTENT
-        """What the op's sender wants the next content to be called."""
         self.ino_limit = 0
         self.bytes = 0
         self.inodes = 0
@@ -141,20 +138,11 @@ class Txn:
         else:
             self.execute(_TOUCH, (self.now, self.now, ino))
 
-    def offer(self, content: ContentId) -> None:
-        """For the op that is being applied."""
-        if content and not 0 < content < self.contents_granted():
-            raise Invalid(f"content id {content} was not granted")
-        self.offered = content
-
     def contents_granted(self) -> int:
         """All ids below have been given to somebody."""
         return self.content
 
     def next_content(self) -> ContentId:
-        if self.offered:
-            offered, self.offered = self.offered, NO_CONTENT
-            return offered
         content = self.content
         self.content = content + 1
         if content >= self.content_limit:

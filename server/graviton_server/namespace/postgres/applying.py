@@ -138,14 +138,12 @@ class Applier:
     def _prepare_numbers(self, batches: Sequence[Batch]) -> None:
         """What the ops are likely to need, and to compare with."""
         self._store.content_ids.ensure(sum(len(batch.ops) for batch in batches))
-        highest = max((op.ino for batch in batches for op in batch.ops if isinstance(op, Create)), default=0)
-        if 0 < highest < 1 << 62:
-            self._store.numbers.limit(highest)
-        highest = max(
-            (op.content for batch in batches for op in batch.ops if isinstance(op, Write)), default=0
-        )
-        if 0 < highest < 1 << 62:
-            self._store.content_ids.limit(highest)
+        todo = [op for batch in batches for op in batch.ops]
+        made = max((op.ino for op in todo if isinstance(op, Create)), default=0)
+        named = max((op.content for op in todo if isinstance(op, Write)), default=0)
+        for numbers, highest in ((self._store.numbers, made), (self._store.content_ids, named)):
+            if 0 < highest < 1 << 62:
+                numbers.limit(highest)
 
     def _patiently(self, session: PostgresSession, batches: Sequence[Batch], durable: bool) -> Outcome:
         """Until it is done: waits for a server that is away, and gives way to others."""

@@ -136,8 +136,6 @@ class PostgresTxn(Txn):
         return self._contents.limit(0)
 
     def next_content(self) -> ContentId:
-        if self.offered:
-            return super().next_content()
         content = self.remember(lambda: self._contents.take(1))
         return ContentId(content)
 
