@@ -138,7 +138,9 @@ def test_a_mount_of_a_bucket_keeps_what_it_read_on_disk(
     body = os.urandom(9_000_000)
 
     def mounted() -> Running:
-        return graviton.mount(file, point, f"cache-dir={scratch / 'cache'},metrics=127.0.0.1:{port}")
+        return graviton.mount(
+            file, point, f"cache-dir={scratch / 'cache'},cache-reserve=0,metrics=127.0.0.1:{port}"
+        )
 
     def metric(name: str) -> float:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:

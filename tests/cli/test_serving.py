@@ -261,6 +261,7 @@ def test_unknown_options_are_refused_by_name(volume: Shell, point: Path) -> None
         ("sparkle", "unknown mount option 'sparkle'"),
         ("ro,sparkle=/x", "unknown mount option 'sparkle'"),
         ("cache-dir=/x", "is on a disk of this machine; memory= bounds"),
+        ("cache-reserve=1GiB", "mount option cache-reserve"),
         ("cache-size=1GiB", "the disk cache is for volumes that are elsewhere"),
         ("ro=1", "ro takes no value"),
         ("uid", "uid needs a value"),

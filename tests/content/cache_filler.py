@@ -28,7 +28,7 @@ def filled(seed: int) -> Iterator[Block]:
 
 def main(folder: Path, seed: int) -> None:
     module._IDLE = 0.001  # type: ignore[misc]
-    cache = DiskCache(CacheSettings(folder, 64 << 20), STORE)
+    cache = DiskCache(CacheSettings(folder, 64 << 20, reserve=0), STORE)
     while True:
         for number, block in enumerate(filled(seed)):
             cache.offer(((block.id, bytes(block.payload)),), missed=1)

@@ -32,7 +32,7 @@ class Bench:
     def open(
         self, budget: int = 64 * MIB, memory: int = 64 * MIB, store: bytes = STORE, key: bytes = b""
     ) -> DiskCache:
-        made = DiskCache(CacheSettings(self.folder, budget, memory), store, key)
+        made = DiskCache(CacheSettings(self.folder, budget, memory, reserve=0), store, key)
         self.opened.append(made)
         return made
 

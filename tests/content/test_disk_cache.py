@@ -128,7 +128,7 @@ class TestRestart:
             "import os, signal, sys\nfrom pathlib import Path\n"
             "from gravitonfs.content.diskcache.cache import *\nfrom gravitonfs.core.hashing import block_id\n"
             "from harness.waiting import wait_until\n"
-            "cache = DiskCache(CacheSettings(Path(sys.argv[1]), 64 << 20), bytes(range(16)))\n"
+            "cache = DiskCache(CacheSettings(Path(sys.argv[1]), 64 << 20, reserve=0), bytes(range(16)))\n"
             "blocks = [bytes([n]) * 150_000 for n in range(60)]\nids = [block_id(b) for b in blocks]\n"
             "for pair in zip(ids, blocks): cache.offer([pair], missed=1)\n"
             "wait_until(lambda: all(cache.find(ids)), 'all to be kept')\n"

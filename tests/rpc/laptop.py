@@ -51,7 +51,7 @@ class Laptop:
         return f"graviton://127.0.0.1:{self.proxy.port}/main"
 
     def mount(self, *options: str) -> Running:
-        more = ("durability=local", f"cache-dir={self.local}", *(options or ("timeout=3s",)))
+        more = ("durability=local", f"cache-dir={self.local},cache-reserve=0", *(options or ("timeout=3s",)))
         self.process = self.graviton.mount(
             self.source,  # type: ignore[arg-type]
             self.point,
@@ -62,7 +62,7 @@ class Laptop:
 
     def start(self) -> Running:
         """As ``mount``, without waiting for it."""
-        options = f"durability=local,cache-dir={self.local}"
+        options = f"durability=local,cache-dir={self.local},cache-reserve=0"
         return self.graviton.start("mount", self.source, self.point, "-f", "-o", options)
 
     def away(self) -> None:

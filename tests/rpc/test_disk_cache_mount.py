@@ -51,7 +51,7 @@ class Mounted:
         self.process: Running = graviton.mount(
             source,
             point,
-            f"metrics={self.address}",
+            f"metrics={self.address},cache-reserve=0",  # however full the disk is that tests run on
             *options,
             **extra,  # type: ignore[arg-type]
         )
@@ -155,6 +155,19 @@ def test_the_budget(graviton: Graviton, running: Daemon, stored: Stored, scratch
     assert mount.metric("disk_cache_limit_bytes") == 64 * MIB
     mount.unmount()
     assert 20 * MIB < sum(path.stat().st_size for path in cache.rglob("*.segment")) <= 64 * MIB
+
+
+def test_a_disk_without_room(graviton: Graviton, running: Daemon, stored: Stored, scratch: Path) -> None:
+    """Nothing is kept, it is said once to whoever asked for a cache, and everything is read all the same."""
+    graviton.allow_log("keeps nothing more for now: its disk has too little free beside")
+    point, cache = scratch / "mnt", scratch / "cache"
+    mount = Mounted(graviton, running.port, point, f"cache-dir={cache}", "cache-reserve=100000TiB")
+    read(point, stored)
+    wait_until(lambda: "cache-reserve=" in mount.process.log_text(), "it to be said")
+    assert mount.metric("disk_cache_blocks") == 0
+    mount.unmount()
+    assert mount.process.log_text().count("cache-reserve=") == 1
+    assert not list(cache.rglob("*.segment"))
 
 
 def test_what_cannot_be_used(graviton: Graviton, running: Daemon, scratch: Path) -> None:

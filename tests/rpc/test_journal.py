@@ -84,7 +84,7 @@ class TestRecovery:
         self, graviton: Graviton, laptop: Laptop, dead: Dead
     ) -> None:
         source = f"graviton://127.0.0.1:{laptop.proxy.port}/main"
-        mount = graviton.mount(source, laptop.point, f"cache-dir={laptop.local}")  # type: ignore[arg-type]
+        mount = graviton.mount(source, laptop.point, f"cache-dir={laptop.local},cache-reserve=0")  # type: ignore[arg-type]
         assert (laptop.point / "f").read_bytes() == dead.MIXED
         graviton.unmount(mount, laptop.point)
         assert laptop.segments() == []
@@ -232,7 +232,7 @@ class TestRecovery:
         folder.mkdir()
         with daemon(scratch / "other-data", folder) as another:
             source = f"graviton://127.0.0.1:{another.port}/main"
-            mount = graviton.mount(source, other, f"cache-dir={laptop.local}")  # type: ignore[arg-type]
+            mount = graviton.mount(source, other, f"cache-dir={laptop.local},cache-reserve=0")  # type: ignore[arg-type]
             assert os.listdir(other) == []
             graviton.unmount(mount, other)
             assert "another store" in mount.log_text()
@@ -347,7 +347,9 @@ class TestTogether:
         laptop.mount()
         source = f"graviton://127.0.0.1:{served.port}/main"
         other = scratch / "other"
-        second = graviton.mount(source, other, "durability=local", f"cache-dir={laptop.local}")  # type: ignore[arg-type]
+        second = graviton.mount(
+            source, other, "durability=local", f"cache-dir={laptop.local},cache-reserve=0"
+        )  # type: ignore[arg-type]
         for turn in range(20):
             for one, two in ((laptop.point, other), (other, laptop.point)):
                 with open(one / "f", "wb") as file:

@@ -1,4 +1,4 @@
-"""Where a mount keeps blocks on the local disk, and how many: ``cache-dir=`` and ``cache-size=``."""
+"""Where a mount keeps blocks on the local disk, and how many: the options ``cache-*``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def with_disk_cache(choices: Choices, mountpoint: Path | None, *, default: bool)
         if size < SMALLEST:
             return choices  # so small a disk has other uses
     memory = (choices.memory or memory_budget(MEMORY)) // _SHARE_OF_MEMORY
-    return choices._replace(disk_cache=CacheSettings(directory, size, memory, asked))
+    return choices._replace(disk_cache=CacheSettings(directory, size, memory, asked, choices.cache_reserve))
 
 
 def _disk_of(path: Path) -> int:
@@ -70,7 +70,12 @@ def told(choices: Choices) -> str:
 
 def refuse_disk_cache(choices: Choices) -> None:
     """A volume whose packs are in a directory is on a disk already."""
-    for name, value in (("cache-dir", choices.cache_dir), ("cache-size", choices.cache_size)):
+    asked = {
+        "cache-dir": choices.cache_dir,
+        "cache-size": choices.cache_size,
+        "cache-reserve": choices.cache_reserve,
+    }
+    for name, value in asked.items():
         if value is not None:
             raise click.UsageError(
                 f"mount option {name}: the disk cache is for volumes that are elsewhere, and this one is on"

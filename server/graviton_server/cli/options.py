@@ -29,8 +29,10 @@ class Choices(NamedTuple):
     """What a mount keeps on the local disk: blocks, and its journal."""
     cache_size: int | None = None
     """Of blocks there; 0: none."""
+    cache_reserve: int | None = None
+    """Bytes of that disk that blocks leave free."""
     disk_cache: CacheSettings | None = None
-    """What became of the two, where there is to be a cache of blocks."""
+    """What became of the three, where there is to be a cache of blocks."""
     memory: int | None = None
     timeout: float = 60.0
     upload_limit: int | None = None
@@ -132,6 +134,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "umask": _octal,
     "cache-dir": _directory,
     "cache-size": _size,
+    "cache-reserve": _size,
     "memory": _positive_size,
     "timeout": parse_duration,
     "upload-limit": _positive_size,

@@ -42,12 +42,14 @@ _PAUSE: Final = 60.0
 
 class CacheSettings(NamedTuple):
     """``budget``: bytes on disk. ``memory``: bytes for the index and for what waits to be written.
-    ``required``: somebody has asked for just this one."""
+    ``required``: somebody has asked for just this one. ``reserve``: bytes that stay free on that disk; None:
+    a twentieth of it, at most 16 GiB."""
 
     directory: Path
     budget: int
     memory: int = 64 << 20
     required: bool = True
+    reserve: int | None = None
 
 
 class CacheCounters(NamedTuple):
@@ -88,6 +90,7 @@ class DiskCache:
         if settings.budget < SMALLEST:
             raise Invalid(f"a disk cache has at least {format_size(SMALLEST)}")
         self.limit = settings.budget
+        self._required = settings.required
         self._block_key = block_key
         self._queue_limit = min(32 << 20, max(4 << 20, settings.memory // 2))
         self._lock = threading.Condition()
@@ -102,7 +105,9 @@ class DiskCache:
         scope = store[:16].ljust(16, b"\0") + (block_id(block_key)[:8] if block_key else bytes(8))
         self._folder = Folder(settings.directory, scope)
         try:
-            self._log = SegmentLog(self._folder, scope, settings.budget, self._index, self._lock)
+            self._log = SegmentLog(
+                self._folder, scope, settings.budget, self._index, self._lock, settings.reserve
+            )
             self._log.load()
         except BaseException:
             self._folder.release()
@@ -234,7 +239,8 @@ class DiskCache:
                     self._log.flush()
                 elif self._paused_until <= time.monotonic():
                     for one in batch:
-                        self._log.append(one.block, one.data)
+                        if not self._log.append(one.block, one.data):
+                            self._no_room()
             except OSError as error:
                 self._failed(error)
             except Exception:
@@ -268,13 +274,24 @@ class DiskCache:
         self._log.give_up()
         self._paused_until = time.monotonic() + _PAUSE
 
-    def _tell(self, what: str, message: str, *values: object) -> None:
+    def _no_room(self) -> None:
+        """The disk is so full that not even one segment has a place."""
+        self._tell(
+            "room",
+            "the disk cache %s keeps nothing more for now: its disk has too little free beside the %s that"
+            " are left to others (cache-reserve=)",
+            self.path,
+            format_size(self._log.reserve),
+            level=logging.WARNING if self._required else logging.INFO,
+        )
+
+    def _tell(self, what: str, message: str, *values: object, level: int = logging.WARNING) -> None:
         """Once for each kind of trouble."""
         with self._lock:
             if what in self._told:
                 return
             self._told.add(what)
-        log.warning(message, *values)
+        log.log(level, message, *values)
 
     def counters(self) -> CacheCounters:
         with self._lock:

@@ -30,7 +30,12 @@ _LARGEST_SEGMENT: Final = 1 << 31
 _SHARE_OF_INDEX: Final = 16
 """A segment of tiny blocks is at an end when it takes so much of the index."""
 _RESERVE: Final = 16 << 30
-"""Bytes that are left free on the disk, or a twentieth of it where that is less."""
+_SHARE_LEFT: Final = 20
+
+
+def default_reserve(disk: int) -> int:
+    """Bytes that are left free on a disk of so many."""
+    return min(_RESERVE, disk // _SHARE_LEFT)
 
 
 class SegmentLog:
@@ -38,11 +43,19 @@ class SegmentLog:
     ``lock``, which others share, guards the index and the columns of segments."""
 
     def __init__(
-        self, folder: Folder, scope: bytes, budget: int, index: Index, lock: threading.Condition
+        self,
+        folder: Folder,
+        scope: bytes,
+        budget: int,
+        index: Index,
+        lock: threading.Condition,
+        reserve: int | None = None,
     ) -> None:
+        """``reserve``: bytes left free on the disk, whatever the budget."""
         self._folder = folder
         self._scope = scope
         self._budget = budget
+        self._reserve = reserve
         self._index = index
         self._lock = lock
         self._segment_size = min(max(2 * WINDOW, budget // _SEGMENTS), _LARGEST_SEGMENT)
@@ -175,10 +188,17 @@ class SegmentLog:
                 return False
         return True
 
+    @property
+    def reserve(self) -> int:
+        """Bytes that stay free on the disk. Raises ``OSError``."""
+        if self._reserve is not None:
+            return self._reserve
+        found = os.statvfs(self._folder.path)
+        return default_reserve(found.f_blocks * found.f_frsize)
+
     def _disk_is_full(self) -> bool:
         found = os.statvfs(self._folder.path)
-        free = found.f_bavail * found.f_frsize
-        return free < min(_RESERVE, found.f_blocks * found.f_frsize // 20) + self._segment_size
+        return found.f_bavail * found.f_frsize < self.reserve + self._segment_size
 
     def _evict(self) -> bool:
         """Give up one segment, after its blocks that were asked for again are in another."""
