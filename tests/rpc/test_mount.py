@@ -206,6 +206,25 @@ class TestDaemonAway:
         running.stop()
         assert check(scratch / "data") == []
 
+    def test_the_end_without_the_daemon(self, graviton: Graviton, running: Daemon, scratch: Path) -> None:
+        """Who has nothing to store waits for nobody; who has waits once, as long as ``timeout`` says."""
+        graviton.allow_log("does not answer")
+        reader, writer = scratch / "reader", scratch / "writer"
+        writing = mounted(graviton, running.port, writer, "timeout=3s")
+        (writer / "f").write_bytes(b"before")
+        with open(writer / "f", "r+b") as file:
+            os.fsync(file.fileno())
+        reading = mounted(graviton, running.port, reader, "timeout=1000s")
+        assert (reader / "f").read_bytes() == b"before"
+        (writer / "g").write_bytes(b"not synced")
+        running.kill()
+        for process, status in ((reading, 0), (writing, 1)):
+            process.process.terminate()
+            assert process.process.wait(100) == status, process.log_text()
+        assert writing.log_text().count("not everything could be stored") == 1
+        assert "could be stored" not in reading.log_text()
+        running.start()
+
 
 def _synced(path: Path) -> None:
     with open(path, "wb") as file:

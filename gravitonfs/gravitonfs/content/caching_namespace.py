@@ -78,6 +78,8 @@ class CachingNamespace:
         self._lock = cache.lock
         self._fresh = cache.fresh
         self._peeking = 0
+        self._durable_in = -1
+        """The epoch of what is known, of the last durable call."""
         self.doubted: Callable[[], None] = lambda: None
         """Called when it is not known whether a change has happened, and when that is settled."""
         self.volume = namespace.volume
@@ -135,7 +137,11 @@ class CachingNamespace:
 
     def all_durable(self) -> bool:
         """There is nothing to wait for: nobody has changed anything since a durable call of ours."""
-        return self.answering is not None and self.answering.log.all_durable and self.trusted()
+        return self.own_durable() and self._durable_in == self._known.epoch and self.trusted()
+
+    def own_durable(self) -> bool:
+        """This session has changed nothing since its last durable call; others may have."""
+        return self.answering is not None and self.answering.log.all_durable
 
     def settle(self) -> None:
         """What was answered here is applied by the store when this returns."""
@@ -178,6 +184,8 @@ class CachingNamespace:
                         follow(self._known, batch, reply)
                 self._fresh.doubtful = doubtful or (self._fresh.doubtful and not settled)
                 self._fresh.end(touched, replies)
+                if durable and replies and ticket is not None:
+                    self._durable_in = ticket.epoch
                 self._known.trim()
             if doubtful or settled:
                 self.doubted()

@@ -27,7 +27,7 @@ from gravitonfs.errors import (
     Unavailable,
 )
 from gravitonfs.ports.namespace import Namespace
-from gravitonfs.ports.ops import Batch, Reply
+from gravitonfs.ports.ops import Batch, Disclaim, Reply
 
 log = logging.getLogger("graviton.oplog")
 
@@ -86,11 +86,15 @@ class OpLog:
         self._closed = False
         self._closing = threading.Event()
         self._away = False
+        self._failed: GravitonError | None = None
+        """How the last call ended, if that leaves its outcome open."""
         self._thread: threading.Thread | None = None
         self.last = 0
         """The highest number that was used up."""
-        self._durable = -1
+        self._durable = 0
         """What ``last`` was when all of it survived power loss."""
+        self._changed = 0
+        """The last number of a batch that changes what survives the session."""
         self.answered = self.calls = 0
         """Batches answered here, and calls that took them to the store. For people."""
 
@@ -100,7 +104,7 @@ class OpLog:
     @property
     def all_durable(self) -> bool:
         """All that was answered survives power loss: nothing has changed since the last durable call."""
-        return self._durable == self.last and not self._queue
+        return self._changed <= self._durable
 
     @property
     def has_room(self) -> bool:
@@ -126,7 +130,12 @@ class OpLog:
         self._queue.append(entry)
         self._ops += entry.ops
         self._bytes += entry.size
-        self.last = entry.batch.number
+        self._used(entry.batch)
+
+    def _used(self, batch: Batch) -> None:
+        self.last = batch.number
+        if any(not isinstance(op, Disclaim) for op in batch.ops):
+            self._changed = batch.number
 
     # --- to the store --------------------------------------------------------------------------------
 
@@ -154,8 +163,9 @@ class OpLog:
                 before = []
             try:
                 replies = self._namespace.apply([*(e.batch for e in before), *batches], durable=durable)
-            except UNKNOWN:
+            except UNKNOWN as error:
                 self._adopt(before, batches)
+                self._failed = error
                 raise
             except Fenced as error:
                 self._avoid_all(error)
@@ -167,8 +177,8 @@ class OpLog:
                 self.drain()
                 return self.apply(batches, durable=durable)
             self._settle(before, replies[: len(before)])
-            if batches:
-                self.last = batches[-1].number
+            for batch in batches:
+                self._used(batch)
             if durable:
                 self._durable = self.last
             return replies[len(before) :]
@@ -198,7 +208,8 @@ class OpLog:
         some = self._attempt = self._some()
         try:
             replies = self._namespace.apply([entry.batch for entry in some], durable=False)
-        except UNKNOWN:
+        except UNKNOWN as error:
+            self._failed = error
             raise
         except Fenced as error:
             self._attempt = []
@@ -250,6 +261,7 @@ class OpLog:
             ):
                 self._surprised(entry.batch, expected, reply)
         self._attempt = []
+        self._failed = None
         if some:
             self.calls += 1
         with self._lock:
@@ -285,12 +297,17 @@ class OpLog:
         self._closing.wait(_AGAIN)
 
     def close(self) -> None:
-        """No more of them. What could not be sent is lost, and told. Idempotent."""
+        """No more of them. What could not be sent is lost, and told; a store that was away a moment ago is
+        not waited for once more. Idempotent."""
+        failed = self._failed
         try:
-            self.drain()
+            if failed is None and not self.all_durable:
+                self.drain()
         except GravitonError as error:
-            lost = sum(entry.reply is not None for entry in list(self._queue))
-            log.error("%d changes that were answered are lost: %s", lost, error)
+            failed = error
+        lost = sum(entry.reply is not None for entry in list(self._queue))
+        if failed is not None and lost:
+            log.error("%d changes that were answered are lost: %s", lost, failed)
         with self._lock:
             self._closed = True
             self._closing.set()

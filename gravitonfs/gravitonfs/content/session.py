@@ -206,9 +206,10 @@ class Session:
             raise Internal(f"{type(op).__name__} was answered with {result!r}")
         return result
 
-    def commit(self) -> None:
-        """Wait until everything applied so far survives power loss."""
-        if self._memory is None or self._queue or not self._memory.all_durable():
+    def commit(self, *, own: bool = False) -> None:
+        """Wait until everything applied so far survives power loss; with ``own`` what others did need not."""
+        memory = self._memory
+        if memory is None or self._queue or not (memory.own_durable() if own else memory.all_durable()):
             self.submit((), durable=True)
 
     def new_ino(self) -> Ino:

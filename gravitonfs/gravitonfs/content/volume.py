@@ -117,9 +117,9 @@ class Volume:
     def stage(self, *, mode: int, uid: int, gid: int) -> StagedFile:
         return StagedFile(self.ingest, mode=mode, uid=uid, gid=gid)
 
-    def commit(self) -> None:
-        """Wait until everything applied so far survives power loss."""
-        self.session.commit()
+    def commit(self, *, own: bool = False) -> None:
+        """Wait until everything applied so far survives power loss; with ``own`` what others did need not."""
+        self.session.commit(own=own)
 
     def close(self) -> None:
         """End the session; what it staged and did not publish goes. Idempotent."""

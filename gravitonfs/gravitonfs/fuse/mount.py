@@ -80,6 +80,8 @@ class Mount:
         self._options = options
         mountpoints.prepare(mountpoint)
         self._stopped = False
+        self._away: Unavailable | None = None
+        """What storing what is left has ended with: the time for it is over."""
         self._vfs: Vfs | None = None
         self._kernel: KernelCaches | None = None
         self._expiry: Expiry | None = None
@@ -199,6 +201,8 @@ class Mount:
             await pyfuse3.main(min_tasks=8, max_tasks=64)
             nursery.cancel_scope.cancel()
         self.vfs.files.ahead.stop()
+        if self._away is not None:
+            raise self._away
         with trio.CancelScope(
             shield=True, deadline=trio.current_time() + self._options.drain_timeout
         ) as scope:
@@ -242,6 +246,7 @@ class Mount:
                 await self.vfs.sync_all()
         except GravitonError as error:
             log.error("not everything could be stored: %s", error)
+            self._away = error if isinstance(error, Unavailable) else None
         pyfuse3.terminate()
 
     @property

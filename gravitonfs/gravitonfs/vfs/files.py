@@ -353,8 +353,8 @@ class Files:
             inode.attr = attr
             self.open_inodes.remember_pages(attr)
 
-    async def commit(self) -> None:
-        await self.change(self.volume.commit)
+    async def commit(self, *, own: bool = False) -> None:
+        await self.change(self.volume.commit, own=own)
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What asks the namespace: here, where that takes microseconds, else on a worker thread."""

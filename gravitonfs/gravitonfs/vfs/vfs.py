@@ -263,7 +263,7 @@ class Vfs:
     async def sync_all(self) -> None:
         """Store and commit everything, for an unmount."""
         await self.files.flush_all()
-        await self.files.commit()
+        await self.files.commit(own=True)
 
     def space(self) -> VolumeSpace:
         usage = self.namespace.usage()
