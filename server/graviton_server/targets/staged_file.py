@@ -64,16 +64,18 @@ class _Parts:
 
     def read(self, start: int, stop: int) -> Buffer:
         """Without a copy where it lies in one part, as a record's payload does."""
-        if start >= stop:
-            return b""
-        at = bisect_right(self._starts, start) - 1
+        found = self.views(start, stop)
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def views(self, start: int, stop: int) -> Sequence[memoryview]:
         found: list[memoryview] = []
+        at = bisect_right(self._starts, start) - 1
         while start < stop:
             first, part = self._starts[at], self._parts[at]
             found.append(part[start - first : stop - first])
             start = first + part.nbytes
             at += 1
-        return found[0] if len(found) == 1 else b"".join(found)
+        return found
 
     def all(self) -> Sequence[memoryview]:
         return self._parts
@@ -113,6 +115,20 @@ class _Body(io.RawIOBase):
         data = self._read(self._at, count)
         self._at += count
         return data if isinstance(data, bytes) else bytes(data)
+
+
+class _HeldBody(_Body):
+    """Of a file in memory, for those who can do with its bytes where they are."""
+
+    def __init__(self, parts: _Parts, length: int) -> None:
+        super().__init__(lambda start, count: parts.read(start, start + count), length)
+        self._parts = parts
+
+    def views(self, length: int) -> Sequence[memoryview]:
+        """As ``read``, without a copy."""
+        start = self._at
+        self._at = min(start + length, max(start, self._length))
+        return self._parts.views(start, self._at)
 
 
 class StagedFile:
@@ -214,7 +230,10 @@ class StagedFile:
 
     def body(self) -> BinaryIO:
         """All of it, with a position of its own."""
-        return _Body(self.read, self.length)  # type: ignore[return-value]  # as far as a target reads it
+        parts = self._parts
+        if parts is not None:
+            return _HeldBody(parts, self.length)  # type: ignore[return-value]  # as far as a target reads it
+        return _Body(self.read, self.length)  # type: ignore[return-value]
 
     def close(self) -> None:
         """From now on it is read through the target; the file goes, unless it is to be kept."""
