@@ -65,6 +65,12 @@ class LimitedBlockStore:
                 self._download.spend(memoryview(data).nbytes)
             yield data
 
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        for block in self._store.stored(wanted):
+            if self._download is not None:
+                self._download.spend(memoryview(block.payload).nbytes)
+            yield block
+
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         """None also where the rate is used up: the caller then asks again where waiting is allowed."""
         if self._download is not None and self._download.exhausted:

@@ -201,6 +201,27 @@ def test_a_flipped_byte_is_damage_of_exactly_that_block(rig: Rig) -> None:
         rig.store.near(blocks[4].id, packs[4], 1 << 20)
 
 
+def test_stored_blocks_may_be_damaged_but_are_no_others(rig: Rig) -> None:
+    """Who asks for them verifies; a record that is another block's is not answered with."""
+    blocks = random_blocks(4, 50_000)
+    packs = rig.store.put(blocks)
+    rig.reopen()
+    records = rig.store.records(packs[0])
+    wanted = [(one.id, pack) for one, pack in zip(blocks, packs, strict=True)]
+    flip(rig.pack_files()[0], records[1].offset + RECORD_HEADER + 777)
+    found = list(rig.store.stored(wanted))
+    assert [bytes(one.payload) == block.payload for one, block in zip(found, blocks, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    flip(rig.pack_files()[0], records[2].offset + RECORD_HEADER - 10)
+    answers = rig.store.stored(wanted)
+    assert [next(answers).id for _ in range(2)] == [blocks[0].id, blocks[1].id]
+    assert bytes(next(answers).payload) == blocks[2].payload  # found by another way, and verified
+
+
 def test_a_damaged_block_is_stored_again_when_it_is_written_again(rig: Rig) -> None:
     blocks = random_blocks(3, 50_000)
     packs = rig.store.put(blocks)

@@ -11,13 +11,14 @@ import pytest
 
 from graviton_server.grpc_api.backend import Backend, checked
 from graviton_server.grpc_api.server import GrpcServer
+from graviton_server.packs.format import RECORD_HEADER
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.remote_blocks import RemoteBlockStore
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import NO_PACK, BlockId
-from gravitonfs.errors import Invalid
+from gravitonfs.errors import Damaged, Invalid
 from gravitonfs.ports.blocks import Block, BlockStore
 from gravitonfs.ports.target import Space
 from gravitonfs.testing.blockstore_suite import BlockStoreSuite, mixed, raw, read_all
@@ -98,3 +99,21 @@ class TestRemoteBlockStore(BlockStoreSuite):
         assert read_all(store, blocks, packs) == plain
         ids = [BlockId(os.urandom(32)) for _ in range(20_000)]
         assert store.missing(ids) == [NO_PACK] * 20_000
+
+    def test_damage_is_named_and_costs_no_other(self, rig: Rig, request: pytest.FixtureRequest) -> None:
+        """The daemon leaves verifying to the client, which sees it, and is told by the daemon what it is."""
+        plain = [os.urandom(50_000) for _ in range(5)]
+        blocks = [raw(data) for data in plain]
+        packs = rig.store.put(blocks)
+        rig.reopen()
+        path, at = rig.pack_files()[0], rig.store.records(packs[2])[2].offset + RECORD_HEADER + 777
+        changed = bytearray(path.read_bytes())
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        store: BlockStore = request.getfixturevalue("store")
+        wanted = [(one.id, pack) for one, pack in zip(blocks, packs, strict=True)]
+        answers = store.get(wanted)
+        assert [bytes(next(answers)) for _ in range(2)] == plain[:2]
+        with pytest.raises(Damaged, match=f"{blocks[2].id.hex()} cannot be read from pack"):
+            next(answers)
+        assert [bytes(data) for data in store.get(wanted[3:])] == plain[3:]

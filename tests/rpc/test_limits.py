@@ -199,6 +199,16 @@ class TestLimits:
                     )
                 assert RemoteNamespace(connection, timeout=5).lookup(ROOT, b"f") is None
 
+    def test_a_client_keeps_to_small_messages(self, engine: Engine) -> None:
+        data = os.urandom(20 * MIB)
+        with serving(engine, replace(SETTINGS, max_message_size=2 * MIB)) as server:
+            with Client(f"graviton://{server.address}", timeout=5) as client:
+                client.write_bytes("f", data)
+                for number in range(40):
+                    client.write_bytes(f"small-{number}", data[number * 60_000 :][:60_000])
+                assert client.read_bytes("f") == data
+                assert client.read_bytes("small-7") == data[420_000:480_000]
+
     def test_uploads_at_a_time(self, engine: Engine) -> None:
         slots = UploadSlots(2)
         with serving(engine, slots=slots) as server:

@@ -81,6 +81,8 @@ class Attachment:
         self._renewed = renewed
         self.journal = journal
         self.store = b""
+        self.max_message = 4 << 20
+        """Bytes that the daemon takes in one message."""
         """Which store the daemon serves."""
         self._resumed: Resumed | None = None
         self._incarnation = 0
@@ -138,6 +140,7 @@ class Attachment:
         self.format = VolumeFormat.from_json(reply.format)
         self.lease = reply.lease
         self.store = reply.store
+        self.max_message = reply.max_message or self.max_message
         if reply.fresh:
             self.sequence = 0
             if resume:

@@ -12,7 +12,7 @@ from typing_extensions import Buffer
 
 from gravitonfs.client.connection import Connection, Pending, Sendable
 from gravitonfs.client.failures import until_answered
-from gravitonfs.core.codec import decode
+from gravitonfs.core.codec import RAW, decode
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.frames import Framed
 from gravitonfs.core.hashing import block_id
@@ -26,7 +26,11 @@ M = TypeVar("M", bound=Message)
 _SERVICE: Final = "/graviton.v1.BlockService/"
 _CALL: Final = 30.0
 """Seconds for one try."""
-PUT_BYTES: Final = 4 << 20
+PUT_BYTES: Final = 10 << 20
+"""A whole segment of a stream in one call, so that its blocks are neighbours: a reader's run of 8 MiB is then
+read with one or two requests (309 for a GiB with 4 MiB)."""
+_HEADROOM: Final = 128 << 10
+"""Of a message, for what is not payload."""
 GET_BYTES: Final = 12 << 20
 """A run of a sequential reader comes in one answer: the daemon then reads it with one request."""
 _PUT_BLOCKS: Final = 4096
@@ -51,10 +55,13 @@ class RemoteBlockStore:
         volume: str = "main",
         *,
         timeout: float = 60.0,
+        max_message: int = PUT_BYTES,
         introduce: Callable[[Collection[BlockId]], bool] = lambda blocks: False,
     ) -> None:
-        """``introduce``: have the daemon hear of blocks that it has not told us of (``RemoteNamespace``)."""
+        """``max_message``: bytes that the daemon takes. ``introduce``: have the daemon hear of blocks that it
+        has not told us of (``RemoteNamespace``)."""
         self._introduce = introduce
+        self._put_bytes_max = max(1 << 20, min(PUT_BYTES, max_message - _HEADROOM))
         self._refused: set[PackNumber] = set()
         self._filling = NO_PACK
         self._stored: Callable[[], None] = lambda: None
@@ -83,7 +90,7 @@ class RemoteBlockStore:
         fresh = list({block.id: block for block in blocks}.values())
         under_way: deque[tuple[list[Block], Framed, Pending[pb.PutReply]]] = deque()
         try:
-            for batch in _batches(fresh):
+            for batch in _batches(fresh, self._put_bytes_max):
                 if len(under_way) >= _UNDER_WAY:
                     self._placed(known, *under_way.popleft())
                 request = self._put_request(batch)
@@ -167,12 +174,16 @@ class RemoteBlockStore:
             if ahead is not None:
                 ahead.cancel()
 
-    def _get_request(self, group: Sequence[tuple[BlockId, PackNumber]]) -> pb.GetRequest:
+    def _get_request(
+        self, group: Sequence[tuple[BlockId, PackNumber]], *, stored: bool = True
+    ) -> pb.GetRequest:
+        """``stored``: the daemon need not verify what is verified here."""
         return pb.GetRequest(
             volume=self._volume,
             ids=b"".join(block for block, _ in group),
             packs=[pack for _, pack in group],
             room=GET_BYTES,
+            stored=stored,
         )
 
     def _begin_get(self, group: Sequence[tuple[BlockId, PackNumber]]) -> Pending[pb.GetReply]:
@@ -218,10 +229,12 @@ class RemoteBlockStore:
         return self._call(method, request, reply)
 
     def _verified(self, wanted: BlockId, pack: PackNumber, block: pb.Block) -> Buffer:
-        """Bytes that changed on their way are asked for once more."""
+        """Bytes that changed, on their way or where they are stored, are asked for once more, verified."""
         plain = self._plain(wanted, block)
         if plain is None:
-            again = self._call("Get", self._get_request([(wanted, pack)]), pb.GetReply)
+            again = self._call("Get", self._get_request([(wanted, pack)], stored=False), pb.GetReply)
+            if again.damaged:
+                raise Damaged(again.damaged)
             plain = self._plain(wanted, again.blocks[0]) if again.blocks else None
         if plain is None:
             raise Damaged(f"block {wanted.hex()} came with other bytes than its id says")
@@ -236,6 +249,11 @@ class RemoteBlockStore:
         except Damaged:
             return None
         return plain if block_id(plain, self._key) == wanted else None
+
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        """Verified, as it has travelled anyway."""
+        for (block, _), plain in zip(wanted, self.get(wanted), strict=True):
+            yield Block(block, RAW, memoryview(plain).nbytes, plain)
 
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         return None
@@ -275,12 +293,12 @@ class RemoteBlockStore:
         )
 
 
-def _batches(blocks: list[Block]) -> Iterator[list[Block]]:
+def _batches(blocks: list[Block], limit: int) -> Iterator[list[Block]]:
     batch: list[Block] = []
     size = 0
     for block in blocks:
         length = memoryview(block.payload).nbytes
-        if batch and (size + length > PUT_BYTES or len(batch) >= _PUT_BLOCKS):
+        if batch and (size + length > limit or len(batch) >= _PUT_BLOCKS):
             yield batch
             batch, size = [], 0
         batch.append(block)

@@ -139,7 +139,12 @@ def open_volume(
     names = attach_caching(attach, budget, listener, recall, answering=answering)
     namespace = opened[0]
     remote = RemoteBlockStore(
-        connection, namespace.format, volume, timeout=timeout, introduce=namespace.introduce
+        connection,
+        namespace.format,
+        volume,
+        timeout=timeout,
+        max_message=namespace.attachment.max_message,
+        introduce=namespace.introduce,
     )
     blocks = wrap(remote, namespace)
     cache_limit = memory * 9 // 16 if cache is None else cache

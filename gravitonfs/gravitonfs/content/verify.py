@@ -40,6 +40,9 @@ class VerifyingBlockStore:
     def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
         return self._inner.get(wanted)
 
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        return self._inner.stored(wanted)
+
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         return self._inner.get_cached(block, hint)
 

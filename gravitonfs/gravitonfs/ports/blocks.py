@@ -67,6 +67,11 @@ class BlockStore(Protocol):
         it; those after it can be asked for again.
         """
 
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        """As ``get``, but as they are stored, neither decoded nor verified: who asks does both, and asks for
+        one that is wrong once more with ``get``, which looks in other places, too. Never another one's bytes.
+        """
+
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         """As ``get`` for one block, but ``None`` where answering would wait for a disk or a network."""
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gravitonfs.core.codec import encode
+from gravitonfs.core.codec import decode, encode
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged
@@ -86,6 +86,19 @@ class BlockStoreSuite:
         for hints in (packs, [NO_PACK] * 40, [NEVER] * 40):
             wanted = [(blocks[at].id, hints[at]) for at in order]
             assert [bytes(data) for data in store.get(wanted)] == [plain[at] for at in order]
+
+    def test_blocks_as_they_are_stored(self, store: BlockStore) -> None:
+        plain, blocks = mixed(40, 30_000)
+        packs = store.put(blocks)
+        store.sync(packs)
+        wanted = [(blocks[at].id, packs[at]) for at in (7, 7, 39, 0, 1, 2, 20)]
+        found = list(store.stored(wanted))
+        assert [block.id for block in found] == [block for block, _ in wanted]
+        assert [bytes(decode(b.codec, b.payload, b.plain_length)) for b in found] == [
+            plain[at] for at in (7, 7, 39, 0, 1, 2, 20)
+        ]
+        with pytest.raises(Damaged):
+            list(store.stored([(BlockId(os.urandom(32)), packs[0])]))
 
     def test_an_unknown_block_is_damaged_and_named(self, store: BlockStore) -> None:
         unknown = BlockId(os.urandom(32))

@@ -217,6 +217,10 @@ class FaultyBlockStore:
         for one in self._inner.get(wanted):
             yield self._faults.answer("get", one)
 
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        for one in self._inner.stored(wanted):
+            yield one._replace(payload=self._faults.answer("stored", one.payload))
+
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         return self._faults.read("get_cached", lambda: self._inner.get_cached(block, hint))
 

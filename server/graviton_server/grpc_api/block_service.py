@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn
 
 from typing_extensions import Buffer
@@ -86,17 +86,20 @@ class BlockService:
             raise Invalid("one hint for each block is expected, or none at all")
         hints = [PackNumber(pack) for pack in request.packs] or [NO_PACK] * len(ids)
         reply = _Reply(self._settings.reply_limit_of(request.room))
-        found = self._blocks.get(list(zip(ids, hints, strict=True)))
-        for block in ids:
-            try:
-                data = next(found)
-            except Damaged as error:
-                reply.damaged = str(error)
-                break
-            if not reply.add(block, data):
-                break
+        wanted = list(zip(ids, hints, strict=True))
+        found = self._blocks.stored(wanted) if request.stored else self._verified(wanted)
+        try:
+            for block in found:
+                if not reply.add(block):
+                    break
+        except Damaged as error:
+            reply.damaged = str(error)
         self._rates.sent(reply.bytes)
         return reply.message()
+
+    def _verified(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        for (block, _), data in zip(wanted, self._blocks.get(wanted), strict=True):
+            yield _raw(block, data)
 
     def near(self, request: pb.NearRequest, call: Call) -> Framed:
         volume = request.volume or "main"
@@ -110,7 +113,7 @@ class BlockService:
         for block, data in found:
             if block in foreign:
                 continue
-            if not reply.add(block, data):
+            if not reply.add(_raw(block, data)):
                 break
         self._rates.sent(reply.bytes)
         return reply.message()
@@ -143,24 +146,28 @@ class _Reply:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._blocks: list[tuple[BlockId, Buffer]] = []
+        self._blocks: list[Block] = []
         self.bytes = 0
         self.damaged = ""
 
-    def add(self, block: BlockId, data: Buffer) -> bool:
+    def add(self, block: Block) -> bool:
         """False, and nothing added, where it does not fit any more."""
-        size = memoryview(data).nbytes + _PER_BLOCK
+        size = memoryview(block.payload).nbytes + _PER_BLOCK
         if self._blocks and self.bytes + size > self._room:
             return False
         self.bytes += size
-        self._blocks.append((block, data))
+        self._blocks.append(block)
         return True
 
     def message(self) -> Framed:
         framed = Framed(pb.GetReply(damaged=self.damaged).SerializeToString())
-        for block, data in self._blocks:
-            framed.add_block(pb.GetReply.BLOCKS_FIELD_NUMBER, block, RAW, memoryview(data).nbytes, data)
+        for block in self._blocks:
+            framed.add_block(pb.GetReply.BLOCKS_FIELD_NUMBER, *block)
         return framed
+
+
+def _raw(block: BlockId, data: Buffer) -> Block:
+    return Block(block, RAW, memoryview(data).nbytes, data)
 
 
 def _id(data: bytes) -> BlockId:

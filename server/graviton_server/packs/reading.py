@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from typing_extensions import Buffer
 
 from graviton_server.index import Location
 from graviton_server.packs.catalog import Catalog
 from graviton_server.packs.format import PADDING, RECORD_HEADER, decode_record
-from gravitonfs.core.codec import RAW, decode
-from gravitonfs.core.hashing import block_id
+from graviton_server.packs.forms import Form, Plain, Stored
+from gravitonfs.core.codec import RAW
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.errors import Damaged, NotFound
 from gravitonfs.ports.blocks import Block
@@ -28,6 +28,8 @@ SPAN_REMOTE: Final = 12 << 20
 """Of one request to an object store, which costs a millisecond and more whatever comes with it."""
 
 Wanted = tuple[BlockId, PackNumber]
+_STORED: Final = Stored()
+T = TypeVar("T")
 
 
 class PackReading:
@@ -46,7 +48,7 @@ class PackReading:
         self._target = target
         self._catalog = catalog
         self._loose = loose
-        self._block_key = block_key
+        self._form = Plain(block_key)
         self._remote = remote
         self._gap = FAR_GAP if remote else GAP
         self._span = SPAN_REMOTE if remote else SPAN
@@ -55,13 +57,19 @@ class PackReading:
         self.bytes = 0
 
     def get(self, wanted: Sequence[Wanted]) -> Iterator[Buffer]:
+        return self._each(wanted, self._form)
+
+    def stored(self, wanted: Sequence[Wanted]) -> Iterator[Block]:
+        return self._each(wanted, _STORED)
+
+    def _each(self, wanted: Sequence[Wanted], form: Form[T]) -> Iterator[T]:
         """Small files that were written together lie together, but seldom in the order that is asked for."""
         places = self._locate(wanted)
         for start, stop in _parts(places, self._span):
             order = sorted(range(start, stop), key=lambda at: _position(places[at]))
             if order != list(range(start, stop)):
                 try:
-                    read = self._read([wanted[at] for at in order], [places[at] for at in order])
+                    read = self._read([wanted[at] for at in order], [places[at] for at in order], form)
                     found = dict(zip(order, read, strict=True))
                 except Damaged:
                     pass  # those before it in the order that was asked for are answered first
@@ -69,20 +77,22 @@ class PackReading:
                     for at in range(start, stop):
                         yield found.pop(at)
                     continue
-            yield from self._read(wanted[start:stop], places[start:stop])
+            yield from self._read(wanted[start:stop], places[start:stop], form)
 
-    def _read(self, wanted: Sequence[Wanted], places: Sequence[Location | Block | None]) -> Iterator[Buffer]:
+    def _read(
+        self, wanted: Sequence[Wanted], places: Sequence[Location | Block | None], form: Form[T]
+    ) -> Iterator[T]:
         at = 0
         while at < len(wanted):
             place = places[at]
             if not isinstance(place, Location):
-                plain = self._plain(wanted[at][0], place)
-                yield self._search(wanted[at], None) if plain is None else plain
+                found = self._loosely(place, form)
+                yield self._searched(wanted[at], None, form) if found is None else found
                 at += 1
                 continue
             stop = _run(places, at, self._gap, self._span)
             yield from self._read_run(
-                wanted[at:stop], [p for p in places[at:stop] if isinstance(p, Location)]
+                wanted[at:stop], [p for p in places[at:stop] if isinstance(p, Location)], form
             )
             at = stop
 
@@ -103,35 +113,34 @@ class PackReading:
                 result[at] = loose.get(wanted[at][0])
         return result
 
-    def _read_run(self, wanted: Sequence[Wanted], places: Sequence[Location]) -> Iterator[Buffer]:
+    def _read_run(self, wanted: Sequence[Wanted], places: Sequence[Location], form: Form[T]) -> Iterator[T]:
         payloads: Sequence[Buffer]
         try:
             key = self._catalog.key(places[0].pack)
-            payloads = self._target.get_ranges(key, [(p.offset + RECORD_HEADER, p.stored) for p in places])
+            payloads = self._target.get_ranges(key, [form.range(place) for place in places])
         except (NotFound, Damaged):
             payloads = [b""] * len(places)
         read = 0
         for want, place, payload in zip(wanted, places, payloads, strict=True):
-            plain = self._verified(want[0], place.codec, payload, place.plain)
-            if plain is None:
-                plain = self._search(want, place)
+            found = form.of_record(want[0], place, payload)
+            if found is None:
+                found = self._searched(want, place, form)
             else:
                 read += place.stored
-            yield plain
+            yield found
         self._count(len(places), read)
 
-    def _verified(self, block: BlockId, codec: int, payload: Buffer, plain_length: int) -> Buffer | None:
-        try:
-            plain = decode(codec, payload, plain_length)
-        except Damaged:
-            return None
-        return plain if block_id(plain, self._block_key) == block else None
-
-    def _plain(self, block: BlockId, loose: Block | None) -> Buffer | None:
+    def _loosely(self, loose: Block | None, form: Form[T]) -> T | None:
         if loose is None:
             return None
         self._count(1, memoryview(loose.payload).nbytes)
-        return self._verified(block, loose.codec, loose.payload, loose.plain_length)
+        return form.of_loose(loose)
+
+    def _plain(self, loose: Block | None) -> Buffer | None:
+        return self._loosely(loose, self._form)
+
+    def _searched(self, wanted: Wanted, bad: Location | None, form: Form[T]) -> T:
+        return form.of_plain(wanted[0], self._search(wanted, bad))
 
     def _search(self, wanted: Wanted, bad: Location | None) -> Buffer:
         """The block was not where it should be: whatever other place there is, then ``Damaged``."""
@@ -152,7 +161,7 @@ class PackReading:
                 if plain is not None:
                     return plain
             if attempt == 0:  # it may have been drained into a pack since the first look-up
-                plain = self._plain(block, self._loose.loose_get([block]).get(block))
+                plain = self._plain(self._loose.loose_get([block]).get(block))
                 if plain is not None:
                     return plain
                 self._catalog.learn()  # perhaps by another engine
@@ -172,7 +181,7 @@ class PackReading:
             )
         except (NotFound, Damaged):
             return None
-        plain = self._verified(block, place.codec, payload, place.plain)
+        plain = self._form.verified(block, place.codec, payload, place.plain)
         if plain is not None:
             self._count(1, place.stored)
         return plain
@@ -184,7 +193,7 @@ class PackReading:
         if place is None and self._remote:
             return None  # the rows and the loose blocks may be behind a network, too
         if place is None:
-            return self._plain(block, self._loose.loose_get([block]).get(block))
+            return self._plain(self._loose.loose_get([block]).get(block))
         try:
             key = self._catalog.known_key(place.pack) if self._remote else self._catalog.key(place.pack)
             if key is None:
@@ -195,12 +204,12 @@ class PackReading:
         if payload is None:
             return None
         self._count(1, place.stored)
-        return self._verified(block, place.codec, payload, place.plain)
+        return self._form.verified(block, place.codec, payload, place.plain)
 
     def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
         place = self._locate([(block, hint)])[0]
         if not isinstance(place, Location):
-            plain = self._plain(block, place)
+            plain = self._plain(place)
             return [(block, self._search((block, hint), None) if plain is None else plain)]
         length = max(RECORD_HEADER + place.stored, span)
         try:
@@ -208,7 +217,7 @@ class PackReading:
         except (NotFound, Damaged):
             data = memoryview(b"")
         payload = data[RECORD_HEADER : RECORD_HEADER + place.stored]
-        first = self._verified(block, place.codec, payload, place.plain)
+        first = self._form.verified(block, place.codec, payload, place.plain)
         if first is None:
             return [(block, self._search((block, hint), place))]
         result = [(block, _own(first, place.codec))]
@@ -219,7 +228,7 @@ class PackReading:
             at += head.stored
             if head.codec == PADDING or at > len(data):
                 continue
-            plain = self._verified(head.id, head.codec, payload, head.plain)
+            plain = self._form.verified(head.id, head.codec, payload, head.plain)
             if plain is not None:
                 result.append((head.id, _own(plain, head.codec)))
         self._count(len(result), min(at, len(data)))

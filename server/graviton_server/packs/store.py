@@ -104,6 +104,9 @@ class PackStore:
     def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
         return self._reading.get(wanted)
 
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        return self._reading.stored(wanted)
+
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         return self._reading.get_cached(block, hint)
 

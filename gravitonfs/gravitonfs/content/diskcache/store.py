@@ -43,6 +43,10 @@ class CachedBlockStore:
             self._cache.offer(((block, data),), missed=1)
             yield data
 
+    def stored(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Block]:
+        """Not from here, where they are as they came."""
+        return self._store.stored(wanted)
+
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         found = self._cache.read_cached(block)
         return self._store.get_cached(block, hint) if found is None else found

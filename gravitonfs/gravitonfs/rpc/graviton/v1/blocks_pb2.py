@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gravitonfs/rpc/graviton/v1/blocks.proto\x12\x0bgraviton.v1\"-\n\x0eMissingRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"\x1d\n\x0cMissingReply\x12\r\n\x05packs\x18\x01 \x03(\x04\"I\n\x05\x42lock\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x63odec\x18\x02 \x01(\r\x12\x14\n\x0cplain_length\x18\x03 \x01(\r\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"@\n\nPutRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\"\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x12.graviton.v1.Block\"@\n\x08PutReply\x12\r\n\x05packs\x18\x01 \x03(\x04\x12\x12\n\nnew_blocks\x18\x02 \x01(\x04\x12\x11\n\tnew_bytes\x18\x03 \x01(\x04\"F\n\nGetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\x12\r\n\x05packs\x18\x03 \x03(\x04\x12\x0c\n\x04room\x18\x04 \x01(\r\"?\n\x08GetReply\x12\"\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x12.graviton.v1.Block\x12\x0f\n\x07\x64\x61maged\x18\x02 \x01(\t\"E\n\x0bNearRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04pack\x18\x03 \x01(\x04\x12\x0c\n\x04span\x18\x04 \x01(\r\",\n\x0bSyncRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\x0b\n\tSyncReply\".\n\rForgetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\r\n\x0b\x46orgetReply\"1\n\x12StoredBytesRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"!\n\x10StoredBytesReply\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\xc1\x03\n\x0c\x42lockService\x12\x41\n\x07Missing\x12\x1b.graviton.v1.MissingRequest\x1a\x19.graviton.v1.MissingReply\x12\x35\n\x03Put\x12\x17.graviton.v1.PutRequest\x1a\x15.graviton.v1.PutReply\x12\x35\n\x03Get\x12\x17.graviton.v1.GetRequest\x1a\x15.graviton.v1.GetReply\x12\x37\n\x04Near\x12\x18.graviton.v1.NearRequest\x1a\x15.graviton.v1.GetReply\x12\x38\n\x04Sync\x12\x18.graviton.v1.SyncRequest\x1a\x16.graviton.v1.SyncReply\x12>\n\x06\x46orget\x12\x1a.graviton.v1.ForgetRequest\x1a\x18.graviton.v1.ForgetReply\x12M\n\x0bStoredBytes\x12\x1f.graviton.v1.StoredBytesRequest\x1a\x1d.graviton.v1.StoredBytesReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gravitonfs/rpc/graviton/v1/blocks.proto\x12\x0bgraviton.v1\"-\n\x0eMissingRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"\x1d\n\x0cMissingReply\x12\r\n\x05packs\x18\x01 \x03(\x04\"I\n\x05\x42lock\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05\x63odec\x18\x02 \x01(\r\x12\x14\n\x0cplain_length\x18\x03 \x01(\r\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"@\n\nPutRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\"\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x12.graviton.v1.Block\"@\n\x08PutReply\x12\r\n\x05packs\x18\x01 \x03(\x04\x12\x12\n\nnew_blocks\x18\x02 \x01(\x04\x12\x11\n\tnew_bytes\x18\x03 \x01(\x04\"V\n\nGetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\x12\r\n\x05packs\x18\x03 \x03(\x04\x12\x0c\n\x04room\x18\x04 \x01(\r\x12\x0e\n\x06stored\x18\x05 \x01(\x08\"?\n\x08GetReply\x12\"\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x12.graviton.v1.Block\x12\x0f\n\x07\x64\x61maged\x18\x02 \x01(\t\"E\n\x0bNearRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04pack\x18\x03 \x01(\x04\x12\x0c\n\x04span\x18\x04 \x01(\r\",\n\x0bSyncRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\x0b\n\tSyncReply\".\n\rForgetRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\r\n\x05packs\x18\x02 \x03(\x04\"\r\n\x0b\x46orgetReply\"1\n\x12StoredBytesRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x01(\x0c\"!\n\x10StoredBytesReply\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\xc1\x03\n\x0c\x42lockService\x12\x41\n\x07Missing\x12\x1b.graviton.v1.MissingRequest\x1a\x19.graviton.v1.MissingReply\x12\x35\n\x03Put\x12\x17.graviton.v1.PutRequest\x1a\x15.graviton.v1.PutReply\x12\x35\n\x03Get\x12\x17.graviton.v1.GetRequest\x1a\x15.graviton.v1.GetReply\x12\x37\n\x04Near\x12\x18.graviton.v1.NearRequest\x1a\x15.graviton.v1.GetReply\x12\x38\n\x04Sync\x12\x18.graviton.v1.SyncRequest\x1a\x16.graviton.v1.SyncReply\x12>\n\x06\x46orget\x12\x1a.graviton.v1.ForgetRequest\x1a\x18.graviton.v1.ForgetReply\x12M\n\x0bStoredBytes\x12\x1f.graviton.v1.StoredBytesRequest\x1a\x1d.graviton.v1.StoredBytesReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,23 +42,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTREPLY']._serialized_start=275
   _globals['_PUTREPLY']._serialized_end=339
   _globals['_GETREQUEST']._serialized_start=341
-  _globals['_GETREQUEST']._serialized_end=411
-  _globals['_GETREPLY']._serialized_start=413
-  _globals['_GETREPLY']._serialized_end=476
-  _globals['_NEARREQUEST']._serialized_start=478
-  _globals['_NEARREQUEST']._serialized_end=547
-  _globals['_SYNCREQUEST']._serialized_start=549
-  _globals['_SYNCREQUEST']._serialized_end=593
-  _globals['_SYNCREPLY']._serialized_start=595
-  _globals['_SYNCREPLY']._serialized_end=606
-  _globals['_FORGETREQUEST']._serialized_start=608
-  _globals['_FORGETREQUEST']._serialized_end=654
-  _globals['_FORGETREPLY']._serialized_start=656
-  _globals['_FORGETREPLY']._serialized_end=669
-  _globals['_STOREDBYTESREQUEST']._serialized_start=671
-  _globals['_STOREDBYTESREQUEST']._serialized_end=720
-  _globals['_STOREDBYTESREPLY']._serialized_start=722
-  _globals['_STOREDBYTESREPLY']._serialized_end=755
-  _globals['_BLOCKSERVICE']._serialized_start=758
-  _globals['_BLOCKSERVICE']._serialized_end=1207
+  _globals['_GETREQUEST']._serialized_end=427
+  _globals['_GETREPLY']._serialized_start=429
+  _globals['_GETREPLY']._serialized_end=492
+  _globals['_NEARREQUEST']._serialized_start=494
+  _globals['_NEARREQUEST']._serialized_end=563
+  _globals['_SYNCREQUEST']._serialized_start=565
+  _globals['_SYNCREQUEST']._serialized_end=609
+  _globals['_SYNCREPLY']._serialized_start=611
+  _globals['_SYNCREPLY']._serialized_end=622
+  _globals['_FORGETREQUEST']._serialized_start=624
+  _globals['_FORGETREQUEST']._serialized_end=670
+  _globals['_FORGETREPLY']._serialized_start=672
+  _globals['_FORGETREPLY']._serialized_end=685
+  _globals['_STOREDBYTESREQUEST']._serialized_start=687
+  _globals['_STOREDBYTESREQUEST']._serialized_end=736
+  _globals['_STOREDBYTESREPLY']._serialized_start=738
+  _globals['_STOREDBYTESREPLY']._serialized_end=771
+  _globals['_BLOCKSERVICE']._serialized_start=774
+  _globals['_BLOCKSERVICE']._serialized_end=1223
 # @@protoc_insertion_point(module_scope)

@@ -51,16 +51,18 @@ class PutReply(_message.Message):
     def __init__(self, packs: _Optional[_Iterable[int]] = ..., new_blocks: _Optional[int] = ..., new_bytes: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("volume", "ids", "packs", "room")
+    __slots__ = ("volume", "ids", "packs", "room", "stored")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     PACKS_FIELD_NUMBER: _ClassVar[int]
     ROOM_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     volume: str
     ids: bytes
     packs: _containers.RepeatedScalarFieldContainer[int]
     room: int
-    def __init__(self, volume: _Optional[str] = ..., ids: _Optional[bytes] = ..., packs: _Optional[_Iterable[int]] = ..., room: _Optional[int] = ...) -> None: ...
+    stored: bool
+    def __init__(self, volume: _Optional[str] = ..., ids: _Optional[bytes] = ..., packs: _Optional[_Iterable[int]] = ..., room: _Optional[int] = ..., stored: _Optional[bool] = ...) -> None: ...
 
 class GetReply(_message.Message):
     __slots__ = ("blocks", "damaged")
