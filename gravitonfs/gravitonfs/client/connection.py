@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -22,7 +22,8 @@ from gravitonfs.errors import Fenced, Invalid, Unavailable
 
 log = logging.getLogger("graviton.client")
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
 Sendable = Message | Framed
 Metadata = tuple[tuple[str, str], ...]
 
@@ -41,6 +42,12 @@ _OPTIONS: Final = [
 ]
 
 
+class Answer(Protocol[M_co]):
+    """A class of messages, or what reads them its own way."""
+
+    def FromString(self, data: bytes, /) -> M_co: ...
+
+
 class Channel:
     """One channel and the calls made of it."""
 
@@ -51,16 +58,16 @@ class Channel:
             self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._calls: dict[str, Any] = {}
 
-    def unary(self, path: str, reply: type[M]) -> Any:
+    def unary(self, path: str, reply: Answer[M]) -> Any:
         call = self._calls.get(path)
         if call is None:
             call = self._calls[path] = self._channel.unary_unary(path, _serialize, reply.FromString)
         return call
 
-    def stream_out(self, path: str, reply: type[M]) -> Any:
+    def stream_out(self, path: str, reply: Answer[M]) -> Any:
         return self._channel.unary_stream(path, _serialize, reply.FromString)
 
-    def stream_in(self, path: str, reply: type[M]) -> Any:
+    def stream_in(self, path: str, reply: Answer[M]) -> Any:
         return self._channel.stream_unary(path, _serialize, reply.FromString)
 
     def close(self) -> None:
@@ -123,7 +130,9 @@ class Connection:
                 self._channels[purpose] = found
             return found, self._turn
 
-    def call(self, path: str, request: Sendable, reply: type[M], *, timeout: float, bulk: bool = False) -> M:
+    def call(
+        self, path: str, request: Sendable, reply: Answer[M], *, timeout: float, bulk: bool = False
+    ) -> M:
         """One unary call. Not tried again here."""
         channel, turn = self._channel("bulk" if bulk else "calls")
         try:
@@ -132,20 +141,26 @@ class Connection:
             raise self._failed(error, turn) from error
         return answer
 
-    def begin(self, path: str, request: Sendable, reply: type[M], *, timeout: float) -> Pending[M]:
+    def begin(self, path: str, request: Sendable, reply: Answer[M], *, timeout: float) -> Pending[M]:
         """A unary call of the bulk channel that goes on while others are begun."""
         channel, turn = self._channel("bulk")
         future = channel.unary(path, reply).future(request, timeout=timeout, metadata=self._token.metadata())
         return Pending(self, future, turn)
 
     def stream(
-        self, path: str, request: Message, reply: type[M], *, timeout: float | None = None, bulk: bool = False
+        self,
+        path: str,
+        request: Message,
+        reply: Answer[M],
+        *,
+        timeout: float | None = None,
+        bulk: bool = False,
     ) -> Stream[M]:
         channel, turn = self._channel("bulk" if bulk else "calls")
         calls = channel.stream_out(path, reply)(request, timeout=timeout, metadata=self._token.metadata())
         return Stream(self, calls, turn)
 
-    def upload(self, path: str, requests: Iterator[Message], reply: type[M]) -> M:
+    def upload(self, path: str, requests: Iterator[Message], reply: Answer[M]) -> M:
         channel, turn = self._channel("bulk")
         try:
             answer: M = channel.stream_in(path, reply)(requests, metadata=self._token.metadata())

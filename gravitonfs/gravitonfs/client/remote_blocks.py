@@ -10,18 +10,19 @@ from typing import Final, TypeVar
 from google.protobuf.message import Message
 from typing_extensions import Buffer
 
-from gravitonfs.client.connection import Connection, Pending, Sendable
+from gravitonfs.client.block_replies import BlocksReply
+from gravitonfs.client.connection import Answer, Connection, Pending, Sendable
 from gravitonfs.client.failures import until_answered
 from gravitonfs.core.codec import RAW, decode
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.core.frames import Framed
+from gravitonfs.core.frames import Framed, FramedBlock
 from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Stale, Throttled, Unavailable
 from gravitonfs.ports.blocks import Block, StoreCounters
 from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M")
 
 _SERVICE: Final = "/graviton.v1.BlockService/"
 _CALL: Final = 30.0
@@ -163,7 +164,7 @@ class RemoteBlockStore:
     def get(self, wanted: Sequence[tuple[BlockId, PackNumber]]) -> Iterator[Buffer]:
         """The next group is asked for while one is used."""
         groups = [wanted[at : at + _GET_BLOCKS] for at in range(0, len(wanted), _GET_BLOCKS)]
-        ahead: Pending[pb.GetReply] | None = None
+        ahead: Pending[BlocksReply] | None = None
         try:
             for number, group in enumerate(groups):
                 current, ahead = ahead or self._begin_get(group), None
@@ -186,13 +187,13 @@ class RemoteBlockStore:
             stored=stored,
         )
 
-    def _begin_get(self, group: Sequence[tuple[BlockId, PackNumber]]) -> Pending[pb.GetReply]:
-        return self._connection.begin(_SERVICE + "Get", self._get_request(group), pb.GetReply, timeout=_CALL)
+    def _begin_get(self, group: Sequence[tuple[BlockId, PackNumber]]) -> Pending[BlocksReply]:
+        return self._connection.begin(_SERVICE + "Get", self._get_request(group), BlocksReply, timeout=_CALL)
 
     def _group(
-        self, group: Sequence[tuple[BlockId, PackNumber]], pending: Pending[pb.GetReply]
+        self, group: Sequence[tuple[BlockId, PackNumber]], pending: Pending[BlocksReply]
     ) -> Iterator[Buffer]:
-        first: Pending[pb.GetReply] | None = pending
+        first: Pending[BlocksReply] | None = pending
         while group:
             reply, first = self._got(group, first), None
             for block, (wanted, pack) in zip(reply.blocks, group, strict=False):
@@ -204,8 +205,8 @@ class RemoteBlockStore:
                 raise Damaged(f"the daemon answers nothing for block {group[0][0].hex()}")
 
     def _got(
-        self, group: Sequence[tuple[BlockId, PackNumber]], pending: Pending[pb.GetReply] | None
-    ) -> pb.GetReply:
+        self, group: Sequence[tuple[BlockId, PackNumber]], pending: Pending[BlocksReply] | None
+    ) -> BlocksReply:
         try:
             if pending is not None:
                 return pending.result()
@@ -214,9 +215,9 @@ class RemoteBlockStore:
         except Stale:
             if not self._introduce([block for block, _ in group]):
                 raise
-        return self._known("Get", self._get_request(group), pb.GetReply, [block for block, _ in group])
+        return self._known("Get", self._get_request(group), BlocksReply, [block for block, _ in group])
 
-    def _known(self, method: str, request: Message, reply: type[M], blocks: Sequence[BlockId]) -> M:
+    def _known(self, method: str, request: Message, reply: Answer[M], blocks: Sequence[BlockId]) -> M:
         """Once more where the daemon did not know that the blocks are ours."""
         for again in (False, True):
             try:
@@ -228,11 +229,11 @@ class RemoteBlockStore:
                     raise
         return self._call(method, request, reply)
 
-    def _verified(self, wanted: BlockId, pack: PackNumber, block: pb.Block) -> Buffer:
+    def _verified(self, wanted: BlockId, pack: PackNumber, block: FramedBlock | pb.Block) -> Buffer:
         """Bytes that changed, on their way or where they are stored, are asked for once more, verified."""
         plain = self._plain(wanted, block)
         if plain is None:
-            again = self._call("Get", self._get_request([(wanted, pack)], stored=False), pb.GetReply)
+            again = self._call("Get", self._get_request([(wanted, pack)], stored=False), BlocksReply)
             if again.damaged:
                 raise Damaged(again.damaged)
             plain = self._plain(wanted, again.blocks[0]) if again.blocks else None
@@ -240,10 +241,10 @@ class RemoteBlockStore:
             raise Damaged(f"block {wanted.hex()} came with other bytes than its id says")
         with self._lock:
             self._read += 1
-            self._read_bytes += len(block.payload)
+            self._read_bytes += memoryview(block.payload).nbytes
         return plain
 
-    def _plain(self, wanted: BlockId, block: pb.Block) -> Buffer | None:
+    def _plain(self, wanted: BlockId, block: FramedBlock | pb.Block) -> Buffer | None:
         try:
             plain = decode(block.codec, block.payload, block.plain_length)
         except Damaged:
@@ -260,7 +261,7 @@ class RemoteBlockStore:
 
     def near(self, block: BlockId, hint: PackNumber, span: int) -> list[tuple[BlockId, Buffer]]:
         request = pb.NearRequest(volume=self._volume, id=block, pack=hint, span=span)
-        reply = self._known("Near", request, pb.GetReply, [block])
+        reply = self._known("Near", request, BlocksReply, [block])
         if not reply.blocks or reply.blocks[0].id != block:
             raise Damaged(f"block {block.hex()} is not what the daemon answers with")
         found = [(block, self._verified(block, hint, reply.blocks[0]))]
@@ -284,7 +285,7 @@ class RemoteBlockStore:
                 self._put, self._put_bytes, self._found, self._read, self._read_bytes, self._syncs
             )
 
-    def _call(self, method: str, request: Sendable, reply: type[M], *, bulk: bool = True) -> M:
+    def _call(self, method: str, request: Sendable, reply: Answer[M], *, bulk: bool = True) -> M:
         return until_answered(
             lambda left: self._connection.call(
                 _SERVICE + method, request, reply, timeout=min(left, _CALL), bulk=bulk

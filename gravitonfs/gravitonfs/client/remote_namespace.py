@@ -13,11 +13,9 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from google.protobuf.message import Message
-
 from gravitonfs.client.attachment import CALL, SERVICE, Attachment
 from gravitonfs.client.batch_numbers import BatchNumbers
-from gravitonfs.client.connection import Connection
+from gravitonfs.client.connection import Answer, Connection
 from gravitonfs.client.failures import Pauses, until_answered, wait_while
 from gravitonfs.client.holding import Holding
 from gravitonfs.client.lifeline import Lifeline
@@ -60,7 +58,7 @@ from gravitonfs.ports.ops import Attr, Batch, Reply
 from gravitonfs.ports.target import Space
 from gravitonfs.rpc.graviton.v1 import namespace_pb2 as pb
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M")
 
 _DETACH: Final = 5.0
 _MANY_ANSWERS: Final = 256
@@ -272,7 +270,7 @@ class RemoteNamespace:
 
     # --- reads ---------------------------------------------------------------------------------------
 
-    def _read(self, method: str, request: Any, reply: type[M]) -> M:
+    def _read(self, method: str, request: Any, reply: Answer[M]) -> M:
         attachment = self.attachment
 
         def attempt(left: float) -> M:

@@ -1,19 +1,34 @@
-"""Messages that carry megabytes, put together in one copy.
+"""Messages that carry megabytes, put together in one copy and taken apart in none.
 
 They are protocol buffers like all others: a message is the concatenation of its fields, so the small ones
 are left to the library and the large ones follow. The library itself moves what it writes several times, at
-2.3 s of processor time a GiB where this takes 0.05.
+2.3 s of processor time a GiB where this takes 0.05, and copies what it reads twice, at 0.15 to 0.37 s a GiB
+where this takes 0.02.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from typing_extensions import Buffer
 
 _BYTES: Final = 2
 """The wire type of a field whose length comes first."""
+
+
+_WHOLE: Final = 64 << 10
+"""Messages under this are the library's: it takes 0.7 us a small block, and this 1.2."""
+_ID, _CODEC, _PLAIN_LENGTH, _PAYLOAD = 0x0A, 0x10, 0x18, 0x22
+
+
+class FramedBlock(NamedTuple):
+    """A ``graviton.v1.Block``; the payload is a part of the message."""
+
+    id: bytes = b""
+    codec: int = 0
+    plain_length: int = 0
+    payload: Buffer = b""
 
 
 class Framed:
@@ -54,3 +69,72 @@ def _varint(value: int) -> bytes:
         value >>= 7
     result.append(value)
     return bytes(result)
+
+
+def taken_apart(data: bytes, field: int) -> tuple[list[FramedBlock], bytes] | None:
+    """The blocks of ``field``, and the message without them. None: it is the library's to read, being small,
+    malformed, or of a later version."""
+    if len(data) < _WHOLE:
+        return None
+    view = memoryview(data)
+    blocks: list[FramedBlock] = []
+    rest: list[Buffer] = []
+    at, wanted = 0, field << 3 | _BYTES
+    try:
+        while at < len(data):
+            start = at
+            key, at = _read_varint(data, at)
+            if key & 7 != _BYTES:
+                return None
+            length, at = _read_varint(data, at)
+            stop = at + length
+            if stop > len(data):
+                return None
+            if key == wanted:
+                block = _block(data, view, at, stop)
+                if block is None:
+                    return None
+                blocks.append(block)
+            else:
+                rest.append(view[start:stop])
+            at = stop
+    except IndexError:
+        return None
+    return blocks, b"".join(rest)
+
+
+def _block(data: bytes, view: memoryview, at: int, stop: int) -> FramedBlock | None:
+    id, codec, plain_length = b"", 0, 0
+    payload: Buffer = b""
+    while at < stop:
+        key = data[at]
+        value, at = _read_varint(data, at + 1)
+        if key == _CODEC:
+            codec = value
+        elif key == _PLAIN_LENGTH:
+            plain_length = value
+        elif key in (_ID, _PAYLOAD) and at + value <= stop:
+            if key == _ID:
+                id = data[at : at + value]
+            else:
+                payload = view[at : at + value]
+            at += value
+        else:
+            return None
+    if at != stop or max(codec, plain_length) >= 1 << 32:
+        return None
+    return FramedBlock(id, codec, plain_length, payload)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = data[at]
+    if value < 0x80:
+        return value, at + 1
+    value &= 0x7F
+    for shift in range(7, 64, 7):
+        at += 1
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at + 1
+    raise IndexError

@@ -9,6 +9,7 @@ from typing_extensions import Buffer
 
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
+from graviton_server.grpc_api.put_requests import PutBlocks
 from graviton_server.grpc_api.rates import Rates
 from graviton_server.grpc_api.reach import Reach
 from graviton_server.grpc_api.settings import GrpcSettings
@@ -59,19 +60,19 @@ class BlockService:
             packs = [NO_PACK if block in foreign else pack for block, pack in zip(ids, packs, strict=True)]
         return pb.MissingReply(packs=packs)
 
-    def put(self, request: pb.PutRequest, call: Call) -> pb.PutReply:
+    def put(self, request: PutBlocks, call: Call) -> pb.PutReply:
         volume = request.volume or "main"
         call.may_write(volume)
         self._passed()
         blocks = [Block(_id(b.id), b.codec, b.plain_length, b.payload) for b in request.blocks]
-        self._rates.received(sum(len(block.payload) for block in request.blocks))
+        self._rates.received(sum(memoryview(block.payload).nbytes for block in blocks))
         known = self._blocks.missing([block.id for block in blocks])
         foreign = self._reach.unknown(volume, [block.id for block in blocks])
         packs = self._blocks.put(blocks)
         self._reach.learn(volume, (block.id for block in blocks))
         fresh = {
-            b.id: len(b.payload)
-            for b, pack in zip(request.blocks, known, strict=True)
+            b.id: memoryview(b.payload).nbytes
+            for b, pack in zip(blocks, known, strict=True)
             if pack == NO_PACK or b.id in foreign
         }
         return pb.PutReply(packs=packs, new_blocks=len(fresh), new_bytes=sum(fresh.values()))

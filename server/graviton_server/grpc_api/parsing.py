@@ -10,17 +10,23 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
 
+from graviton_server.grpc_api.put_requests import PutBlocks
 from gravitonfs.errors import Invalid
+from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
 
 _MALFORMED: Final = object()
 
 
+_OWN: Final[dict[type[Message], Any]] = {pb.PutRequest: PutBlocks}
+
+
 def parser_of(kind: type[Message]) -> Callable[[bytes], Any]:
     """What ``whole`` takes."""
+    reads = _OWN.get(kind, kind)
 
     def parse(data: bytes) -> Any:
         try:
-            return kind.FromString(data)
+            return reads.FromString(data)
         except DecodeError:
             return _MALFORMED
 
