@@ -17,12 +17,13 @@ from gravitonfs.content.answering import Answering
 from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.session import Session
+from gravitonfs.core.extents import Extent
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO, Ino
 from gravitonfs.errors import GravitonError, MissingBlocks, Stale, Unavailable
 from gravitonfs.ports import ops
 from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.ops import Attr, Batch, Reply
+from gravitonfs.ports.ops import Attr, Batch, Reply, Result
 from gravitonfs.testing.namespace_suite import driver
 from harness.waiting import wait_until
 
@@ -76,6 +77,12 @@ class Rig:
 
     def make(self, name: bytes, parent: Ino = ROOT_INO, mode: int = FILE) -> Attr:
         return self.session.submit_for_attr(ops.Create(parent, name, self.session.new_ino(), mode, 1, 2))
+
+    def write(self, attr: Attr, extents: tuple[Extent, ...]) -> Result:
+        """As a writer does that keeps the blocks."""
+        todo = (ops.Write(attr.ino, extents, extents[-1].end),)
+        kept = driver.kept_of(Batch(0, 0, todo))
+        return self.session.submit(todo, packs=(self.plain.pack,), kept=kept)[0]
 
     def has(self, name: bytes) -> bool:
         return self.plain.ns.lookup(ROOT_INO, name) is not None
@@ -231,7 +238,7 @@ def test_a_draft_that_was_sealed_meanwhile_is_read_anew(rig: Rig) -> None:
     rig.session.submit((ops.Write(made.ino, extents, 3),), packs=(rig.plain.pack,))
     rig.names.settle()
     draft = rig.names.attr(made.ino)
-    foreseen = rig.session.submit((ops.Write(made.ino, extents, 3),), packs=(rig.plain.pack,))[0]
+    foreseen = rig.write(made, extents)
     assert isinstance(foreseen, Attr)
     assert foreseen.content == draft.content
     rig.plain.seal(made.ino)
@@ -244,14 +251,19 @@ def test_a_draft_that_was_sealed_meanwhile_is_read_anew(rig: Rig) -> None:
     wait_until(lambda: any(change.ino == made.ino for change in rig.heard), "the mount is told")
 
 
-def test_packs_are_relied_on_only_where_the_store_has_just_agreed(rig: Rig) -> None:
+def test_packs_are_relied_on_only_where_the_store_has_just_agreed_and_their_blocks_are_kept(
+    rig: Rig,
+) -> None:
     made = rig.make(b"f")
     extents = (rig.plain.extent(0, b"data"),)
-    rig.session.submit((ops.Write(made.ino, extents, 4),), packs=(rig.plain.pack,))
+    rig.write(made, extents)
     assert len(rig.failing.calls) == 1
     other = rig.make(b"g")
-    rig.session.submit((ops.Write(other.ino, extents, 4),), packs=(rig.plain.pack,))
+    rig.write(other, extents)
     assert len(rig.failing.calls) == 1
+    third = rig.make(b"h")
+    rig.session.submit((ops.Write(third.ino, extents, 4),), packs=(rig.plain.pack,))
+    assert len(rig.failing.calls) == 2, "nobody could send the blocks again"
 
 
 def test_a_batch_that_has_failed_makes_the_store_rely_on_nothing(rig: Rig) -> None:

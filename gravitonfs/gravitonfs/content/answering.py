@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from gravitonfs.content.kept import KEPT_MAX, Kept
 from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.op_log import GATHER, OpLog
 from gravitonfs.content.own_changes import follow, touches
@@ -28,9 +29,12 @@ _LOW: Final = 1024
 """Content ids that are there when more are asked for."""
 _RELIED: Final = 300.0
 """Seconds after a batch that named a pack in which it cannot be condemned: the store notes at most 10 minutes
-late that it is relied on, and leaves alone what was relied on in the last 20 (invariants 2 and 3)."""
+late that it is relied on, and leaves alone what was relied on in the last 20 (invariants 2 and 3). Where the
+store is away a batch may wait longer: its blocks are kept."""
 _PACKS: Final = 4096
 
+Forget = Callable[[Sequence[PackNumber]], None]
+"""As of a block store."""
 Lost = Callable[[int, Batch, str], None]
 """Keeps what a batch would have written: session, batch, why. Called on a thread of its own."""
 
@@ -54,18 +58,19 @@ class Answering:
         self._granted: Iterator[int] = iter(range(0))
         self._left = 0
         self._relied: dict[PackNumber, float] = {}
-        self.log = OpLog(namespace, self._surprised, gather=gather)
+        self.log = OpLog(namespace, self._surprised, self._gone, gather=gather)
         self.lost: Lost | None = None
+        self.forget: Forget = lambda packs: None
         self.void: set[ContentId] = set()
         """Content ids that were foreseen and have not come to be."""
         self.surprises = 0
 
-    def answer(self, batch: Batch) -> Reply | None:
+    def answer(self, batch: Batch, kept: Kept | None = None) -> Reply | None:
         """None: the store has to be asked."""
         known, fresh = self._cache.known, self._cache.fresh
         if not self.log.has_room or fresh.applying or batch.number != self.log.last + 1:
             return None
-        if not self._may_rely(batch.packs):
+        if batch.packs and (kept is None or kept.size > KEPT_MAX or not self._may_rely(batch.packs)):
             return None
         predicted = predict(known, batch, self._take, self._claims)
         if predicted is None:
@@ -76,7 +81,7 @@ class Answering:
         follow(known, predicted.batch, reply)
         fresh.end(touched, (reply,))
         known.trim()
-        self.log.add(predicted.batch, reply)
+        self.log.add(predicted.batch, reply, kept.alone() if kept is not None and batch.packs else None)
         return reply
 
     def _take(self) -> ContentId | None:
@@ -87,8 +92,6 @@ class Answering:
         return ContentId(content)
 
     def _may_rely(self, packs: Sequence[PackNumber]) -> bool:
-        if not packs:
-            return True
         since = time.monotonic() - _RELIED
         return all(self._relied.get(pack, 0.0) > since for pack in packs)
 
@@ -112,6 +115,16 @@ class Answering:
                 self._relied = {}
             now = time.monotonic()
             self._relied.update(dict.fromkeys(packs, now))
+
+    def _gone(self, packs: Sequence[int]) -> None:
+        """They were collected although batches that wait rely on them: nothing new is found there."""
+        gone = [PackNumber(pack) for pack in packs]
+        for pack in gone:
+            self._relied.pop(pack, None)
+        try:
+            self.forget(gone)
+        except GravitonError:
+            pass  # whoever names them next is told
 
     def _surprised(self, batch: Batch, expected: Reply, told: Reply | GravitonError) -> None:
         """The store has another answer than we gave."""

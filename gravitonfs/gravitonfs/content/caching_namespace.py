@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from gravitonfs.content.answering import Answering
 from gravitonfs.content.fresh import Ticket
+from gravitonfs.content.kept import Kept
 from gravitonfs.content.known_names import UNKNOWN, Names, Unknown
 from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.own_changes import follow, touches
@@ -118,9 +119,9 @@ class CachingNamespace:
 
     # --- changes -------------------------------------------------------------------------------------
 
-    def answer(self, batch: Batch) -> Reply | None:
+    def answer(self, batch: Batch, kept: Kept | None = None) -> Reply | None:
         """What the batch does, if that is known: the store applies it soon, and before anything that is asked
-        of it. None: it has to be applied by the store (``apply``)."""
+        of it. None: it has to be applied by the store (``apply``). ``kept``: the blocks in its packs."""
         answering = self.answering
         if answering is None or not self.trusted():
             return None
@@ -129,7 +130,7 @@ class CachingNamespace:
                 return None
             answering.log.wait_for_room()
         with self._lock:
-            return answering.answer(batch) if self.trusted() else None
+            return answering.answer(batch, kept) if self.trusted() else None
 
     def used_up(self, number: int) -> bool:
         """After ``apply`` has failed: this number can mean nothing else any more."""

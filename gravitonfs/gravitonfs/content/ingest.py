@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from gravitonfs.content.budget import Budget
 from gravitonfs.content.cache import BlockCache
 from gravitonfs.content.held import Held
+from gravitonfs.content.kept import Kept
 from gravitonfs.content.maps import SmallMaps
 from gravitonfs.content.session import Session
 from gravitonfs.core.chunking import Chunker
@@ -183,7 +184,7 @@ class Ingest:
         while True:
             stored = self.store_pieces(pieces, durable=durable)
             try:
-                results = self.apply(stored, ops(stored.extents), durable=durable)
+                results = self.apply(stored, ops(stored.extents), pieces, durable=durable)
                 break
             except MissingBlocks as refusal:
                 if not left:
@@ -210,7 +211,9 @@ class Ingest:
             return 0
         return sum(block.plain_length for block in self._loose.loose_get(ids).values())
 
-    def apply(self, stored: Stored, ops: tuple[Op, ...], *, durable: bool) -> tuple[Result, ...]:
+    def apply(
+        self, stored: Stored, ops: tuple[Op, ...], pieces: Sequence[Piece] | None = None, *, durable: bool
+    ) -> tuple[Result, ...]:
         """Invariant 1: a durable batch waits for its packs first, outside the namespace's lock; and so does
         any batch where packs that are not stored yet cannot be relied on.
 
@@ -218,7 +221,16 @@ class Ingest:
         the batch is applied, so that a batch can be sent again after a crash without its bytes."""
         if stored.packs and (durable or not self._inline or self.must_wait(stored.packs)):
             self.store.sync(stored.packs)
-        return self.session.submit(ops, packs=stored.packs, loose=stored.loose, durable=durable)
+        kept = None
+        if pieces is not None and stored.packs and not self._inline:
+            kept = self._kept(stored, pieces)
+        return self.session.submit(ops, packs=stored.packs, loose=stored.loose, kept=kept, durable=durable)
+
+    def _kept(self, stored: Stored, pieces: Sequence[Piece]) -> Kept:
+        """What does not travel in the batch."""
+        inside = {block.id for block in stored.loose}
+        blocks = ((piece.id, piece.data) for piece in pieces if piece.id not in inside)
+        return Kept(blocks, self.format.compression_level)
 
     def must_wait(self, packs: Sequence[PackNumber]) -> bool:
         return self._waiting is not None and self._waiting(packs)

@@ -110,10 +110,12 @@ class LostAndFound:
 
 
 def keep_unapplied(volume: Volume) -> None:
-    """What is answered from memory and cannot be applied then is kept there."""
+    """What is answered from memory and cannot be applied then is kept there; packs that have gone are told
+    to the store."""
     names = volume.namespace
     if isinstance(names, CachingNamespace) and names.answering is not None:
         names.answering.lost = LostAndFound(volume).keep_batch
+        names.answering.forget = volume.store.forget_packs
 
 
 def _path(name: bytes) -> str:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gravitonfs.content.kept import Kept
 from gravitonfs.content.predicting import agrees
 from gravitonfs.errors import (
     AccessDenied,
@@ -21,6 +22,7 @@ from gravitonfs.errors import (
     Fenced,
     GravitonError,
     Internal,
+    MissingBlocks,
     NoSpace,
     Throttled,
     Unauthenticated,
@@ -41,30 +43,44 @@ GATHER: Final = 0.02
 _AGAIN: Final = 1.0
 """Seconds until a store that was away is tried again."""
 _ROOM: Final = 60.0
+_RETRIES: Final = 4
 UNKNOWN: Final = (Unavailable, Throttled, Detached)
 """After these a call may have been applied, or may yet be."""
 _LATER: Final = (*UNKNOWN, NoSpace, Unauthenticated, AccessDenied)
 """Nothing is wrong with the batches: they stay."""
 
+Gone = Callable[[Sequence[int]], None]
+"""Called of packs that a batch was refused for, with ``_sending`` held."""
 Surprised = Callable[[Batch, Reply, Reply | GravitonError], None]
 """Called of a batch that ended otherwise than it was answered, with ``_sending`` held: must not wait."""
 
 
 class _Entry:
-    """``reply``: what it was answered; None: nobody was answered, or nothing is left of it."""
+    """``reply``: what it was answered; None: nobody was answered, or nothing is left of it. ``sent``: bytes
+    that travel with it; ``size``: that are held for it."""
 
-    __slots__ = ("batch", "ops", "reply", "size")
+    __slots__ = ("_kept", "batch", "ops", "reply", "sent", "size")
 
-    def __init__(self, batch: Batch, reply: Reply | None) -> None:
+    def __init__(self, batch: Batch, reply: Reply | None, kept: Kept | None = None) -> None:
         self.batch = batch
         self.reply = reply
         self.ops = max(len(batch.ops), 1)
-        self.size = sum(len(block.payload) for block in batch.loose)
+        self._kept = kept
+        self.sent = sum(len(block.payload) for block in batch.loose)
+        self.size = self.sent + (0 if kept is None else kept.size)
 
     def avoid(self) -> None:
         """Its number is used up by nothing."""
         self.batch = Batch(self.batch.number, self.batch.time_ns, ())
-        self.reply = None
+        self.reply = self._kept = None
+
+    def carry(self) -> bool:
+        """Have it travel with all its blocks. False: it does already, or nobody has kept them."""
+        if self._kept is None:
+            return False
+        self.batch = self._kept.inside(self.batch)
+        self._kept = None
+        return True
 
 
 class OpLog:
@@ -72,9 +88,12 @@ class OpLog:
     while a call is under way, so that batches reach the store in order. The first may be taken inside the
     second, never the other way round."""
 
-    def __init__(self, namespace: Namespace, surprised: Surprised, *, gather: float = GATHER) -> None:
+    def __init__(
+        self, namespace: Namespace, surprised: Surprised, gone: Gone, *, gather: float = GATHER
+    ) -> None:
         self._namespace = namespace
         self._surprised = surprised
+        self._gone = gone
         self._gather = gather
         self._lock = threading.Condition()
         self._sending = threading.RLock()
@@ -115,10 +134,11 @@ class OpLog:
         with self._lock:
             self._lock.wait_for(lambda: self.has_room or self._away or self._closed, _ROOM)
 
-    def add(self, batch: Batch, reply: Reply) -> None:
-        """Behind those that are here. The caller has seen that there is room, and keeps their order."""
+    def add(self, batch: Batch, reply: Reply, kept: Kept | None = None) -> None:
+        """Behind those that are here. The caller has seen that there is room, and keeps their order.
+        ``kept``: the blocks in its packs."""
         with self._lock:
-            self._append(_Entry(batch, reply))
+            self._append(_Entry(batch, reply, kept))
             self.answered += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="op-log", daemon=True)
@@ -198,7 +218,7 @@ class OpLog:
         size = 0
         with self._lock:
             for entry in self._queue:
-                size += entry.size
+                size += entry.sent
                 if some and (len(some) >= _CALL_BATCHES or size > _CALL_BYTES):
                     break
                 some.append(entry)
@@ -229,7 +249,7 @@ class OpLog:
         for entry in some:
             self._attempt = [entry]
             try:
-                replies = self._namespace.apply([entry.batch], durable=False)
+                replies = self._send_one(entry)
             except UNKNOWN:
                 raise
             except (*_LATER, Fenced):
@@ -240,7 +260,19 @@ class OpLog:
                 replies = self._namespace.apply([entry.batch], durable=False)
             self._settle([entry], replies)
 
+    def _send_one(self, entry: _Entry) -> list[Reply]:
+        """Where its packs were collected while it waited, with the blocks that were kept."""
+        for _ in range(_RETRIES):
+            try:
+                return self._namespace.apply([entry.batch], durable=False)
+            except MissingBlocks as refusal:
+                if not entry.carry() and (entry.batch.packs or not entry.batch.loose):
+                    raise
+                self._gone(refusal.packs)
+        return self._namespace.apply([entry.batch], durable=False)
+
     def _avoid(self, entry: _Entry, error: GravitonError) -> None:
+        entry.carry()  # whoever keeps what is lost needs no pack
         batch, reply = entry.batch, entry.reply
         entry.avoid()
         if reply is not None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
+from gravitonfs.content.kept import Kept
 from gravitonfs.content.ownwrites import OwnWrites
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
@@ -25,18 +26,21 @@ _LATER = 1.0
 class _Waiting:
     """A batch whose submitter waits until somebody, perhaps itself, has sent it."""
 
-    __slots__ = ("durable", "error", "loose", "ops", "packs", "reply", "time_ns")
+    __slots__ = ("durable", "error", "kept", "loose", "ops", "packs", "reply", "time_ns")
 
     def __init__(
         self,
         ops: tuple[Op, ...],
-        packs: tuple[PackNumber, ...],
-        loose: tuple[LooseBlock, ...],
+        packs: tuple[PackNumber, ...] = (),
+        loose: tuple[LooseBlock, ...] = (),
+        kept: Kept | None = None,
+        *,
         durable: bool,
     ) -> None:
         self.ops = ops
         self.packs = packs
         self.loose = loose
+        self.kept = kept
         self.durable = durable
         self.time_ns = time.time_ns()
         self.reply: Reply | None = None
@@ -81,9 +85,11 @@ class Session:
         *,
         packs: Sequence[PackNumber] = (),
         loose: tuple[LooseBlock, ...] = (),
+        kept: Kept | None = None,
         durable: bool = False,
     ) -> tuple[Result, ...]:
-        """Apply one batch and return a result an op. Raises what the batch failed with or was refused for."""
+        """Apply one batch and return a result an op. Raises what the batch failed with or was refused for.
+        ``kept``: the blocks in ``packs``; without them, the store is waited for."""
         memory = self._memory
         if self.namespace.inline:
             with self._lock:
@@ -91,9 +97,9 @@ class Session:
                 reply = self.namespace.apply((batch,), durable=durable)[0]
                 self._number = batch.number
         elif memory is not None and memory.peeking:
-            reply = self._submit_known(_Waiting(ops, tuple(packs), loose, durable), memory)
+            reply = self._submit_known(_Waiting(ops, tuple(packs), loose, kept, durable=durable), memory)
         else:
-            reply = self._submit_together(_Waiting(ops, tuple(packs), loose, durable))
+            reply = self._submit_together(_Waiting(ops, tuple(packs), loose, kept, durable=durable))
         if reply.failure is not None:
             raise reply.failure.error()
         self.own_writes.applied(ops)
@@ -106,7 +112,7 @@ class Session:
             self.submit(ops)
             return
         with self._queue_lock:
-            self._queue.append(_Waiting(ops, (), (), durable=False))
+            self._queue.append(_Waiting(ops, durable=False))
             if self._timer is None:
                 self._timer = threading.Timer(_LATER, self.hurry)
                 self._timer.daemon = True
@@ -152,7 +158,7 @@ class Session:
     def _answered(self, together: list[_Waiting], memory: CachingNamespace) -> list[_Waiting]:
         """The first of them are answered from memory, as far as that goes; the others. Lock held."""
         for at, one in enumerate(together):
-            reply = None if one.durable else memory.answer(one.batch(self._number + 1))
+            reply = None if one.durable else memory.answer(one.batch(self._number + 1), one.kept)
             if reply is None:
                 return together[at:]
             one.reply = reply

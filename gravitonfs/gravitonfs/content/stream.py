@@ -308,7 +308,8 @@ class Stream:
                 self._mtime_ns if ready else 0,
             )
             try:
-                attr = self._ingest.apply(together, (op,), durable=durable)[0]
+                pieces = [piece for segment in ready for piece in segment.pieces]
+                attr = self._ingest.apply(together, (op,), pieces, durable=durable)[0]
                 break
             except MissingBlocks as refusal:
                 if attempt == _RETRIES - 1:

@@ -7,9 +7,11 @@ batch. Names are bytes, 1 to 255 of them, without ``/`` and NUL, and not ``.`` o
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import structs
 
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_CONTENT, BlockId, ContentId, Ino, PackNumber
@@ -325,6 +327,14 @@ class LooseBlock(msgspec.Struct, frozen=True, array_like=True, gc=False):
     codec: int
     plain_length: int
     payload: bytes
+
+
+def hinted(op: Op, packs: Mapping[BlockId, PackNumber]) -> Op:
+    """The op with these hints for the blocks it names."""
+    if not isinstance(op, (Write, Append)):
+        return op
+    extents = tuple(e._replace(hint=packs[e.block]) if e.block in packs else e for e in op.extents)
+    return structs.replace(op, extents=extents)
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):

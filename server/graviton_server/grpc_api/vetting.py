@@ -16,7 +16,7 @@ from gravitonfs.core.hashing import block_id
 from gravitonfs.core.ids import HOLE, NO_PACK, BlockId, PackNumber
 from gravitonfs.errors import Damaged, Invalid, MissingBlocks, NotPermitted
 from gravitonfs.ports.blocks import Block
-from gravitonfs.ports.ops import Append, Batch, LooseBlock, Op, Rewrite, Seal, SetRecord, Write
+from gravitonfs.ports.ops import Append, Batch, LooseBlock, Op, Rewrite, Seal, SetRecord, Write, hinted
 from gravitonfs.ports.wire import STAMP
 
 LOOSE_MAX: Final = 2 << 20
@@ -110,7 +110,7 @@ class Vetting:
             return batch
         return structs.replace(
             batch,
-            ops=tuple(_hinted(op, known) for op in batch.ops),
+            ops=tuple(hinted(op, known) for op in batch.ops),
             packs=tuple({*batch.packs, *known.values()}),
             loose=tuple(block for block in batch.loose if block.id not in known),
         )
@@ -177,10 +177,3 @@ def _name(named: dict[BlockId, int], extents: Sequence[Extent]) -> None:
     for extent in extents:
         if extent.block != HOLE:
             named[extent.block] = extent.hint
-
-
-def _hinted(op: Op, known: Mapping[BlockId, PackNumber]) -> Op:
-    if not isinstance(op, (Write, Append)):
-        return op
-    extents = tuple(e._replace(hint=known[e.block]) if e.block in known else e for e in op.extents)
-    return structs.replace(op, extents=extents)

@@ -19,7 +19,7 @@ from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError
 from gravitonfs.ports import ops
 from gravitonfs.ports.namespace import Claims, Entry, Listener, Namespace
-from gravitonfs.testing.namespace_suite.driver import ROOT, Session, Store
+from gravitonfs.testing.namespace_suite.driver import ROOT, Session, Store, kept_of
 
 QUICK = settings(
     max_examples=60,
@@ -66,7 +66,7 @@ class Local(CachingNamespace):
     def apply(self, batches: Sequence[ops.Batch], *, durable: bool) -> list[ops.Reply]:
         replies: list[ops.Reply] = []
         for batch in batches:
-            reply = None if durable else self.answer(batch)
+            reply = None if durable else self.answer(batch, kept_of(batch))
             replies += super().apply([batch], durable=durable) if reply is None else [reply]
         return replies
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from gravitonfs.content.kept import Kept
 from gravitonfs.core.extents import REGION, Extent
 from gravitonfs.core.ids import ROOT_INO, BlockId, ContentId, Ino, PackNumber
 from gravitonfs.errors import Kind
@@ -159,6 +160,13 @@ BLOCKS: dict[BlockId, bytes] = {}
 
 def _block_id(data: bytes) -> BlockId:
     return BlockId(hashlib.sha256(data).digest())
+
+
+def kept_of(batch: ops.Batch) -> Kept:
+    """What a writer keeps of a batch that waits."""
+    writes = (op for op in batch.ops if isinstance(op, (ops.Write, ops.Append)))
+    named = {extent.block for op in writes for extent in op.extents}
+    return Kept(((block, BLOCKS[block]) for block in named if block in BLOCKS), 1)
 
 
 def digest(data: bytes) -> bytes:
