@@ -27,7 +27,7 @@ class _Plan:
 
     direction: Direction
     skip: int
-    action: Literal["cut", "corrupt", "stall", "answer"]
+    action: Literal["cut", "corrupt", "stall", "answer", "leave"]
     matching: bytes | None
     reply: bytes = b""
 
@@ -36,6 +36,7 @@ class TcpProxy:
     """Listens on loopback at ``port``. A context manager. ``_lock`` guards the plans and connections."""
 
     def __init__(self, host: str, port: int) -> None:
+        """A ``host`` that is a directory holds a Unix socket of PostgreSQL."""
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
@@ -68,6 +69,10 @@ class TcpProxy:
     def stall(self, direction: Direction = "down", after: int = 0, *, matching: bytes | None = None) -> None:
         """Let nothing more through on that connection, and keep it open."""
         self._add(_Plan(direction, after, "stall", matching))
+
+    def leave(self, direction: Direction = "down", *, matching: bytes) -> None:
+        """Cut every connection where these bytes would pass, and refuse new ones."""
+        self._add(_Plan(direction, 0, "leave", matching))
 
     def answer(self, reply: bytes, *, matching: bytes) -> None:
         """Instead of passing on the next piece from the client that contains ``matching``, answer it
@@ -113,18 +118,27 @@ class TcpProxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._target, timeout=10)
+                server = self._connect()
             except OSError:
                 client.close()
                 continue
             server.settimeout(None)
             for one in (client, server):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if one.family != socket.AF_UNIX:
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = _Pair(client, server, self._pass, self._ended)
             with self._lock:
                 self.connections += 1
                 self._pairs.add(pair)
             pair.start()
+
+    def _connect(self) -> socket.socket:
+        host, port = self._target
+        if not host.startswith("/"):
+            return socket.create_connection(self._target, timeout=10)
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+        return server
 
     def _ended(self, pair: _Pair) -> None:
         with self._lock:
@@ -161,6 +175,11 @@ class TcpProxy:
                     changed = bytearray(piece)
                     changed[at] ^= 1
                     return bytes(changed), None
+                if plan.action == "leave":
+                    self.refusing = True
+                    for other in self._pairs - {pair}:
+                        other.cut()
+                    return piece[:at], "cut"
                 return piece[:at], plan.action
         return piece, None
 

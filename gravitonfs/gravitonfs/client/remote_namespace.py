@@ -70,6 +70,7 @@ class RemoteNamespace:
     """A volume as one session of a daemon sees it. Thread-safe; ``attachment.lock`` orders the batches."""
 
     inline = False
+    settles = True
 
     def __init__(
         self,

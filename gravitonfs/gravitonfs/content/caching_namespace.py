@@ -74,6 +74,7 @@ class CachingNamespace:
         self._namespace = namespace
         self.answering = answering
         self._behind = namespace if answering is None else answering.log
+        self.settles = namespace.settles and answering is None
         self._counts = cache.counts
         self._known = cache.known
         self._lock = cache.lock
@@ -131,10 +132,6 @@ class CachingNamespace:
             answering.log.wait_for_room()
         with self._lock:
             return answering.answer(batch, kept) if self.trusted() else None
-
-    def used_up(self, number: int) -> bool:
-        """After ``apply`` has failed: this number can mean nothing else any more."""
-        return self.answering is not None and self.answering.log.last >= number
 
     def all_durable(self) -> bool:
         """There is nothing to wait for: nobody has changed anything since a durable call of ours."""

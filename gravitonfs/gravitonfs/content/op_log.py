@@ -1,4 +1,5 @@
-"""Batches that a session has answered itself and that the store has yet to apply, in their order.
+"""Batches that a session has answered itself, or of which it does not know whether they were applied, until
+the store has them in their order.
 
 They go to the store in the background, many in one call, a moment after the first one came, and before
 anything else that is asked of the store or sent to it. Their ops and bytes are bounded: who comes when there
@@ -89,7 +90,12 @@ class OpLog:
     second, never the other way round."""
 
     def __init__(
-        self, namespace: Namespace, surprised: Surprised, gone: Gone, *, gather: float = GATHER
+        self,
+        namespace: Namespace,
+        surprised: Surprised = lambda batch, expected, told: None,
+        gone: Gone = lambda packs: None,
+        *,
+        gather: float = GATHER,
     ) -> None:
         self._namespace = namespace
         self._surprised = surprised
@@ -140,11 +146,21 @@ class OpLog:
         with self._lock:
             self._append(_Entry(batch, reply, kept))
             self.answered += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="op-log", daemon=True)
-                self._thread.start()
-            if len(self._queue) == 1:
-                self._lock.notify_all()
+            if self._thread is None or len(self._queue) == 1:
+                self._begin()
+
+    def settle_soon(self) -> None:
+        """Send what is here by itself, although nobody was answered: who gave up may come again elsewhere,
+        and is not to be overtaken by it much later."""
+        with self._lock:
+            if self._queue and not self._closed:
+                self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="op-log", daemon=True)
+            self._thread.start()
+        self._lock.notify_all()
 
     def _append(self, entry: _Entry) -> None:
         self._queue.append(entry)
@@ -324,21 +340,23 @@ class OpLog:
         with self._lock:
             told, self._away = self._away, True
             self._lock.notify_all()
-            if not told:
+            if not told and self._promised():
                 log.warning("%d changes wait for the store: %s", len(self._queue), error)
         self._closing.wait(_AGAIN)
+
+    def _promised(self) -> int:
+        return sum(entry.reply is not None for entry in list(self._queue))
 
     def close(self) -> None:
         """No more of them. What could not be sent is lost, and told; a store that was away a moment ago is
         not waited for once more. Idempotent."""
         failed = self._failed
         try:
-            if failed is None and not self.all_durable:
+            if failed is None and self._promised() and not self.all_durable:
                 self.drain()
         except GravitonError as error:
             failed = error
-        lost = sum(entry.reply is not None for entry in list(self._queue))
-        if failed is not None and lost:
+        if failed is not None and (lost := self._promised()):
             log.error("%d changes that were answered are lost: %s", lost, failed)
         with self._lock:
             self._closed = True

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gravitonfs.content.caching_namespace import CachingNamespace, NotAtHand
 from gravitonfs.content.kept import Kept
+from gravitonfs.content.op_log import OpLog
 from gravitonfs.content.ownwrites import OwnWrites
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
@@ -62,14 +63,18 @@ class Session:
     """One attached namespace. Thread-safe.
 
     Where a call takes long (the namespace is not ``inline``), batches that come while one is under way go
-    together in the next, and those whose outcome is known are answered without a call. ``_lock`` guards the
-    batch number, so that batches reach the namespace in the order of their numbers; ``_queue_lock`` those
-    that wait; ``_ino_lock`` the granted inode numbers.
+    together in the next, and those whose outcome is known are answered without a call. The numbers of a call
+    that gave up mean nothing else (``settles``). ``_lock`` guards the batch number, so that batches reach the
+    namespace in the order of their numbers; ``_queue_lock`` those that wait; ``_ino_lock`` the granted inode
+    numbers.
     """
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         self._memory = namespace if isinstance(namespace, CachingNamespace) else None
+        answering = None if self._memory is None else self._memory.answering
+        self._own_log = None if namespace.settles or answering is not None else OpLog(namespace)
+        self._log = self._own_log if answering is None else answering.log
         self.own_writes = OwnWrites()
         self._lock = threading.Lock()
         self._number = 0
@@ -123,6 +128,8 @@ class Session:
         with self._queue_lock:
             if self._timer is not None:
                 self._timer.cancel()
+        if self._own_log is not None:
+            self._own_log.close()
 
     def hurry(self) -> None:
         """Send what waits to go with others."""
@@ -185,12 +192,16 @@ class Session:
             if not together:
                 return
         batches = [one.batch(self._number + 1 + index) for index, one in enumerate(together)]
+        behind = self.namespace if self._own_log is None else self._own_log
         try:
-            replies = self.namespace.apply(batches, durable=any(one.durable for one in together))
+            replies = behind.apply(batches, durable=any(one.durable for one in together))
         except GravitonError as error:
-            if memory is not None and memory.used_up(batches[-1].number):
+            used_up = self._log is not None and self._log.last >= batches[-1].number
+            if used_up:
                 self._number = batches[-1].number
-            if len(together) == 1 or isinstance(error, (Unavailable, Fenced)):
+                if self._own_log is not None:
+                    self._own_log.settle_soon()
+            if used_up or len(together) == 1 or isinstance(error, (Unavailable, Fenced)):
                 for one in together:
                     one.error = error
                 return

@@ -102,6 +102,9 @@ class Namespace(Protocol):
 
     inline: bool
     """Calls take microseconds and wait for nothing but the disk: an event loop may make them itself."""
+    settles: bool
+    """After an ``apply`` that gave up, its numbers may be used for something else. Otherwise the caller has
+    to make that call again as it was: it may have been applied, or may yet be."""
     volume: str
     root: Ino
     format: VolumeFormat

@@ -63,6 +63,7 @@ class HistoricNamespace:
     """The ``Namespace`` port, read-only, at one version."""
 
     inline = True
+    settles = True
     read_only = True
 
     def __init__(self, store: HistoricStore, session: Session, version: int) -> None:

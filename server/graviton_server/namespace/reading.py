@@ -78,6 +78,7 @@ class SqlNamespace:
     """Obtained by attaching to a ``NamespaceStore``."""
 
     inline = True
+    settles = True
 
     def __init__(self, store: NamespaceStore, session: Session) -> None:
         self._store = store

@@ -95,6 +95,7 @@ class PostgresNamespace(SqlNamespace):
     """Obtained by attaching to a ``PostgresStore``."""
 
     inline = False
+    settles = False
 
     def __init__(self, store: PostgresStore, session: PostgresSession) -> None:
         self._postgres = store
