@@ -18,9 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gravitonfs.client import Client
 from harness.buckets import client, new_bucket
+from harness.ports import free_port
 from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
-from harness.s3server import S3Server, free_ports
+from harness.s3server import S3Server
 from harness.waiting import wait_until
 
 SIZES = (0, 100, 300_000, 9_000_000)
@@ -132,7 +133,7 @@ def test_packs_in_a_bucket_survive_kill(graviton: Graviton, scratch: Path, s3_se
 def test_a_mount_of_a_bucket_keeps_what_it_read_on_disk(
     graviton: Graviton, scratch: Path, s3_server: S3Server
 ) -> None:
-    bucket, port = new_bucket(s3_server), free_ports(1)[0]
+    bucket, port = new_bucket(s3_server), free_port()
     lines = (f'data-dir = "{scratch}/data"', bucket_lines(s3_server, bucket))
     file, point = configuration(scratch, *lines), scratch / "mnt"
     body = os.urandom(9_000_000)

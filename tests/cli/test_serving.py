@@ -20,6 +20,7 @@ import pytest
 
 from cli.conftest import Shell
 from harness.places import is_mounted
+from harness.ports import free_port
 from harness.programs import Graviton, environment
 from harness.users import User
 from harness.waiting import wait_until
@@ -411,9 +412,7 @@ def test_timeout_ends_a_wait_for_the_store(volume: Shell, point: Path) -> None:
 
 
 def test_metrics(volume: Shell, point: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     mount = volume.graviton.mount(volume.data, point, f"metrics={address}")
     (point / "f").write_bytes(os.urandom(1 << 20))
     os.stat(point / "f")

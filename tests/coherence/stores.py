@@ -13,9 +13,9 @@ from urllib.parse import quote
 from coherence.sides import DavSide, HttpSide, MountSide, Side
 from harness.api import Api
 from harness.buckets import CREDENTIALS, new_bucket, shared_server
+from harness.ports import free_port
 from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
-from harness.s3server import free_ports
 
 MAIN = "main"
 _serial = itertools.count(1)
@@ -134,7 +134,7 @@ class Store:
 
 
 def _webdav() -> str:
-    return f"webdav {{ enabled = true, port = {free_ports(1)[0]} }}"
+    return f"webdav {{ enabled = true, port = {free_port()} }}"
 
 
 def database_line(server: PostgresServer, conninfo: str) -> str:

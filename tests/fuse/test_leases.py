@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
+from harness.ports import free_port
 from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
-from harness.s3server import free_ports
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.mount
@@ -243,7 +243,7 @@ def test_attributes_set_before_a_close(place: Place) -> None:
 @pytest.mark.parametrize("place", ["direct"], indirect=True)
 def test_a_sole_mount_asks_little(place: Place) -> None:
     """What it asks the database is told by its metrics, and what it answered from memory."""
-    [port] = free_ports(1)
+    port = free_port()
     one, first = place.mount("one", f"metrics=127.0.0.1:{port}")
     wait_alone(first)
 

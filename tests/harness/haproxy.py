@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.s3server import free_ports
+from harness.ports import free_port
 from harness.waiting import wait_until
 
 _CONFIGURATION = """
@@ -34,7 +34,7 @@ class HaProxy:
     def __init__(self, home: Path, servers: Iterable[str]) -> None:
         found = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
         assert found is not None, "install the package haproxy (tools/system-packages test)"
-        [port] = free_ports(1)
+        port = free_port()
         self.address = f"127.0.0.1:{port}"
         lines = "\n".join(_SERVER.format(number=n, address=address) for n, address in enumerate(servers))
         file = home / "haproxy.cfg"

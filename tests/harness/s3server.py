@@ -5,15 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.ports import free_ports
 from harness.waiting import wait_until
 
 ACCESS_KEY = "graviton-test"
@@ -26,15 +25,6 @@ _COUNTERS = (
     "SeaweedFS_s3_bucket_traffic_received_bytes_total",
     "SeaweedFS_s3_bucket_traffic_sent_bytes_total",
 )
-
-
-def free_ports(count: int) -> list[int]:
-    """Free now, and all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Traffic(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from gravitonfs.client import Client
 from gravitonfs.rpc.graviton.v1 import blobs_pb2
 from harness.api import Api, address_in, blob_id
+from harness.ports import free_port
 from harness.waiting import wait_until
 
 EVERY = "webdav { enabled = true, port = 0 }, logging.format = json"
@@ -102,9 +102,7 @@ def test_the_header_has_the_name_that_was_chosen(daemon: Callable[..., Any]) -> 
 
 
 def test_labels_stay_few_whatever_clients_ask_for(daemon: Callable[..., Any]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     seen = Seen(daemon, f"metrics.prometheus-port = {port}")
 
     def page() -> str:

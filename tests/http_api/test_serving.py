@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable
@@ -18,16 +17,11 @@ import pytest
 from gravitonfs.client import Client
 from gravitonfs.errors import Unauthenticated
 from harness.api import Api, address_in, blob_id
+from harness.ports import free_port
 from harness.programs import Graviton
 from harness.waiting import wait_until
 
 BLOBS = "/api/v1/blobs"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_what_is_stored_is_there_after_a_restart(daemon: Callable[..., Any]) -> None:

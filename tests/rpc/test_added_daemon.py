@@ -22,8 +22,8 @@ from gravitonfs.ports.namespace import EVERYTHING, Change
 from gravitonfs.ports.ops import Batch, Create, SetRecord
 from gravitonfs.ports.target import Space
 from harness.haproxy import HaProxy
+from harness.ports import free_ports
 from harness.postgres import PostgresServer
-from harness.s3server import free_ports
 from harness.waiting import wait_until
 from namespace.postgres_stores import PostgresStores
 from rpc.running import Wire

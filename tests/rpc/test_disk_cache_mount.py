@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from gravitonfs.client import Client
+from harness.ports import free_port
 from harness.programs import Graviton, Running
 from harness.waiting import wait_until
 from rpc.running import Daemon, Wire, untroubled
@@ -43,9 +43,7 @@ class Mounted:
     """A mount, and what it says of itself."""
 
     def __init__(self, graviton: Graviton, port: int, point: Path, *options: str, **extra: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.graviton, self.point = graviton, point
         source = f"graviton://127.0.0.1:{port}/main"
         self.process: Running = graviton.mount(

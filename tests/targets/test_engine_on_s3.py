@@ -19,8 +19,9 @@ from gravitonfs.ports.ops import Attr, Create
 from gravitonfs.ports.packs import PackState
 from harness.buckets import settings
 from harness.engines import open_on_bucket
+from harness.ports import free_port
 from harness.proxy import TcpProxy
-from harness.s3server import S3Server, free_ports
+from harness.s3server import S3Server
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -213,7 +214,7 @@ def test_requests_are_exported(engine: TargetEngine) -> None:
     write(volume, "file", noise(3 * MIB))
     volume.close()
     service = Service(engine, "test")
-    port = free_ports(1)[0]
+    port = free_port()
     stop = export(registry_of(service), "127.0.0.1", port)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:

@@ -19,6 +19,7 @@ from harness.api import Api
 from harness.buckets import new_bucket
 from harness.dav import Client
 from harness.issuer import AUDIENCE, ISSUER, Issuer
+from harness.ports import free_port
 from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
 from harness.s3server import S3Server
@@ -209,9 +210,7 @@ class TestRemote:
         assert running.stop() == 0
 
     def test_read_only_and_metrics(self, graviton: Graviton, there: Daemon) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         running = graviton.start("webdav", source(there), *ANY, "-o", f"ro,metrics=127.0.0.1:{port}")
         dav = client_of(running)
         assert dav("PUT", "/f", b"x").status == 403

@@ -19,6 +19,7 @@ from graviton_server.grpc_api.blob_service import BlobService
 from graviton_server.grpc_api.block_service import BlockService
 from graviton_server.grpc_api.calls import Guard
 from graviton_server.grpc_api.credentials import server_credentials
+from graviton_server.grpc_api.listening import listen
 from graviton_server.grpc_api.namespace_service import NamespaceService
 from graviton_server.grpc_api.principals import Authenticate, anyone
 from graviton_server.grpc_api.rates import Rates
@@ -29,7 +30,6 @@ from graviton_server.grpc_api.settings import GrpcSettings
 from graviton_server.grpc_api.vetting import Vet, Vetting
 from graviton_server.limits import ByteRate, UploadSlots
 from gravitonfs.content.pool import VolumePool
-from gravitonfs.errors import Busy
 from gravitonfs.rpc.graviton.v1 import admin_pb2, blobs_pb2, blocks_pb2, namespace_pb2
 
 if TYPE_CHECKING:
@@ -108,13 +108,13 @@ class GrpcServer:
         self._tending = threading.Thread(target=self._tend, name="grpc-tending", daemon=True)
 
     def _bind(self) -> int:
-        address = self.settings.address
-        try:
-            if self.settings.tls is not None:
-                return self._server.add_secure_port(address, server_credentials(self.settings.tls))
+        return listen(self.settings.host, self.settings.port, self._add)
+
+    def _add(self, address: str) -> int:
+        tls = self.settings.tls
+        if tls is None:
             return self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise Busy(f"{address} cannot be listened on: is something else using it?") from error
+        return self._server.add_secure_port(address, server_credentials(tls))  # for one address each
 
     @property
     def address(self) -> str:
