@@ -108,6 +108,7 @@ class Vfs:
         self._removed(Unlink(parent, name))
 
     def rmdir(self, parent: Ino, name: bytes) -> None:
+        self.lookups.removing(parent, name)
         self._removed(Rmdir(parent, name))
 
     def rename(self, parent: Ino, name: bytes, new_parent: Ino, new_name: bytes, mode: RenameMode) -> None:
