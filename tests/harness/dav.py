@@ -58,6 +58,10 @@ def _empty(tag: str) -> str:
     return f'<P:{local} xmlns:P="{space}"/>'
 
 
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 class Client:
     """Asks a server over one kept connection; reconnects where the server closed it."""
 

@@ -14,6 +14,7 @@ import jwt
 import pytest
 
 from harness.api import Api, address_in, blob_id
+from harness.dav import basic
 from harness.issuer import AUDIENCE, ISSUER, Issuer, signed
 from harness.programs import Graviton
 from harness.waiting import wait_until
@@ -185,10 +186,6 @@ def test_app_tokens(daemon: Callable[..., Any], graviton: Graviton) -> None:
     for name in ("namespace.db", "namespace.db-wal"):
         path = one.data / name
         assert not path.exists() or secret not in path.read_bytes()
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def test_a_token_that_expires(daemon: Callable[..., Any], graviton: Graviton) -> None:

@@ -17,7 +17,7 @@ import trustme
 from gravitonfs.client import Client as Remote
 from harness.api import Api
 from harness.buckets import new_bucket
-from harness.dav import Client
+from harness.dav import Client, basic
 from harness.issuer import AUDIENCE, ISSUER, Issuer
 from harness.ports import free_port
 from harness.postgres import PostgresServer
@@ -281,7 +281,46 @@ class TestRemote:
             assert running.stop() == 0
         file.write_text("graviton.auth.enabled = true")
         told = graviton.run("webdav", source(there), *ANY, "--config", file, status=1)
-        assert b"judged by the daemon alone" in told.stderr
+        assert b"the daemon judges no tokens" in told.stderr
+
+    def test_app_tokens_are_judged_by_the_daemon(self, graviton: Graviton, scratch: Path) -> None:
+        data, file = scratch / "data", scratch / "auth.conf"
+        file.write_text("graviton.auth.enabled = true")
+        graviton.run("init", data)
+
+        def token(name: str, *scopes: str) -> str:
+            chosen = [word for scope in scopes for word in ("--scope", scope)]
+            made = graviton.run("token", "create", "--name", name, *chosen, "--json", data)
+            return str(json.loads(made.stdout)["token"])
+
+        (scratch / "token").write_text(token("gateway", "read", "write"))
+        serving = graviton.start(
+            "serve", "--config", file, "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"
+        )
+        where = f"graviton://{serving.ready_line().partition('grpc=')[2].split()[0]}/main"
+        running = graviton.start(
+            "webdav", where, *ANY, "--config", file, "-o", f"token-file={scratch / 'token'},timeout=2s"
+        )
+        dav = client_of(running)
+        reader, writer = (
+            {"Authorization": basic("anybody", made)}
+            for made in (token("reader", "read"), token("writer", "read", "write"))
+        )
+        unknown = "grv_000000000000_" + "x" * 43
+        assert dav("PUT", "/f", b"x").status == 401
+        for wrong in (unknown, unknown + "x", "grv_\n", writer["Authorization"]):
+            assert dav("PUT", "/f", b"x", Authorization=basic("anybody", wrong)).status == 401
+        assert dav("PUT", "/f", b"x", **writer).status == 201
+        assert dav("PUT", "/f", b"y", **reader).status == 403
+        assert dav("GET", "/f", **reader).body == b"x"
+        graviton.run("token", "revoke", data, "writer")
+        wait_until(lambda: dav("PUT", "/f", b"y", **writer).status == 401, "the token to be forgotten")
+        assert dav("GET", "/f", **reader).status == 200
+        assert serving.stop() == 0
+        fresh = token("late", "read")
+        assert dav("GET", "/f", Authorization=basic("anybody", fresh)).status == 503
+        dav.close()
+        assert running.stop() == 0
 
 
 class TestRefusals:

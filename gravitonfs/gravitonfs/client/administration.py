@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from gravitonfs.client.connection import Connection
+from gravitonfs.client.failures import until_answered
 from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
 
 _ADMIN: Final = "/graviton.v1.AdminService/"
@@ -25,6 +26,28 @@ class SessionInfo(NamedTuple):
     holds: bool
     idle_seconds: float | None
     """Since it was heard of, where that is known."""
+
+
+class Allowance(NamedTuple):
+    """``judged``: False where the daemon has authentication off, and has not looked at the token."""
+
+    name: str
+    judged: bool
+    read: bool
+    write: bool
+
+
+def who_am_i(connection: Connection, volume: str, *, timeout: float, token: str | None = None) -> Allowance:
+    """What a token allows in a volume: ours, or this one. Unauthenticated; Unsupported by an older daemon."""
+
+    def attempt(left: float) -> pb.WhoAmIReply:
+        request = pb.WhoAmIRequest(volume=volume)
+        return connection.call(
+            _ADMIN + "WhoAmI", request, pb.WhoAmIReply, timeout=min(left, _CALL), token=token
+        )
+
+    reply = until_answered(attempt, timeout)
+    return Allowance(reply.name, reply.judged, reply.read, reply.write)
 
 
 class Administration:

@@ -141,5 +141,9 @@ def is_app_token(text: str) -> bool:
     return text.startswith("grv_")
 
 
+def is_well_formed(text: str) -> bool:
+    return _FORM.fullmatch(text) is not None
+
+
 def _digest(secret: str) -> bytes:
     return hashlib.blake2b(secret.encode(), digest_size=32).digest()

@@ -15,12 +15,13 @@ from graviton_server.cli.diskcache import MEMORY, MountDiskCache
 from graviton_server.cli.memory import memory_budget
 from graviton_server.cli.options import Choices
 from graviton_server.cli.pacing import limited, pace
-from gravitonfs.errors import Invalid, Unavailable
+from gravitonfs.errors import Invalid, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from graviton_server.config.load import Loaded
     from graviton_server.config.sections import Config
     from graviton_webdav.app import WebDavServer
+    from gravitonfs.client.administration import Allowance
     from gravitonfs.client.volumes import RemoteVolume
     from gravitonfs.content.pool import VolumePool
 
@@ -50,7 +51,6 @@ class RemoteGateway:
 
     def __init__(self, source: str, choices: Choices, config: Config, *, insecure: bool) -> None:
         """Attached once, so that what is wrong with the source is told at the start."""
-        from graviton_server.auth.authenticator import is_on
         from gravitonfs.client.connection import Connection
         from gravitonfs.client.endpoint import Endpoint
         from gravitonfs.content.pool import VolumePool
@@ -58,11 +58,6 @@ class RemoteGateway:
         endpoint, self._volume, path = Endpoint.parse(source)
         if path:
             raise click.UsageError(f"{source}: the gateway serves the root of a volume: leave {path} away")
-        if is_on(config.auth) and config.auth.jwt.jwks_url is None and config.webdav.users_file is None:
-            raise Invalid(
-                "graviton.auth.enabled: tokens of 'graviton token create' are judged by the daemon alone:"
-                " give the gateway a users file (--users), or graviton.auth.jwt"
-            )
         self._ends = ExitStack()
         self._choices = choices
         self._memory = choices.memory or memory_budget(MEMORY)
@@ -86,6 +81,7 @@ class RemoteGateway:
                     pass
             except Unavailable as error:
                 raise Unavailable(f"{endpoint}: {error}") from error
+            self._check_tokens(config)
             self._server = self._served(config, insecure=insecure)
             self._server.start()
             self._ends.callback(self._stop)
@@ -136,15 +132,36 @@ class RemoteGateway:
             pace=self._upload,
         )
 
+    def _allowed(self, token: str | None) -> Allowance:
+        from gravitonfs.client.administration import Allowance, who_am_i
+
+        try:
+            return who_am_i(self._connection, self._volume, timeout=self._choices.timeout, token=token)
+        except Unsupported:  # a daemon of an older version
+            return Allowance("", judged=False, read=False, write=False)
+
+    def _check_tokens(self, config: Config) -> None:
+        """Somebody can be let in."""
+        from graviton_server.auth.authenticator import is_on
+
+        if not is_on(config.auth) or config.auth.jwt.jwks_url is not None or config.webdav.users_file:
+            return
+        if not self._allowed(None).judged:
+            raise Invalid(
+                "graviton.auth.enabled: the daemon judges no tokens (authentication is off there, or it is"
+                " older): give the gateway a users file (--users), or graviton.auth.jwt"
+            )
+
     def _served(self, config: Config, *, insecure: bool) -> WebDavServer:
         from graviton_server.auth.authenticator import authenticator
+        from graviton_server.auth.daemontokens import DaemonTokens
         from graviton_server.cli.davserver import dav_server
         from graviton_server.cli.limits import SharedLimits
 
         return dav_server(
             lambda: self._pool.use(self._volume),
             self._volume,
-            authenticator(config.auth, None),
+            authenticator(config.auth, DaemonTokens(self._volume, self._allowed)),
             self._free,
             config,
             SharedLimits(config),

@@ -11,6 +11,7 @@ import msgspec
 
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
+from graviton_server.grpc_api.principals import READ, WRITE, Anyone
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.pool import VolumePool
@@ -35,6 +36,15 @@ class AdminService:
             "scrub": lambda work, dry_run: backend.maintenance.scrub(work),
             "fsck": lambda work, dry_run: backend.maintenance.check(work),
         }
+
+    def who_am_i(self, request: pb.WhoAmIRequest, call: Call) -> pb.WhoAmIReply:
+        caller, volume = call.principal, request.volume or "main"
+        return pb.WhoAmIReply(
+            name=caller.name,
+            judged=not isinstance(caller, Anyone),
+            read=caller.allows(READ, volume),
+            write=caller.allows(WRITE, volume),
+        )
 
     # --- sessions ------------------------------------------------------------------------------------
 

@@ -32,7 +32,9 @@ Authenticate = Callable[[Credentials], Principal]
 """Raises ``Unauthenticated``. Called for every call, so it remembers what was expensive to find out."""
 
 
-class _Anyone:
+class Anyone:
+    """Nobody has looked at who it is."""
+
     name = "anonymous"
 
     def allows(self, scope: str, volume: str) -> bool:
@@ -41,4 +43,4 @@ class _Anyone:
 
 def anyone(_: Credentials) -> Principal:
     """For servers without authentication, which listen on loopback unless told otherwise."""
-    return _Anyone()
+    return Anyone()

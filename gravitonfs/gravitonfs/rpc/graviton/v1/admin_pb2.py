@@ -24,45 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gravitonfs/rpc/graviton/v1/admin.proto\x12\x0bgraviton.v1\"\xb9\x01\n\x07Session\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06volume\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x11\n\tread_only\x18\x04 \x01(\x08\x12\x0e\n\x06remote\x18\x05 \x01(\x08\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12\x12\n\nlast_batch\x18\x07 \x01(\x04\x12\x14\n\x0cidle_seconds\x18\x08 \x01(\x01\x12\x11\n\tprincipal\x18\t \x01(\t\x12\r\n\x05holds\x18\n \x01(\x08\"%\n\x13ListSessionsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\";\n\x11ListSessionsReply\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.graviton.v1.Session\"%\n\x13\x45victSessionRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x13\n\x11\x45victSessionReply\"K\n\x06Volume\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x04\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06inodes\x18\x04 \x01(\x04\"\x14\n\x12ListVolumesRequest\"8\n\x10ListVolumesReply\x12$\n\x07volumes\x18\x01 \x03(\x0b\x32\x13.graviton.v1.Volume\"#\n\x13\x43reateVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x13\x44\x65leteVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\r\n\x05\x65vict\x18\x03 \x01(\x08\"\x13\n\x11\x44\x65leteVolumeReply\"\x7f\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04runs\x18\x03 \x01(\x04\x12\x13\n\x0blast_result\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0c\n\x04\x64one\x18\x06 \x01(\x04\x12\r\n\x05total\x18\x07 \x01(\x04\x12\x0c\n\x04what\x18\x08 \x01(\t\"\x11\n\x0fListJobsRequest\"/\n\rListJobsReply\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.graviton.v1.Job\".\n\rRunJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"B\n\x08JobEvent\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\n\n\x02of\x18\x03 \x01(\x04\x12\x0e\n\x06report\x18\x04 \x01(\t2\x9f\x04\n\x0c\x41\x64minService\x12P\n\x0cListSessions\x12 .graviton.v1.ListSessionsRequest\x1a\x1e.graviton.v1.ListSessionsReply\x12P\n\x0c\x45victSession\x12 .graviton.v1.EvictSessionRequest\x1a\x1e.graviton.v1.EvictSessionReply\x12M\n\x0bListVolumes\x12\x1f.graviton.v1.ListVolumesRequest\x1a\x1d.graviton.v1.ListVolumesReply\x12\x45\n\x0c\x43reateVolume\x12 .graviton.v1.CreateVolumeRequest\x1a\x13.graviton.v1.Volume\x12P\n\x0c\x44\x65leteVolume\x12 .graviton.v1.DeleteVolumeRequest\x1a\x1e.graviton.v1.DeleteVolumeReply\x12\x44\n\x08ListJobs\x12\x1c.graviton.v1.ListJobsRequest\x1a\x1a.graviton.v1.ListJobsReply\x12=\n\x06RunJob\x12\x1a.graviton.v1.RunJobRequest\x1a\x15.graviton.v1.JobEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gravitonfs/rpc/graviton/v1/admin.proto\x12\x0bgraviton.v1\"\x1f\n\rWhoAmIRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\"H\n\x0bWhoAmIReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06judged\x18\x02 \x01(\x08\x12\x0c\n\x04read\x18\x03 \x01(\x08\x12\r\n\x05write\x18\x04 \x01(\x08\"\xb9\x01\n\x07Session\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06volume\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x11\n\tread_only\x18\x04 \x01(\x08\x12\x0e\n\x06remote\x18\x05 \x01(\x08\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12\x12\n\nlast_batch\x18\x07 \x01(\x04\x12\x14\n\x0cidle_seconds\x18\x08 \x01(\x01\x12\x11\n\tprincipal\x18\t \x01(\t\x12\r\n\x05holds\x18\n \x01(\x08\"%\n\x13ListSessionsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\";\n\x11ListSessionsReply\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.graviton.v1.Session\"%\n\x13\x45victSessionRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x13\n\x11\x45victSessionReply\"K\n\x06Volume\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x04\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06inodes\x18\x04 \x01(\x04\"\x14\n\x12ListVolumesRequest\"8\n\x10ListVolumesReply\x12$\n\x07volumes\x18\x01 \x03(\x0b\x32\x13.graviton.v1.Volume\"#\n\x13\x43reateVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x13\x44\x65leteVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\r\n\x05\x65vict\x18\x03 \x01(\x08\"\x13\n\x11\x44\x65leteVolumeReply\"\x7f\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04runs\x18\x03 \x01(\x04\x12\x13\n\x0blast_result\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0c\n\x04\x64one\x18\x06 \x01(\x04\x12\r\n\x05total\x18\x07 \x01(\x04\x12\x0c\n\x04what\x18\x08 \x01(\t\"\x11\n\x0fListJobsRequest\"/\n\rListJobsReply\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.graviton.v1.Job\".\n\rRunJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"B\n\x08JobEvent\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\n\n\x02of\x18\x03 \x01(\x04\x12\x0e\n\x06report\x18\x04 \x01(\t2\xdf\x04\n\x0c\x41\x64minService\x12>\n\x06WhoAmI\x12\x1a.graviton.v1.WhoAmIRequest\x1a\x18.graviton.v1.WhoAmIReply\x12P\n\x0cListSessions\x12 .graviton.v1.ListSessionsRequest\x1a\x1e.graviton.v1.ListSessionsReply\x12P\n\x0c\x45victSession\x12 .graviton.v1.EvictSessionRequest\x1a\x1e.graviton.v1.EvictSessionReply\x12M\n\x0bListVolumes\x12\x1f.graviton.v1.ListVolumesRequest\x1a\x1d.graviton.v1.ListVolumesReply\x12\x45\n\x0c\x43reateVolume\x12 .graviton.v1.CreateVolumeRequest\x1a\x13.graviton.v1.Volume\x12P\n\x0c\x44\x65leteVolume\x12 .graviton.v1.DeleteVolumeRequest\x1a\x1e.graviton.v1.DeleteVolumeReply\x12\x44\n\x08ListJobs\x12\x1c.graviton.v1.ListJobsRequest\x1a\x1a.graviton.v1.ListJobsReply\x12=\n\x06RunJob\x12\x1a.graviton.v1.RunJobRequest\x1a\x15.graviton.v1.JobEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gravitonfs.rpc.graviton.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSION']._serialized_start=56
-  _globals['_SESSION']._serialized_end=241
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=243
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=280
-  _globals['_LISTSESSIONSREPLY']._serialized_start=282
-  _globals['_LISTSESSIONSREPLY']._serialized_end=341
-  _globals['_EVICTSESSIONREQUEST']._serialized_start=343
-  _globals['_EVICTSESSIONREQUEST']._serialized_end=380
-  _globals['_EVICTSESSIONREPLY']._serialized_start=382
-  _globals['_EVICTSESSIONREPLY']._serialized_end=401
-  _globals['_VOLUME']._serialized_start=403
-  _globals['_VOLUME']._serialized_end=478
-  _globals['_LISTVOLUMESREQUEST']._serialized_start=480
-  _globals['_LISTVOLUMESREQUEST']._serialized_end=500
-  _globals['_LISTVOLUMESREPLY']._serialized_start=502
-  _globals['_LISTVOLUMESREPLY']._serialized_end=558
-  _globals['_CREATEVOLUMEREQUEST']._serialized_start=560
-  _globals['_CREATEVOLUMEREQUEST']._serialized_end=595
-  _globals['_DELETEVOLUMEREQUEST']._serialized_start=597
-  _globals['_DELETEVOLUMEREQUEST']._serialized_end=662
-  _globals['_DELETEVOLUMEREPLY']._serialized_start=664
-  _globals['_DELETEVOLUMEREPLY']._serialized_end=683
-  _globals['_JOB']._serialized_start=685
-  _globals['_JOB']._serialized_end=812
-  _globals['_LISTJOBSREQUEST']._serialized_start=814
-  _globals['_LISTJOBSREQUEST']._serialized_end=831
-  _globals['_LISTJOBSREPLY']._serialized_start=833
-  _globals['_LISTJOBSREPLY']._serialized_end=880
-  _globals['_RUNJOBREQUEST']._serialized_start=882
-  _globals['_RUNJOBREQUEST']._serialized_end=928
-  _globals['_JOBEVENT']._serialized_start=930
-  _globals['_JOBEVENT']._serialized_end=996
-  _globals['_ADMINSERVICE']._serialized_start=999
-  _globals['_ADMINSERVICE']._serialized_end=1542
+  _globals['_WHOAMIREQUEST']._serialized_start=55
+  _globals['_WHOAMIREQUEST']._serialized_end=86
+  _globals['_WHOAMIREPLY']._serialized_start=88
+  _globals['_WHOAMIREPLY']._serialized_end=160
+  _globals['_SESSION']._serialized_start=163
+  _globals['_SESSION']._serialized_end=348
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=350
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=387
+  _globals['_LISTSESSIONSREPLY']._serialized_start=389
+  _globals['_LISTSESSIONSREPLY']._serialized_end=448
+  _globals['_EVICTSESSIONREQUEST']._serialized_start=450
+  _globals['_EVICTSESSIONREQUEST']._serialized_end=487
+  _globals['_EVICTSESSIONREPLY']._serialized_start=489
+  _globals['_EVICTSESSIONREPLY']._serialized_end=508
+  _globals['_VOLUME']._serialized_start=510
+  _globals['_VOLUME']._serialized_end=585
+  _globals['_LISTVOLUMESREQUEST']._serialized_start=587
+  _globals['_LISTVOLUMESREQUEST']._serialized_end=607
+  _globals['_LISTVOLUMESREPLY']._serialized_start=609
+  _globals['_LISTVOLUMESREPLY']._serialized_end=665
+  _globals['_CREATEVOLUMEREQUEST']._serialized_start=667
+  _globals['_CREATEVOLUMEREQUEST']._serialized_end=702
+  _globals['_DELETEVOLUMEREQUEST']._serialized_start=704
+  _globals['_DELETEVOLUMEREQUEST']._serialized_end=769
+  _globals['_DELETEVOLUMEREPLY']._serialized_start=771
+  _globals['_DELETEVOLUMEREPLY']._serialized_end=790
+  _globals['_JOB']._serialized_start=792
+  _globals['_JOB']._serialized_end=919
+  _globals['_LISTJOBSREQUEST']._serialized_start=921
+  _globals['_LISTJOBSREQUEST']._serialized_end=938
+  _globals['_LISTJOBSREPLY']._serialized_start=940
+  _globals['_LISTJOBSREPLY']._serialized_end=987
+  _globals['_RUNJOBREQUEST']._serialized_start=989
+  _globals['_RUNJOBREQUEST']._serialized_end=1035
+  _globals['_JOBEVENT']._serialized_start=1037
+  _globals['_JOBEVENT']._serialized_end=1103
+  _globals['_ADMINSERVICE']._serialized_start=1106
+  _globals['_ADMINSERVICE']._serialized_end=1713
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class WhoAmIRequest(_message.Message):
+    __slots__ = ("volume",)
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    def __init__(self, volume: _Optional[str] = ...) -> None: ...
+
+class WhoAmIReply(_message.Message):
+    __slots__ = ("name", "judged", "read", "write")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    judged: bool
+    read: bool
+    write: bool
+    def __init__(self, name: _Optional[str] = ..., judged: _Optional[bool] = ..., read: _Optional[bool] = ..., write: _Optional[bool] = ...) -> None: ...
+
 class Session(_message.Message):
     __slots__ = ("number", "volume", "label", "read_only", "remote", "attached", "last_batch", "idle_seconds", "principal", "holds")
     NUMBER_FIELD_NUMBER: _ClassVar[int]

@@ -34,6 +34,11 @@ class AdminServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.WhoAmI = channel.unary_unary(
+                '/graviton.v1.AdminService/WhoAmI',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.WhoAmIReply.FromString,
+                _registered_method=True)
         self.ListSessions = channel.unary_unary(
                 '/graviton.v1.AdminService/ListSessions',
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSessionsRequest.SerializeToString,
@@ -73,6 +78,13 @@ class AdminServiceStub:
 
 class AdminServiceServicer:
     """Missing associated documentation comment in .proto file."""
+
+    def WhoAmI(self, request, context):
+        """What the token of this very call allows: for gateways, which are given tokens that this side knows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -125,6 +137,11 @@ class AdminServiceServicer:
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.WhoAmIRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.WhoAmIReply.SerializeToString,
+            ),
             'ListSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSessions,
                     request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSessionsRequest.FromString,
@@ -170,6 +187,33 @@ def add_AdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/WhoAmI',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.WhoAmIRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.WhoAmIReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListSessions(request,
