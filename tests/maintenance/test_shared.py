@@ -109,6 +109,24 @@ def test_nothing_is_condemned_while_a_dump_is_written(stores: PostgresStores) ->
     assert two.packs.condemn([pack], ever) == [pack]
 
 
+def test_a_retired_dump_is_its_owners_to_end(stores: PostgresStores) -> None:
+    one, two = stores.open(), stores.open()
+    pack = live_pack(one, 1)
+    one.housekeeping.begin_dump("one", "d", 60)
+    two.housekeeping.retire_dump("one", "d")
+    assert one.housekeeping.keep_dump("one", "d", [pack]) == [], "it was not kept yet"
+    two.housekeeping.retire_dump("one", "d")
+    assert two.housekeeping.held_packs() == frozenset()
+    assert two.housekeeping.kept_dumps("one") == []
+    two.housekeeping.begin_dump("two", "other", 60)  # those that have lapsed go
+    assert one.housekeeping.retired_dumps("one") == ["d"]
+    with pytest.raises(Exists):
+        one.housekeeping.begin_dump("one", "d", 60)
+    one.housekeeping.drop_dump("one", "d")
+    assert one.housekeeping.retired_dumps("one") == []
+    one.housekeeping.begin_dump("one", "d", 60)
+
+
 def test_a_dump_names_live_packs_alone(stores: PostgresStores) -> None:
     store = stores.open()
     pack, gone = live_pack(store, 1), live_pack(store, 2)
@@ -218,6 +236,43 @@ def test_a_dump_of_one_engine_holds_back_another(opened: Open, scratch: Path) ->
     one.maintenance.retain_dump("empty")
     one.maintenance.drop_dump("empty")
     assert two.namespace_store.housekeeping.held_packs() == frozenset()  # type: ignore[union-attr]
+
+
+def test_a_dump_that_another_engine_drops_is_nowhere_any_more(opened: Open, scratch: Path) -> None:
+    one, two = opened("one"), opened("two")
+    put(one, b"f", noise(3 * MIB, 1))
+    for name in ("before", "again"):
+        one.maintenance.retain_dump(name)
+    remove(one, b"f")
+    folder = scratch / "one" / "dumps"
+    (folder / "strange.dump").write_bytes((folder / "before.dump").read_bytes())  # nobody has dropped it
+    for name in ("before", "again"):
+        two.maintenance.drop_dump(name)
+    assert [dump.name for dump in two.maintenance.dumps()] == []
+    assert [dump.name for dump in one.maintenance.dumps()] == ["strange"]
+    one.maintenance.retain_dump("again")  # its name is free at once
+    assert sorted(path.name for path in folder.iterdir()) == ["again.dump", "strange.dump"]
+    one.maintenance.drop_dump("again")
+    one.maintenance.collect()
+    assert packs_in(scratch) > 0, "the strange one names them"
+    (folder / "strange.dump").unlink()
+    one.maintenance.collect()
+    assert packs_in(scratch) == 0
+
+
+def test_the_file_of_a_dropped_dump_goes_whoever_collects(opened: Open, scratch: Path) -> None:
+    one, two = opened("one"), opened("two")
+    put(one, b"f", noise(3 * MIB, 1))
+    one.maintenance.retain_dump("before")
+    remove(one, b"f")
+    two.maintenance.drop_dump("before")
+    house = two.namespace_store.housekeeping
+    assert house is not None
+    with turn(house, COLLECT, Work()):
+        assert one.maintenance.settle(60)
+    assert list((scratch / "one" / "dumps").iterdir()) == []
+    one.maintenance.collect()
+    assert packs_in(scratch) == 0
 
 
 def test_one_collects_at_a_time(opened: Open) -> None:

@@ -129,7 +129,13 @@ class Housekeeping(Protocol):
     def drop_dump(self, owner: str, name: str) -> None:
         """Whatever it is. Durable; repeating it is harmless."""
 
+    def retire_dump(self, owner: str, name: str) -> None:
+        """A kept one of another engine holds nothing any more. That engine is told (``retired_dumps``): it
+        removes the file, and then drops the dump; the name is not free before. Durable."""
+
     def kept_dumps(self, owner: str) -> list[str]: ...
+
+    def retired_dumps(self, owner: str) -> list[str]: ...
 
     def all_dumps(self) -> list[HeldDump]:
         """Those that are kept, whoever made them."""

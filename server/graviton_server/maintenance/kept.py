@@ -14,6 +14,7 @@ from graviton_server.maintenance.objects import object_length
 from graviton_server.maintenance.reports import DroppedDump, KeptDump
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
+from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.errors import Exists, Invalid, NotFound
 
@@ -41,8 +42,11 @@ def free_path(directory: Path, name: str) -> Path:
 def kept_dumps(stores: Stores, directory: Path) -> list[KeptDump]:
     """Of this engine, with their files, then those of others. The oldest comes first."""
     held = {(dump.owner, dump.name): dump for dump in stores.housekeeping.all_dumps()}
+    retired = stores.housekeeping.retired_dumps(stores.owner)
     found = []
     for path in backup.retained(directory):
+        if path.stem in retired:
+            continue
         row = held.pop((stores.owner, path.stem), None)
         stat = path.stat()
         found.append(
@@ -61,6 +65,30 @@ def kept_dumps(stores: Stores, directory: Path) -> list[KeptDump]:
         KeptDump(name=row.name, owner=row.owner, here=False, packs=row.packs, pack_bytes=row.bytes)
         for row in held.values()
     ]
+
+
+def tidy(stores: Stores, directory: Path) -> None:
+    """What others have retired loses its file; what has lost its file holds nothing any more."""
+    house, owner = stores.housekeeping, stores.owner
+    retired = house.retired_dumps(owner)
+    for name in retired:
+        path_of(directory, name).unlink(missing_ok=True)
+    if retired and directory.exists():
+        sync_directory(directory)
+    for name in house.kept_dumps(owner):
+        if not path_of(directory, name).exists():
+            house.drop_dump(owner, name)
+    for name in retired:
+        house.drop_dump(owner, name)
+
+
+def drop(stores: Stores, directory: Path, dump: KeptDump) -> None:
+    """It holds nothing any more. The file of another engine is for that one to remove."""
+    if dump.owner != stores.owner:
+        stores.housekeeping.retire_dump(dump.owner, dump.name)
+        return
+    path_of(directory, dump.name).unlink(missing_ok=True)
+    stores.housekeeping.drop_dump(dump.owner, dump.name)
 
 
 def the_dump(stores: Stores, directory: Path, name: str, owner: str | None) -> KeptDump:

@@ -17,7 +17,7 @@ from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, due_
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fsck import check
-from graviton_server.maintenance.kept import free_path, kept_dumps, path_of, the_dump, what_it_frees
+from graviton_server.maintenance.kept import drop, free_path, kept_dumps, the_dump, tidy, what_it_frees
 from graviton_server.maintenance.mark import Mark, rows_of
 from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.objects import check_objects, object_length
@@ -144,6 +144,7 @@ class Maintenance:
         work = work or Work()
         self._wait_for_index(work)
         with self._in_turn(work), own_turn(self._stores.housekeeping, COLLECT, work):
+            tidy(self._stores, self._dumps)
             return self._collect(work, dry_run=dry_run, compaction=compaction)
 
     def _collect_by_itself(self, work: Work) -> Collected | None:
@@ -151,6 +152,7 @@ class Maintenance:
         self._wait_for_index(work)
         rest = self._settings.collect_rest
         with self._in_turn(work), turn(self._stores.housekeeping, COLLECT, work, rest) as ours:
+            tidy(self._stores, self._dumps)
             return self._collect(work, dry_run=False, compaction=True) if ours else None
 
     def _wait_for_index(self, work: Work) -> None:
@@ -158,7 +160,6 @@ class Maintenance:
             work.check()
 
     def _collect(self, work: Work, *, dry_run: bool, compaction: bool) -> Collected:
-        self._drop_missing_dumps()
         if not dry_run:
             self._chores.reap(work)
         version = self._stores.upkeep.version()
@@ -215,6 +216,7 @@ class Maintenance:
         file, whole and named; the store knows which packs it needs."""
         work = work or Work()
         with self._in_turn(work):
+            tidy(self._stores, self._dumps)
             path = free_path(self._dumps, name)
             return self._retain(name, path, work)
 
@@ -237,17 +239,16 @@ class Maintenance:
         self, name: str, owner: str | None = None, work: Work | None = None, *, dry_run: bool = False
     ) -> DroppedDump:
         """A retained dump that is wanted no longer, and what the next collections free for it. One of another
-        engine holds nothing any more; its file stays where that engine has it. NotFound, Invalid."""
+        engine holds nothing any more; that engine removes its file. NotFound, Invalid."""
         work = work or Work()
         self._wait_for_index(work)
         with self._in_turn(work):
+            tidy(self._stores, self._dumps)
             dump = the_dump(self._stores, self._dumps, name, owner)
             self._chores.reap(work)  # what nothing names any more would be counted as needed
             report = what_it_frees(self._stores, self._dumps, dump, work)
             if not dry_run:
-                if dump.here:
-                    path_of(self._dumps, name).unlink(missing_ok=True)
-                self._stores.housekeeping.drop_dump(dump.owner, name)
+                drop(self._stores, self._dumps, dump)
         if not dry_run:
             self.wake("collect")
         return report
@@ -316,13 +317,6 @@ class Maintenance:
                 yield keep
         finally:
             if not kept:
-                house.drop_dump(owner, name)
-
-    def _drop_missing_dumps(self) -> None:
-        """Somebody has removed the file: it holds nothing any more."""
-        house, owner = self._stores.housekeeping, self._stores.owner
-        for name in house.kept_dumps(owner):
-            if not (self._dumps / (name + backup.SUFFIX)).exists():
                 house.drop_dump(owner, name)
 
     def _dump_roots(self) -> Iterator[Iterator[BlockId]]:

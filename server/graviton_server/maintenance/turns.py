@@ -48,7 +48,13 @@ class Alone:
     def drop_dump(self, owner: str, name: str) -> None:
         pass
 
+    def retire_dump(self, owner: str, name: str) -> None:
+        pass
+
     def kept_dumps(self, owner: str) -> list[str]:
+        return []
+
+    def retired_dumps(self, owner: str) -> list[str]:
         return []
 
     def all_dumps(self) -> list[HeldDump]:

@@ -24,7 +24,8 @@ CREATE TABLE dumped_packs (
     owner text NOT NULL, name text NOT NULL, pack bigint NOT NULL, PRIMARY KEY (owner, name, pack));
 CREATE INDEX dumped_packs_pack ON dumped_packs (pack);
 """
-"""A dump with ``until`` 0 is kept; another one is being written by somebody who is alive until then."""
+"""A dump with ``until`` 0 is kept, one with -1 retired: its owner is to remove the file. Another one is being
+written by somebody who is alive until then."""
 
 NOT_HELD: Final = (
     f" AND NOT EXISTS (SELECT 1 FROM dumps WHERE until > {CLOCK})"
@@ -45,7 +46,7 @@ _BEGIN: Final = (
 _RENEW: Final = (
     f"UPDATE dumps SET until = {CLOCK} + %s WHERE owner = %s AND name = %s AND until > {CLOCK} RETURNING 1"
 )
-_LAPSED: Final = f"DELETE FROM dumps WHERE until <> 0 AND until < {CLOCK}"
+_LAPSED: Final = f"DELETE FROM dumps WHERE until > 0 AND until < {CLOCK}"
 _NOT_LIVE: Final = (
     "SELECT n FROM unnest(%s::bigint[]) n"
     " WHERE NOT EXISTS (SELECT 1 FROM packs WHERE number = n AND state = 'live')"
@@ -59,7 +60,11 @@ _DROP: Final = (
     "DELETE FROM dumped_packs WHERE owner = %s AND name = %s",
     "DELETE FROM dumps WHERE owner = %s AND name = %s",
 )
-_KEPT: Final = "SELECT name FROM dumps WHERE owner = %s AND until = 0"
+_RETIRE: Final = (
+    "DELETE FROM dumped_packs WHERE owner = %s AND name = %s",
+    "UPDATE dumps SET until = -1 WHERE owner = %s AND name = %s AND until = 0",
+)
+_NAMES: Final = "SELECT name FROM dumps WHERE owner = %s AND until = %s"
 _ALL: Final = (
     "SELECT d.owner, d.name, count(p.number), coalesce(sum(p.length), 0)::bigint FROM dumps d"
     " LEFT JOIN dumped_packs h ON h.owner = d.owner AND h.name = d.name"
@@ -112,8 +117,14 @@ class PostgresHousekeeping:
     def drop_dump(self, owner: str, name: str) -> None:
         self._transact(*((sql, (owner, name)) for sql in _DROP), durable=True)
 
+    def retire_dump(self, owner: str, name: str) -> None:
+        self._transact(*((sql, (owner, name)) for sql in _RETIRE), durable=True)
+
     def kept_dumps(self, owner: str) -> list[str]:
-        return [row[0] for row in self._store.ask(_KEPT, (owner,))]
+        return [row[0] for row in self._store.ask(_NAMES, (owner, 0))]
+
+    def retired_dumps(self, owner: str) -> list[str]:
+        return [row[0] for row in self._store.ask(_NAMES, (owner, -1))]
 
     def all_dumps(self) -> list[HeldDump]:
         return [HeldDump(*row) for row in self._store.ask(_ALL, ())]
