@@ -52,9 +52,9 @@ def at_once(listing: Callable[[], Sequence[Entry]]) -> Future[Sequence[Entry]]:
 
 def rest(handle: DirectoryHandle, position: int = 0, tick: int = 0) -> list[Entry]:
     found: list[Entry] = []
-    while page := handle.page(position, tick):
-        found += [numbered.entry for numbered in page]
-        position = page[-1].position
+    while (page := handle.page(position, tick)).entries:
+        found += page.entries
+        position = page.end
     return found
 
 
@@ -75,14 +75,14 @@ def test_the_next_page_is_asked_for_before_it_is_wanted() -> None:
 def test_of_a_small_directory_nothing_is_asked_for_ahead() -> None:
     directory = Directory(PAGE_FIRST - 1)
     handle = DirectoryHandle(ROOT_INO, directory.list, at_once)
-    assert handle.page(0, 0)
+    assert handle.page(0, 0).entries
     assert len(directory.asked) == 1
 
 
 def test_what_changed_since_it_was_asked_for_ahead_is_asked_for_again() -> None:
     directory = Directory(PAGE)
     handle = DirectoryHandle(ROOT_INO, directory.list, at_once)
-    position = handle.page(0, 0)[-1].position
+    position = handle.page(0, 0).end
     directory.entries = [entry(number, size=5) for number in range(PAGE)]
     found = rest(handle, position, tick=1)
     assert found == directory.entries[position:]
@@ -96,17 +96,17 @@ def test_a_page_that_failed_ahead_is_asked_for_by_who_wants_it() -> None:
         return at_once(listing)
 
     handle = DirectoryHandle(ROOT_INO, directory.list, away)
-    position = handle.page(0, 0)[-1].position
+    position = handle.page(0, 0).end
     with pytest.raises(Unavailable):
         handle.page(position, 0)
     directory.away = False
-    assert handle.page(position, 0)[0].entry == directory.entries[position]
+    assert handle.page(position, 0).entries[0] == directory.entries[position]
 
 
 def test_a_page_that_waits_for_its_turn_is_not_waited_for() -> None:
     directory = Directory(PAGE)
     handle = DirectoryHandle(ROOT_INO, directory.list, lambda listing: Future())
-    position = handle.page(0, 0)[-1].position
+    position = handle.page(0, 0).end
     assert handle.coming(position) is None
     assert rest(handle, position) == directory.entries[position:]
 
@@ -115,5 +115,5 @@ def test_seeking_back_starts_again(pool: ThreadPoolExecutor) -> None:
     directory = Directory(2 * PAGE)
     handle = DirectoryHandle(ROOT_INO, directory.list, pool.submit)
     rest(handle)
-    assert handle.page(10, 0)[0].entry == directory.entries[10]
+    assert handle.page(10, 0).entries[0] == directory.entries[10]
     assert rest(handle, 10) == directory.entries[10:]

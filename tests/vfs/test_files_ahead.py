@@ -264,7 +264,7 @@ def test_a_walk_through_a_tree_reads_each_directory_at_once(
         async def main() -> None:
             for at, directory in enumerate(directories):
                 listing = reader.vfs.open_directory(directory)
-                entries = [entry for _, entry in await reader.vfs.fetch_directory(listing, 0)]
+                entries = (await reader.vfs.fetch_directory(listing, 0)).entries
                 reader.settle()
                 for number, entry in enumerate(entries):
                     found = await reader.read(entry.name, directory=directory)
@@ -288,7 +288,7 @@ def test_listing_alone_reads_nothing_ahead(engine: TargetEngine) -> None:
 
     async def main() -> None:
         for directory in directories:
-            list(await reader.vfs.fetch_directory(reader.vfs.open_directory(directory), 0))
+            await reader.vfs.fetch_directory(reader.vfs.open_directory(directory), 0)
             reader.settle()
 
     trio.run(main)
@@ -316,7 +316,7 @@ def test_a_walk_finds_the_directories_that_come_next(
 
         async def walk(directory: Ino) -> int:
             listing = reader.vfs.open_directory(directory)
-            entries = [entry for _, entry in await reader.vfs.fetch_directory(listing, 0)]
+            entries = (await reader.vfs.fetch_directory(listing, 0)).entries
             reader.settle()
             count = 0
             for entry in entries:

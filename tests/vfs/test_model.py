@@ -305,7 +305,7 @@ class VfsMachine(RuleBasedStateMachine):
     def names_and_sizes_agree(self) -> None:
         for ino, entries in self.dirs.items():
             listed = {
-                e.entry.name: e.entry.attr for e in self.vfs.read_directory(self.vfs.open_directory(ino), 0)
+                e.name: e.attr for e in self.vfs.read_directory(self.vfs.open_directory(ino), 0).entries
             }
             assert {name: attr.ino for name, attr in listed.items()} == entries
             for attr in listed.values():

@@ -63,9 +63,9 @@ def vfs(engine: Engine) -> Iterator[Vfs]:
 
 def listed(vfs: Vfs, ino: Ino) -> Attr:
     return next(
-        found.entry.attr
-        for found in vfs.read_directory(vfs.open_directory(ROOT_INO), 0)
-        if found.entry.attr.ino == ino
+        found.attr
+        for found in vfs.read_directory(vfs.open_directory(ROOT_INO), 0).entries
+        if found.attr.ino == ino
     )
 
 

@@ -320,9 +320,12 @@ class CachingNamespace:
         def learn(ticket: Ticket, page: list[Entry]) -> None:
             if names is None or names.refused:
                 return
-            for name, attr, digest in page:
-                self._learn_attr(ticket, attr, digest)
-                self._learn_name(ticket, parent, name, attr.ino)
+            if self._fresh.undisturbed:
+                self._known.set_page(parent, page)
+            else:
+                for name, attr, digest in page:
+                    self._learn_attr(ticket, attr, digest)
+                    self._learn_name(ticket, parent, name, attr.ino)
             if names.read_to == (after or b""):
                 end = len(page) < limit
                 self._known.read(names, page[-1].name if page else names.read_to, losses, end=end)

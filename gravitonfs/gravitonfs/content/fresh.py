@@ -60,6 +60,11 @@ class Fresh:
     def is_fresh(self, ticket: Ticket, key: Key) -> bool:
         return self._changed.get(key, -1) <= ticket.moment and key not in self._changing
 
+    @property
+    def undisturbed(self) -> bool:
+        """All that is asked is fresh."""
+        return not self._changed and not self._changing
+
     def begin(self, touched: Touches) -> None:
         """Before own batches are sent."""
         self._applying += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 import enum
 import stat
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from gravitonfs.core.ids import NO_CONTENT, NO_INO, ContentId, Ino
@@ -21,6 +22,7 @@ _NAME: Final = 160
 _ONE_DIRECTORY: Final = 2
 """A directory with more names than this part of the budget holds is not kept."""
 _KEPT: Final = 0.75
+_TYPE: Final = 0o170000
 
 
 class Unknown(enum.Enum):
@@ -71,6 +73,12 @@ class Node:
         self.target: bytes | None = None
         self.xattrs: dict[bytes, bytes] | None = None
 
+    @classmethod
+    def of(cls, entry: Entry) -> Node:
+        node = cls()
+        node.attr, node.digest = entry.attr, entry.digest
+        return node
+
 
 class KnownNames:
     """Not thread-safe, but for ``lookup``, ``attr``, ``xattrs_at``, ``without_xattrs`` and ``node``: they
@@ -84,24 +92,35 @@ class KnownNames:
         """Another one whenever all has become unknown."""
         self.sealed: dict[ContentId, ContentInfo] = {}
         self._nodes: dict[Ino, Node] = {}
+        self._listed: dict[Ino, Entry] = {}
+        """Those of which no more is known than a listing told, and that are no directories: as they came. An
+        inode goes over to ``_nodes`` before it leaves here, where it is looked for second."""
 
     def clear(self) -> None:
         self.epoch += 1
         self._nodes = {}
+        self._listed = {}
         self.sealed = {}
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._nodes) + len(self._listed)
 
     # --- what is known -------------------------------------------------------------------------------
 
     def node(self, ino: Ino) -> Node | None:
-        return self._nodes.get(ino)
+        """To look at only."""
+        node = self._nodes.get(ino)
+        if node is None and (entry := self._listed.get(ino)) is not None:
+            node = Node.of(entry)
+        return node
 
     def attr(self, ino: Ino) -> Attr | None:
         node = self._nodes.get(ino)
-        return None if node is None else node.attr
+        if node is not None:
+            return node.attr
+        entry = self._listed.get(ino)
+        return None if entry is None else entry.attr
 
     def lookup(self, parent: Ino, name: bytes) -> Attr | Unknown | None:
         """None: there is no such name."""
@@ -110,8 +129,8 @@ class KnownNames:
             return UNKNOWN
         if ino == NO_INO:
             return None
-        node = self._nodes.get(ino)
-        return UNKNOWN if node is None or node.attr is None else node.attr
+        attr = self.attr(ino)
+        return UNKNOWN if attr is None else attr
 
     def ino(self, parent: Ino, name: bytes) -> Ino | Unknown:
         """NO_INO: there is no such name."""
@@ -138,25 +157,38 @@ class KnownNames:
         order = names.in_order()
         start = bisect_right(order, after) if after else 0
         result: list[Entry] = []
+        found, listed = names.found, self._listed
         for name in order[start : start + limit]:
-            child = self._nodes.get(names.found[name])
-            if child is None or child.attr is None or child.digest is UNKNOWN:
-                return UNKNOWN
-            result.append(Entry(name, child.attr, child.digest))
+            entry = listed.get(found[name])
+            if entry is None or entry.name != name:
+                child = self.node(found[name])
+                if child is None or child.attr is None or child.digest is UNKNOWN:
+                    return UNKNOWN
+                entry = Entry(name, child.attr, child.digest)
+            result.append(entry)
         return result
 
     def without_xattrs(self, inos: Iterable[int]) -> list[Ino]:
         """Those of them that are known but for their extended attributes."""
-        nodes = self._nodes
-        return [Ino(ino) for ino in inos if (node := nodes.get(Ino(ino))) is not None and node.xattrs is None]
+        found: list[Ino] = []
+        for ino in map(Ino, inos):
+            node = self._nodes.get(ino)
+            if ino in self._listed if node is None else node.xattrs is None:
+                found.append(ino)
+        return found
 
     # --- what comes to be known ----------------------------------------------------------------------
 
     def make(self, ino: Ino) -> Node:
         node = self._nodes.get(ino)
         if node is None:
-            node = self._nodes[ino] = Node()
-            self.size += _NODE
+            entry = self._listed.get(ino)
+            if entry is None:
+                node = self._nodes[ino] = Node()
+                self.size += _NODE
+            else:
+                node = self._nodes[ino] = Node.of(entry)
+                del self._listed[ino]
         return node
 
     def set_attr(self, attr: Attr, digest: bytes | Unknown | None = UNKNOWN) -> Node:
@@ -202,6 +234,30 @@ class KnownNames:
         child = self._nodes.get(ino) if ino else None
         if child is not None and child.attr is not None and stat.S_ISDIR(child.attr.mode):
             child.place = (parent, name)
+        self._check_size(names)
+
+    def set_page(self, parent: Ino, page: Sequence[Entry]) -> None:
+        """As ``set_attr`` and ``set_name`` of each."""
+        nodes, listed, names = self._nodes, self._listed, self.names_of(parent)
+        plain = [
+            entry for entry in page if entry.attr.ino not in nodes and entry.attr.mode & _TYPE != stat.S_IFDIR
+        ]
+        if len(plain) != len(page):
+            for name, attr, digest in page:
+                if attr.ino in nodes or stat.S_ISDIR(attr.mode):
+                    self.set_attr(attr, digest)
+                    self.set_name(parent, name, attr.ino)
+        if names.refused:
+            return
+        before = len(listed), len(names.found)
+        inos = [entry.attr.ino for entry in plain]
+        listed.update(zip(inos, plain, strict=True))
+        names.found.update(zip([entry.name for entry in plain], inos, strict=True))
+        names.ordered = None
+        self.size += _NODE * (len(listed) - before[0]) + _NAME * (len(names.found) - before[1])
+        self._check_size(names)
+
+    def _check_size(self, names: Names) -> None:
         if len(names.found) * (_NAME + _NODE) * _ONE_DIRECTORY > self.budget:
             self._refuse(names)
 
@@ -228,9 +284,7 @@ class KnownNames:
     def drop(self, ino: Ino) -> None:
         """All but the names in it, if it is a directory."""
         node = self._nodes.get(ino)
-        if node is None:
-            return
-        if node.names is None:
+        if node is None or node.names is None:
             self.drop_whole(ino)
             return
         self.size -= _weight(node.xattrs)
@@ -240,7 +294,10 @@ class KnownNames:
 
     def drop_whole(self, ino: Ino) -> None:
         node = self._nodes.pop(ino, None)
-        if node is not None:
+        if node is None:
+            if self._listed.pop(ino, None) is not None:
+                self.size -= _NODE
+        else:
             self.size -= _NODE + _weight(node.xattrs)
             if node.names is not None:
                 self.size -= len(node.names.found) * _NAME
@@ -274,9 +331,13 @@ class KnownNames:
         self.drop(change.ino)
 
     def trim(self) -> None:
-        """Back below the budget. Who came first goes first; directories in use have a second chance."""
+        """Back below the budget. What was merely listed goes first, then who came first; directories in use
+        have a second chance."""
         if self.size <= self.budget:
             return
+        over = (self.size - int(self.budget * _KEPT)) // _NODE
+        for ino in list(islice(self._listed, over)):
+            self.drop_whole(ino)
         for ino, node in list(self._nodes.items()):
             if self.size <= self.budget * _KEPT:
                 return

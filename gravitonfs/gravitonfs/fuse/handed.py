@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from gravitonfs.content.fresh import Ticket
+from gravitonfs.ports.namespace import Entry
 
 LONGEST: Final = 60.0
 _GENERATION: Final = 20.0
@@ -29,8 +30,8 @@ class Times(Protocol):
     def of_page(self, mark: Ticket | None) -> float:
         """As ``of_name``, for many names at once: those that are ``handed`` in the same step."""
 
-    def handed(self, parent: int, named: Sequence[tuple[bytes, int]]) -> None:
-        """Names with their inodes, as long as ``of_page`` says."""
+    def handed(self, parent: int, entries: Sequence[Entry]) -> None:
+        """So many names of one directory with their attributes, for as long as ``of_page`` says."""
 
 
 class Fixed:
@@ -51,21 +52,30 @@ class Fixed:
     def of_page(self, mark: Ticket | None) -> float:
         return self._seconds
 
-    def handed(self, parent: int, named: Sequence[tuple[bytes, int]]) -> None:
+    def handed(self, parent: int, entries: Sequence[Entry]) -> None:
         pass
 
 
 class _Generation:
-    __slots__ = ("inodes", "names", "since", "until")
+    __slots__ = ("inodes", "named", "names", "since", "until")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.until = 0.0
-        self.names: set[tuple[int, bytes]] = set()
+        self.names: dict[int, set[bytes]] = {}
+        self.named = 0
         self.inodes: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self.names) + len(self.inodes)
+        return self.named + len(self.inodes)
+
+    def add(self, parent: int, names: Iterable[bytes]) -> None:
+        known = self.names.get(parent)
+        if known is None:
+            known = self.names[parent] = set()
+        before = len(known)
+        known.update(names)
+        self.named += len(known) - before
 
 
 class Noted(NamedTuple):
@@ -93,7 +103,7 @@ class Leased:
     def of_name(self, parent: int, name: bytes, ino: int, mark: Ticket | None, *, own: bool = False) -> float:
         seconds = self._seconds(mark, own)
         if seconds:
-            self._now.names.add((parent, name))
+            self._now.add(parent, (name,))
             if ino:
                 self._now.inodes.add(ino)
         return seconds
@@ -107,9 +117,9 @@ class Leased:
     def of_page(self, mark: Ticket | None) -> float:
         return self._seconds(mark, own=False)
 
-    def handed(self, parent: int, named: Sequence[tuple[bytes, int]]) -> None:
-        self._now.names.update([(parent, name) for name, _ in named])
-        self._now.inodes.update([ino for _, ino in named])
+    def handed(self, parent: int, entries: Sequence[Entry]) -> None:
+        self._now.add(parent, [entry.name for entry in entries])
+        self._now.inodes.update([entry.attr.ino for entry in entries])
 
     def _seconds(self, mark: Ticket | None, own: bool) -> float:
         now_mark = self.mark() if mark is not None else None
@@ -142,7 +152,7 @@ class Leased:
         self._before, self._now = [], _Generation(0.0)
         uncounted, self._uncounted = self._uncounted, 0.0
         return Noted(
-            {name for one in generations for name in one.names},
+            {(parent, name) for one in generations for parent, names in one.names.items() for name in names},
             {ino for one in generations for ino in one.inodes},
             max(one.until for one in generations),
             uncounted,

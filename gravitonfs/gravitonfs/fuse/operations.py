@@ -12,7 +12,7 @@ from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, Requ
 from gravitonfs.content.fresh import Ticket
 from gravitonfs.core.ids import NAME_MAX, Ino
 from gravitonfs.errors import NotFound
-from gravitonfs.fuse.attributes import Ownership, entry_attributes, no_entry
+from gravitonfs.fuse.attributes import Ownership, entry_attributes, no_entry, reply_entries
 from gravitonfs.fuse.counted import TRANSFERS, counted
 from gravitonfs.fuse.handed import Times
 from gravitonfs.ports.ops import Attr, RenameMode, SetAttr
@@ -231,20 +231,15 @@ class Operations(pyfuse3.Operations):
         handle = cast(DirectoryHandle, self._handles[fh])
         mark = self._times.mark()
         dots = await self._dots(handle, start_id) if start_id < 2 else []
-        entries = await self._vfs.fetch_directory(handle, max(start_id - 2, 0))
+        page = await self._vfs.fetch_directory(handle, max(start_id - 2, 0))
         parent = pyfuse3.ROOT_INODE if handle.ino == self._root else InodeT(handle.ino)
         for position, name, dot in dots:
             if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot, mark), position):
                 return
-        seconds, shown = self._times.of_page(mark), self._shown
-        taken: list[tuple[bytes, int]] = []
-        for position, (name, attr, _) in entries:
-            answer = entry_attributes(attr, seconds, shown)
-            if not pyfuse3.readdir_reply(token, FileNameT(name), answer, position + 2):
-                break
-            taken.append((name, attr.ino))
+        seconds = self._times.of_page(mark)
+        taken = reply_entries(token, page.entries, page.position + 3, seconds, self._shown)
         if seconds:
-            self._times.handed(parent, taken)
+            self._times.handed(parent, page.entries[:taken])
 
     async def _dots(self, handle: DirectoryHandle, start_id: int) -> list[tuple[int, bytes, Attr]]:
         """The entries of the directory itself and the one above it."""

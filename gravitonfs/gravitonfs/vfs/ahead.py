@@ -67,14 +67,13 @@ class FilesAhead:
         """A page of a directory was read; ``whole``: it has no entries behind that."""
         if not self.active:
             return
-        small = [entry for entry in entries if is_small(entry.attr)]
         with self._lock:
-            for entry in small:
-                self.sequences.place(directory, entry.name, entry.attr.ino)
+            self.sequences.place_all(directory, entries)
             if after:
                 return
+            small = any(is_small(entry.attr) for entry in entries)
             self.sequences.walk.know(directory, directories(entries))
-            run, others = self.sequences.listed(directory, small=bool(small))
+            run, others = self.sequences.listed(directory, small=small)
             steps: list[Step] = [(other, None) for other in others]
             if run is not None:
                 steps.append((run, run.begin(entries, whole=whole)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError
@@ -16,14 +16,23 @@ PAGE_FIRST = 256
 PAGE_CHANGING = 64
 _KEPT = 4 * PAGE
 _AT_ONCE = 256
-"""Entries for one answer to the kernel, which has room for about so many."""
+"""Entries for one answer to the kernel where the next page is fetched meanwhile: so that the program has some
+to go on with, too."""
 
 
-class Numbered(NamedTuple):
-    """An entry with the position that a later read continues behind."""
+class Page(NamedTuple):
+    """Entries behind ``position``. The one at index i stands at ``position + i + 1``, which is what a later
+    read continues behind."""
 
     position: int
-    entry: Entry
+    entries: Sequence[Entry]
+
+    @property
+    def end(self) -> int:
+        return self.position + len(self.entries)
+
+
+_NOTHING: Final = Page(0, ())
 
 
 class ListDirectory(Protocol):
@@ -56,36 +65,24 @@ class DirectoryHandle:
         self.ino = ino
         self._list = list_directory
         self._submit = submit
+        self._at_once = PAGE if submit is None else _AT_ONCE
         self._ahead: _Ahead | None = None
         self._names: list[bytes] = []
         self._first = 0
         """Position before ``_names[0]``: older names are dropped."""
-        self._page: dict[int, Entry] = {}
+        self._page = _NOTHING
         self._page_tick = -1
 
-    def read(self, position: int, tick: int) -> Iterator[Numbered]:
-        """Entries behind ``position``, as many as the caller takes. ``tick`` rises with every change."""
+    def page(self, position: int, tick: int) -> Page:
+        """Entries behind ``position``; none at the end. ``tick`` rises with every change."""
         if position == 0:
-            self._names, self._first, self._page = [], 0, {}
+            self._forget()
         if position < self._first:
             self._rewind(position)
-        while True:
-            entry = self._page.get(position) if self._page_tick == tick else None
-            if entry is None:
-                if not self._load(position, tick):
-                    return
-                entry = self._page[position]
-            position += 1
-            yield Numbered(position, entry)
-
-    def page(self, position: int, tick: int) -> list[Numbered]:
-        """The entries behind ``position`` that one question brings; empty at the end."""
-        result: list[Numbered] = []
-        for numbered in self.read(position, tick):
-            result.append(numbered)
-            if numbered.position not in self._page or len(result) >= _AT_ONCE:
-                break
-        return result
+        if self._page_tick != tick or not self._page.position <= position < self._page.end:
+            self._load(position, tick)
+        at = position - self._page.position
+        return Page(position, self._page.entries[at : at + self._at_once])
 
     def coming(self, position: int) -> Future[Sequence[Entry]] | None:
         """The page at ``position``, where it is on its way: to be waited for off the event loop."""
@@ -94,7 +91,7 @@ class DirectoryHandle:
             return None
         return None if ahead.entries.cancel() else ahead.entries
 
-    def _load(self, position: int, tick: int) -> bool:
+    def _load(self, position: int, tick: int) -> None:
         after = self._names[position - self._first - 1] if position > self._first else None
         ahead, self._ahead = self._ahead, None
         entries, limit = self._taken(ahead, position, tick), PAGE
@@ -110,7 +107,7 @@ class DirectoryHandle:
             self._ask_ahead(position + len(entries), entries[-1].name, tick, min(2 * limit, PAGE))
         del self._names[position - self._first :]
         self._names += [entry.name for entry in entries]
-        self._page = {position + index: entry for index, entry in enumerate(entries)}
+        self._page = Page(position, entries)
         self._page_tick = tick
         excess = len(self._names) - _KEPT
         if excess > PAGE:
@@ -119,7 +116,6 @@ class DirectoryHandle:
             if excess > 0:
                 del self._names[:excess]
                 self._first += excess
-        return bool(entries)
 
     @staticmethod
     def _taken(ahead: _Ahead | None, position: int, tick: int) -> Sequence[Entry] | None:
@@ -137,9 +133,12 @@ class DirectoryHandle:
             if future is not None:
                 self._ahead = _Ahead(position, tick, limit, future)
 
+    def _forget(self) -> None:
+        self._names, self._first, self._page = [], 0, _NOTHING
+
     def _rewind(self, position: int) -> None:
         """seekdir to a place whose name is forgotten: count again from the start."""
-        self._names, self._first, self._page = [], 0, {}
+        self._forget()
         while len(self._names) < position:
             entries = self._list(self.ino, self._names[-1] if self._names else None, PAGE)
             if not entries:

@@ -118,6 +118,9 @@ class OpenInodes:
     def __iter__(self) -> Iterator[OpenInode]:
         return iter(list(self._inodes.values()))
 
+    def __len__(self) -> int:
+        return len(self._inodes)
+
     def get(self, ino: Ino) -> OpenInode | None:
         return self._inodes.get(ino)
 

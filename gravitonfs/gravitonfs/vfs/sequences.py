@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
 from typing import Final
@@ -104,6 +104,8 @@ class Sequences:
         """That wait."""
         self.walk = Walk()
         self._places: dict[Ino, tuple[Ino, bytes]] = {}
+        self._pages: deque[tuple[Ino, Sequence[Entry]]] = deque()
+        self._unplaced = 0
         self._runs: OrderedDict[Ino, Run] = OrderedDict()
         self._waiting: dict[Ino, Run] = {}
 
@@ -114,13 +116,34 @@ class Sequences:
     # --- what is seen ---
 
     def place(self, directory: Ino, name: bytes, ino: Ino) -> None:
+        self._place_listed()
+        self._place(directory, name, ino)
+
+    def place_all(self, directory: Ino, entries: Sequence[Entry]) -> None:
+        """Of a page that was listed. Most of them nobody opens: they are gone through once somebody
+        does."""
+        self._pages.append((directory, entries))
+        self._unplaced += len(entries)
+        while self._unplaced - len(self._pages[0][1]) > _PLACES:
+            self._unplaced -= len(self._pages.popleft()[1])
+
+    def place_of(self, ino: Ino) -> tuple[Ino, bytes] | None:
+        self._place_listed()
+        return self._places.get(ino)
+
+    def _place(self, directory: Ino, name: bytes, ino: Ino) -> None:
         places = self._places
         places[ino] = (directory, name)
         if len(places) > _PLACES:
             del places[next(iter(places))]
 
-    def place_of(self, ino: Ino) -> tuple[Ino, bytes] | None:
-        return self._places.get(ino)
+    def _place_listed(self) -> None:
+        while self._pages:
+            directory, entries = self._pages.popleft()
+            for entry in entries:
+                if is_small(entry.attr):
+                    self._place(directory, entry.name, entry.attr.ino)
+        self._unplaced = 0
 
     def listed(self, directory: Ino, *, small: bool) -> tuple[Run | None, list[Run]]:
         """Its first page was read. The run to begin with it, and those of directories that come next."""

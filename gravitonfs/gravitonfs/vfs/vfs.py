@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 
@@ -32,7 +32,7 @@ from gravitonfs.ports.ops import (
     Unlink,
 )
 from gravitonfs.ports.target import Space
-from gravitonfs.vfs.directories import DirectoryHandle, Numbered
+from gravitonfs.vfs.directories import DirectoryHandle, Page
 from gravitonfs.vfs.files import FileHandle, Files
 from gravitonfs.vfs.lookups import Lookups
 
@@ -197,32 +197,35 @@ class Vfs:
         self.files.ahead.listed(directory, after, entries, whole=len(entries) < limit)
         return entries
 
-    async def fetch_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
+    async def fetch_directory(self, handle: DirectoryHandle, position: int) -> Page:
         """As ``read_directory``; where asking takes long, a page of entries is fetched on a worker thread."""
-        if self.namespace.inline:
-            return self.read_directory(handle, position)
         coming = handle.coming(position)
         if coming is not None:
             await self.files.call(wait, [coming])
-        return iter(await self.files.ask(self._page, handle, position))
+        return await self.files.ask(self.read_directory, handle, position)
 
-    def _page(self, handle: DirectoryHandle, position: int) -> list[Numbered]:
+    def read_directory(self, handle: DirectoryHandle, position: int) -> Page:
         mark = self._own_writes.mark()
         page = handle.page(position, self.files.page_tick + 2 * mark)
-        return [Numbered(at, Entry(e.name, self._listed(e.attr, mark), e.digest)) for at, e in page]
+        # Nearly all of a large directory is neither open nor just written: nothing is done for each of those.
+        if self.files.open_inodes:
+            page = page._replace(entries=[self._listed(entry) for entry in page.entries])
+        if self._own_writes.mark() != mark:
+            page = page._replace(entries=[self._rewritten(entry, mark) for entry in page.entries])
+        return page
 
-    def _listed(self, attr: Attr, mark: int) -> Attr:
-        if self._own_writes.since(attr.ino, mark):
-            try:
-                attr = self._attr_now(attr.ino)
-            except Stale:
-                pass  # removed meanwhile: it was listed before
-        return self._seen(attr)
+    def _listed(self, entry: Entry) -> Entry:
+        inode = self.files.open_inodes.get(entry.attr.ino)
+        return entry if inode is None else entry._replace(attr=inode.seen(entry.attr))
 
-    def read_directory(self, handle: DirectoryHandle, position: int) -> Iterator[Numbered]:
-        mark = self._own_writes.mark()
-        for at, entry in handle.read(position, self.files.tick + mark):
-            yield Numbered(at, Entry(entry.name, self._listed(entry.attr, mark), entry.digest))
+    def _rewritten(self, entry: Entry, mark: int) -> Entry:
+        """Asked again after what is open was looked at: what has been forgotten there was written by then."""
+        if not self._own_writes.since(entry.attr.ino, mark):
+            return entry
+        try:
+            return entry._replace(attr=self._seen(self._attr_now(entry.attr.ino)))
+        except Stale:
+            return entry  # removed meanwhile: it was listed before
 
     def parent_of(self, ino: Ino) -> Ino:
         """Of a directory; the root is its own."""
