@@ -15,9 +15,6 @@ PAGE_FIRST = 256
 """Where the next page, of twice as many, is asked for meanwhile: so the first one is there soon."""
 PAGE_CHANGING = 64
 _KEPT = 4 * PAGE
-_AT_ONCE = 256
-"""Entries for one answer to the kernel where the next page is fetched meanwhile: so that the program has some
-to go on with, too."""
 
 
 class Page(NamedTuple):
@@ -65,7 +62,6 @@ class DirectoryHandle:
         self.ino = ino
         self._list = list_directory
         self._submit = submit
-        self._at_once = PAGE if submit is None else _AT_ONCE
         self._ahead: _Ahead | None = None
         self._names: list[bytes] = []
         self._first = 0
@@ -74,15 +70,15 @@ class DirectoryHandle:
         self._page_tick = -1
 
     def page(self, position: int, tick: int) -> Page:
-        """Entries behind ``position``; none at the end. ``tick`` rises with every change."""
+        """Entries behind ``position``; none at the end. ``tick`` rises with every change. The kernel has room
+        for thousands (``st_blksize`` decides), so that it is asked once for each page."""
         if position == 0:
             self._forget()
         if position < self._first:
             self._rewind(position)
         if self._page_tick != tick or not self._page.position <= position < self._page.end:
             self._load(position, tick)
-        at = position - self._page.position
-        return Page(position, self._page.entries[at : at + self._at_once])
+        return Page(position, self._page.entries[position - self._page.position :])
 
     def coming(self, position: int) -> Future[Sequence[Entry]] | None:
         """The page at ``position``, where it is on its way: to be waited for off the event loop."""
