@@ -104,6 +104,65 @@ def test_a_listing_makes_a_directory_known(rig: Rig) -> None:
     assert sum(asked.values()) <= MANY // 1000 + 1
 
 
+def test_what_was_listed_follows_what_is_done_to_it(rig: Rig) -> None:
+    """Links of one inode and directories among the files; each change to what only a listing told of."""
+    parent = rig.plain.mkdir(b"d").ino
+    names = fill(rig.plain, parent, 20)
+    inos = [rig.plain.ns.lookup(parent, name).ino for name in names]
+    rig.plain.do(ops.Link(inos[0], parent, b"another"))
+    rig.plain.mkdir(b"below", parent=parent)
+    rig.plain.write(inos[1], 0, b"data")
+    changes: list[ops.Op] = [
+        ops.SetAttr(inos[0], mode=0o600),
+        ops.Unlink(parent, names[2]),
+        ops.Rename(parent, names[3], parent, b"renamed"),
+        ops.Rename(parent, names[4], parent, names[5]),
+        ops.Truncate(inos[1], 1),
+        ops.SetXattr(inos[6], b"user.a", b"1"),
+        ops.Unlink(parent, b"another"),
+        ops.Link(inos[7], parent, b"again"),
+        ops.Create(parent, b"new", rig.holder.ino(), stat.S_IFREG | 0o644, 1, 1),
+    ]
+
+    def listed() -> object:
+        return rig.ns.entries(parent, None, 1000)
+
+    assert listed() == rig.plain.ns.entries(parent, None, 1000)
+    for change in changes:
+        rig.holder.do(change)
+        page = rig.plain.ns.entries(parent, None, 1000)
+        assert listed() == page
+        assert [rig.ns.lookup(parent, entry.name) for entry in page] == [entry.attr for entry in page]
+        rig.forgotten()
+        assert listed() == page
+        assert not rig.asked(listed)
+
+
+def test_what_others_change_of_what_was_listed_is_asked_for(rig: Rig) -> None:
+    parent = rig.plain.mkdir(b"d").ino
+    names = fill(rig.plain, parent, 10)
+    ino = rig.ns.entries(parent, None, 1000)[3].attr.ino
+    rig.plain.do(ops.SetAttr(ino, mode=0o600))
+    assert rig.ns.lookup(parent, names[3]).mode == stat.S_IFREG | 0o600
+    rig.ns.entries(parent, None, 1000)
+    rig.plain.do(ops.SetAttr(ino, mode=0o640))
+    assert rig.ns.entries(parent, None, 1000) == rig.plain.ns.entries(parent, None, 1000)
+
+
+def test_listings_stay_within_the_budget(tmp_path: Path) -> None:
+    """And a directory in use is not forgotten for them."""
+    rig = Rig(tmp_path / "small.db", budget=1 << 20)
+    used = rig.holder.mkdir(b"used").ino
+    rig.holder.do(ops.Create(used, b"f", rig.holder.ino(), stat.S_IFREG | 0o644, 1, 1))
+    for number in range(8):
+        parent = rig.plain.mkdir(b"d%d" % number).ino
+        fill(rig.plain, parent, 400)
+        assert rig.ns.entries(parent, None, 1000) == rig.plain.ns.entries(parent, None, 1000)
+        assert rig.cache.known.size <= rig.cache.known.budget
+        assert not rig.asked(lambda: rig.ns.lookup(used, b"f"))
+    rig.store.close()
+
+
 def test_what_the_session_makes_itself_costs_one_call_each(rig: Rig) -> None:
     def work() -> None:
         parent = rig.holder.mkdir(b"d").ino

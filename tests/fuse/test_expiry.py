@@ -11,8 +11,11 @@ from contextlib import contextmanager
 import trio
 
 from gravitonfs.content.fresh import Ticket
+from gravitonfs.core.ids import NO_CONTENT, Ino
 from gravitonfs.fuse.expiry import Expiry, entry_message, inode_message
 from gravitonfs.fuse.handed import Leased
+from gravitonfs.ports.namespace import Entry
+from gravitonfs.ports.ops import Attr
 
 NOW = Ticket(1, 1)
 
@@ -95,6 +98,31 @@ def test_what_was_handed_out_is_taken_back() -> None:
             pass
     os.close(read)
     os.close(write)
+
+
+def test_a_page_of_a_directory_is_taken_back() -> None:
+    leased = Lease(30).leased()
+    page = [Entry(b"%d" % number, attr_of(100 + number), None) for number in range(50)]
+    leased.of_name(1, b"0", 100, NOW)
+    assert leased.of_page(NOW) > 0
+    leased.handed(1, page)
+    leased.handed(9, page[:2])
+    noted = leased.take()
+    assert noted.names == {(1, entry.name) for entry in page} | {(9, b"0"), (9, b"1")}
+    assert noted.inodes == {entry.attr.ino for entry in page}
+
+
+def test_a_directory_that_is_listed_again_and_again_is_noted_once() -> None:
+    leased = Lease(30).leased(most=1000)
+    page = [Entry(b"%d" % number, attr_of(100 + number), None) for number in range(400)]
+    for _ in range(20):
+        leased.of_page(NOW)
+        leased.handed(1, page)
+    assert leased.take().uncounted == 0
+
+
+def attr_of(ino: int) -> Attr:
+    return Attr(Ino(ino), 0o100644, 1, 0, 0, 0, 0, 0, 0, 0, 0, NO_CONTENT, 1)
 
 
 def test_a_busy_kernel_and_what_is_not_noted_are_waited_for() -> None:

@@ -96,6 +96,28 @@ def test_a_size_is_not_that_before_a_flush(vfs: Vfs, how: str) -> None:
     trio.run(program)
 
 
+def test_a_page_shows_what_is_being_written_among_files_that_nobody_has_open(vfs: Vfs) -> None:
+    """And what was read on is not used any more once something has changed."""
+
+    async def program() -> None:
+        for number in range(20):
+            made, _ = await vfs.create(ROOT_INO, b"%02d" % number, 0o644, 0, 0, os.O_RDWR)
+            await vfs.files.release(made)
+        handle, attr = await vfs.create(ROOT_INO, b"log", 0o644, 0, 0, os.O_RDWR)
+        directory = vfs.open_directory(ROOT_INO)
+        for size in range(1, 4):
+            await vfs.write(handle, size - 1, b"x")
+            whole = vfs.read_directory(directory, 0).entries
+            assert [entry.attr.size for entry in whole] == [0] * 20 + [size]
+            rest = (await vfs.fetch_directory(directory, 15)).entries
+            assert rest == whole[15:]
+        await vfs.files.release(handle)
+        assert (await vfs.fetch_directory(directory, 20)).entries[0].attr.size == 3
+        assert attr.size == 0
+
+    trio.run(program)
+
+
 def test_what_was_looked_up_can_be_opened_although_it_was_replaced(vfs: Vfs, engine: Engine) -> None:
     other = engine.volume("other")
 

@@ -335,7 +335,7 @@ class KnownNames:
         have a second chance."""
         if self.size <= self.budget:
             return
-        over = (self.size - int(self.budget * _KEPT)) // _NODE
+        over = (self.size - int(self.budget * _KEPT)) // _NODE + 1
         for ino in list(islice(self._listed, over)):
             self.drop_whole(ino)
         for ino, node in list(self._nodes.items()):
