@@ -122,6 +122,8 @@ class Sequences:
     def place_all(self, directory: Ino, entries: Sequence[Entry]) -> None:
         """Of a page that was listed. Most of them nobody opens: they are gone through once somebody
         does."""
+        if not entries:
+            return
         self._pages.append((directory, entries))
         self._unplaced += len(entries)
         while self._unplaced - len(self._pages[0][1]) > _PLACES:
