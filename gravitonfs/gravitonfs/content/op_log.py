@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -108,6 +109,8 @@ class OpLog:
         """The first of the queue, of which it is not known whether they were applied."""
         self._ops = 0
         self._bytes = 0
+        self._since = 0.0
+        """When the first of the queue came, or later."""
         self._closed = False
         self._closing = threading.Event()
         self._away = False
@@ -144,6 +147,8 @@ class OpLog:
         """Behind those that are here. The caller has seen that there is room, and keeps their order.
         ``kept``: the blocks in its packs."""
         with self._lock:
+            if not self._queue:
+                self._since = time.monotonic()
             self._append(_Entry(batch, reply, kept))
             self.answered += 1
             if self._thread is None or len(self._queue) == 1:
@@ -318,6 +323,7 @@ class OpLog:
                     raise Internal("the order of batches was lost")
                 self._ops -= entry.ops
                 self._bytes -= entry.size
+            self._since = time.monotonic()
             self._away = False
             self._lock.notify_all()
 
@@ -327,8 +333,12 @@ class OpLog:
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._queue or self._closed)
-            if self._closing.wait(self._gather):
-                return
+            pause = self._gather
+            while pause > 0:
+                if self._closing.wait(pause):
+                    return
+                # What came only now may be about to go with a call that somebody waits for.
+                pause = self._since + self._gather - time.monotonic() if self._queue else 0.0
             try:
                 with self._sending:
                     if self._queue:

@@ -4,6 +4,7 @@ Order: the barrier (what batches rely on is durable), then a transaction of two 
 passes the gate, asks for the session, its last number and all that the ops are foreseen to read; the
 second writes, records the answers, and commits without waiting for the disk. A durable call then flushes
 the log in a transaction of its own, in the same round trip: rows that others wait for are free by then.
+A session that was alone a moment ago makes nobody wait: its transaction is durable itself.
 
 Guarded by the session's lock.
 """
@@ -195,7 +196,7 @@ class Applier:
         exchange.one_moment = manner.one_moment
         try:
             run = _Run(self._store, exchange, session, given or {})
-            run.open(batches, manner)
+            run.open(batches, manner, durable)
             refusal = run.all(batches)
             if expected is not None and (refusal is not None or not same(run.answers[0], expected)):
                 raise Differs
@@ -250,6 +251,7 @@ def take_head(store: PostgresStore, session: PostgresSession, rows: list[Any]) -
     # More than we know was applied through another process, or before a connection was lost.
     session.last = max(session.last, head.last)
     session.whole_in = head.incarnation
+    session.alone = not head.foreign
     session.flushed(head.flushed)
     return head
 
@@ -292,14 +294,17 @@ class _Run:
         self._records: list[tuple[int, int, int, bytes]] = []
         """Of the batches applied here, to be written with the last round trip."""
         self._bytes = self._inodes = 0
+        self._flushes = False
+        """The transaction's own commit waits for the disk."""
 
-    def open(self, batches: Sequence[Batch], manner: Manner) -> None:
+    def open(self, batches: Sequence[Batch], manner: Manner, durable: bool) -> None:
         """The first round trip."""
         exchange, session, store = self._exchange, self._session, self._store
         packs = sorted({number for batch in batches for number in batch.packs if number})
         foresight = Foresight(batches)
         todo: list[tuple[str, Any]] = [_RR if manner.one_moment else exchanging.BEGIN]
-        todo += [exchanging.PASS_GATE, exchanging.BATCH]
+        self._flushes = durable and session.alone and not session.others
+        todo += [exchanging.PASS_GATE, exchanging.DURABLE_BATCH if self._flushes else exchanging.BATCH]
         if manner.renames:
             todo.append((foreseen.LOCK_RENAMES, (session.volume.id,)))
             exchange.renames_locked = True
@@ -407,7 +412,10 @@ class _Run:
             exchange.queue(_RECORD, (session.id, Ints(numbers), Ints(sizes), Ints(inodes), list(answers)))
         if self._last // PRUNE_EVERY != head.last // PRUNE_EVERY:
             exchange.queue(_PRUNE, (session.id, self._last - KEEP))
-        rows = exchange.finish(COMMIT, *(FLUSH if durable else ((_WRITTEN, ()),)))
+        if durable:
+            rows = exchange.finish(COMMIT, *(() if self._flushes else FLUSH))
+        else:
+            rows = exchange.finish(COMMIT, (_WRITTEN, ()))
         session.last = self._last
         for kept in self.fresh:
             session.remember(kept.answer)

@@ -119,12 +119,13 @@ _SETTINGS: Final = (
     "SELECT set_config('synchronous_commit', %s::text, true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
-BATCH: Final = (
+_PLANNED: Final = (
     _SETTINGS + ", set_config('plan_cache_mode', 'force_generic_plan', true),"
-    " set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)",
-    ("off",),
+    " set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
 )
+BATCH: Final = (_PLANNED, ("off",))
 """A batch's statements find rows by their keys: planned once, whatever the tables looked like then."""
+DURABLE_BATCH: Final = (_PLANNED, ("on",))
 LAZY: Final = (_SETTINGS, ("off",))
 DURABLE: Final = (_SETTINGS, ("on",))
 """A process that is stopped in the middle of a transaction does not hold up the others for ever."""

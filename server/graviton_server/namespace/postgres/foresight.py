@@ -78,7 +78,9 @@ class Foresight:
                     foresee(self, op)
                 if isinstance(op, ops.Create):
                     made.add(op.ino)
-        self._inodes -= made
+        self._inodes -= made  # nor do they have anything in them yet
+        self._filled -= made
+        self._written = {written for written in self._written if written[0] not in made}
         self._peeked -= self._locked
 
     # --- what each op reads --------------------------------------------------------------------------

@@ -39,6 +39,8 @@ class PostgresSession(Session):
     kept: deque[Kept] = field(default_factory=deque)
     whole_in: str = ""
     """The incarnation of the database that was last seen to have all that was answered."""
+    alone: bool = False
+    """No other process had a session of its volume when the database was last asked."""
     logical_bytes: int = 0
     inodes: int = 0
     """What its batches have added to the volume, in all."""
