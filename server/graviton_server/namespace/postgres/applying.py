@@ -398,6 +398,10 @@ class _Run:
     def commit(self, durable: bool) -> None:
         """The last round trip."""
         exchange, session, head = self._exchange, self._session, self._head
+        if self._records:
+            numbers, sizes, inodes, answers = zip(*self._records, strict=True)
+            record = (session.id, Ints(numbers), Ints(sizes), Ints(inodes), list(answers))
+            exchange.queue(_RECORD, record, inserts=True)
         for number, relied in sorted(self._live.items()):
             if relied == head.clock:
                 exchange.queue(_RELIED, (relied, number, relied))
@@ -407,9 +411,6 @@ class _Run:
         telling = bool(self.told) and bool(head.foreign)
         if telling:
             self._store.changes.put(exchange, session.volume.id, session.id, head.clock, self.told)
-        if self._records:
-            numbers, sizes, inodes, answers = zip(*self._records, strict=True)
-            exchange.queue(_RECORD, (session.id, Ints(numbers), Ints(sizes), Ints(inodes), list(answers)))
         if self._last // PRUNE_EVERY != head.last // PRUNE_EVERY:
             exchange.queue(_PRUNE, (session.id, self._last - KEEP))
         if durable:

@@ -97,6 +97,8 @@ class Query(NamedTuple):
     params: Params
     then: Callable[[list[Row]], None] | None = None
     """Called with its rows, once they are there."""
+    inserts: bool = False
+    """Its parameters are columns of new rows; those of two such statements may go in one, before others."""
 
 
 def send(connection: Connection, todo: Sequence[Write | Query]) -> list[list[Row]]:

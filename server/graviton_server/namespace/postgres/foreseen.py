@@ -19,6 +19,7 @@ from graviton_server.namespace.postgres.database import Connection, Rerun
 from graviton_server.namespace.postgres.dialect import TOUCHES, statement
 from graviton_server.namespace.postgres.exchange import Params, Query, Row, Rows, Write, send
 from graviton_server.namespace.postgres.overlay import AFTER, READS
+from graviton_server.namespace.postgres.packing import pack
 from graviton_server.namespace.postgres.touching import CHANGES, Tag, last_touches
 from gravitonfs.core.ids import NO_INO
 
@@ -293,9 +294,16 @@ class Exchange:
 
     # --- round trips ---------------------------------------------------------------------------------
 
-    def queue(self, text: str, params: Params = (), then: Callable[[list[Row]], None] | None = None) -> None:
+    def queue(
+        self,
+        text: str,
+        params: Params = (),
+        then: Callable[[list[Row]], None] | None = None,
+        *,
+        inserts: bool = False,
+    ) -> None:
         """A statement in PostgreSQL's own words, for the next round trip."""
-        self._queue.append(Query(text, params, then))
+        self._queue.append(Query(text, params, then, inserts))
 
     def query(self, *todo: tuple[str, Params]) -> list[Row]:
         """The rows of the last of these statements."""
@@ -322,7 +330,10 @@ class Exchange:
 
     def finish(self, *todo: tuple[str, Params]) -> list[list[Row]]:
         """What waits, then these, in one round trip; directories are touched last, in their order."""
-        waiting, self._queue = last_touches(self._queue), []
+        waiting = self._queue
+        if not self.careful:
+            waiting = pack(waiting, lambda ino: self._overlay.get(("inodes", ino)))
+        waiting, self._queue = last_touches(waiting), []
         done = self._send(*waiting, *(Query(text, params) for text, params in todo))
         return done[len(waiting) :]
 

@@ -59,7 +59,7 @@ class PostgresLoose:
             [block.id for block in once], Ints(block.codec for block in once),
             Ints(block.plain_length for block in once), [block.payload for block in once],
         )  # fmt: skip
-        exchange.queue(_ADD, columns, added)
+        exchange.queue(_ADD, columns, added, inserts=True)
 
     def inserted(self, exchange: Exchange) -> None:
         """Its batches are applied."""

@@ -31,6 +31,7 @@ _INT8: Final = struct.Struct("!q")
 _ARRAY: Final = struct.Struct("!iiIii")
 _EMPTY_ARRAY: Final = struct.Struct("!iiI")
 _LENGTH: Final = struct.Struct("!i")
+_NULL: Final = _LENGTH.pack(-1)
 _MARK: Final = re.compile(r"%[s%]")
 _READ: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 
@@ -74,12 +75,12 @@ def _numbered(text: str) -> bytes:
     return _MARK.sub(replace, text).encode()
 
 
-def _array(kind: int, items: list[bytes]) -> bytes:
+def _array(kind: int, items: list[bytes] | list[bytes | None]) -> bytes:
     if not items:
         return _EMPTY_ARRAY.pack(0, 0, kind)
-    parts = [_ARRAY.pack(1, 0, kind, len(items), 1)]
+    parts = [_ARRAY.pack(1, None in items, kind, len(items), 1)]
     for item in items:
-        parts += (_LENGTH.pack(len(item)), item)
+        parts += (_NULL,) if item is None else (_LENGTH.pack(len(item)), item)
     return b"".join(parts)
 
 
@@ -102,7 +103,7 @@ def _outward(value: Any) -> tuple[bytes | None, int]:
     if kind is Ints:
         return _array(INT8, [_INT8.pack(number) for number in value]), INT8S
     if kind is list:
-        if not value or isinstance(value[0], bytes):
+        if not value or value[0] is None or isinstance(value[0], bytes):
             return _array(BYTEA, value), BYTEAS
         if isinstance(value[0], bool):
             return _array(BOOL, [b"\1" if item else b"\0" for item in value]), BOOLS
