@@ -70,8 +70,13 @@ def test_hot_ops_take_two_round_trips(stores: PostgresStores) -> None:
 
     pack = {"packs": (session.pack,)}
     loose = {"loose": (LooseBlock(block_id(b"loose"), 0, 5, b"loose"),)}
-    assert trips(Create(directory, b"new", session.ino(), 0o100600, 0, 0)) == 2
-    assert trips(Create(directory, b"sub", session.ino(), 0o040700, 0, 0)) == 2
+    assert trips(Create(directory, b"sub", session.ino(), 0o040700, 0, 0)) == 1
+    assert trips(Create(other, b"new", session.ino(), 0o100600, 0, 0)) == 2
+    assert trips(Create(other, b"newer", session.ino(), 0o100600, 0, 0), **loose) == 1
+    elsewhere = Session(stores.open())
+    trips(SetAttr(file, mode=0o600))
+    assert trips(Create(other, b"another", session.ino(), 0o100600, 0, 0)) == 2
+    elsewhere.ns.detach()
     assert trips(Write(file, (extent,), 5), **pack) == 2
     assert trips(Write(file, (extent,), 5), **pack) == 2
     assert trips(Write(file, (extent,), 5), durable=True, **pack) == 2

@@ -4,6 +4,7 @@ Order: the barrier (what batches rely on is durable), then a transaction of two 
 passes the gate, asks for the session, its last number and all that the ops are foreseen to read; the
 second writes, records the answers, and commits without waiting for the disk. A durable call then flushes
 the log in a transaction of its own, in the same round trip: rows that others wait for are free by then.
+A session that is alone and makes files needs no first round trip (``belief``).
 A session that was alone a moment ago makes nobody wait: its transaction is durable itself.
 
 Guarded by the session's lock.
@@ -15,12 +16,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
+from psycopg import errors
 from psycopg_pool import PoolClosed
 
 from graviton_server.namespace.dispatch import APPLY
 from graviton_server.namespace.engine import DuplicateKey
 from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres import foreseen
+from graviton_server.namespace.postgres.belief import check, parameters
 from graviton_server.namespace.postgres.database import (
     Backoff,
     Connection,
@@ -68,6 +71,7 @@ _HEAD: Final = (
     " FROM sessions s LEFT JOIN LATERAL (SELECT number, logical_bytes, inodes FROM answers"
     " WHERE session = s.id ORDER BY number DESC LIMIT 1) a ON true WHERE s.id = %s AND s.process <> 0"
 )
+_CHECK: Final = check(INCARNATION, CLOCK, FLUSHED)
 _LIVE: Final = "SELECT number, relied FROM packs WHERE number = ANY(%s) AND state = 'live'"
 _RELIED: Final = "UPDATE packs SET relied = %s WHERE number = %s AND relied < %s"
 _ANSWER: Final = "SELECT answer FROM answers WHERE session = %s AND number = %s"
@@ -155,6 +159,8 @@ class Applier:
             try:
                 with self._store.database.connection() as connection:
                     return self.attempt(connection, session, batches, durable, manner)
+            except Disbelieved:
+                pass  # and forgotten: now it is asked
             except NeedRenameLock:
                 manner = manner._replace(renames=True)
             except NeedOneMoment:
@@ -194,8 +200,8 @@ class Applier:
             return Outcome([], [], None)
         exchange = Exchange(connection, session.volume.id, careful=manner.careful)
         exchange.one_moment = manner.one_moment
+        run = _Run(self._store, exchange, session, given or {})
         try:
-            run = _Run(self._store, exchange, session, given or {})
             run.open(batches, manner, durable)
             refusal = run.all(batches)
             if expected is not None and (refusal is not None or not same(run.answers[0], expected)):
@@ -203,6 +209,11 @@ class Applier:
             if run.fresh:
                 run.commit(durable)
                 self._note_saved(run)
+        except BaseException as error:
+            session.belief.forget()
+            if run.believed and isinstance(error, errors.DivisionByZero | errors.UniqueViolation):
+                raise Disbelieved from error
+            raise
         finally:
             self.trips += exchange.trips
         self.batches += len(run.fresh)
@@ -256,6 +267,10 @@ def take_head(store: PostgresStore, session: PostgresSession, rows: list[Any]) -
     return head
 
 
+class Disbelieved(Rerun):
+    """What the session believed of the database, or of a name in it, is not so."""
+
+
 class Differs(Rerun):
     """A batch that is applied again came out otherwise."""
 
@@ -294,17 +309,24 @@ class _Run:
         self._records: list[tuple[int, int, int, bytes]] = []
         """Of the batches applied here, to be written with the last round trip."""
         self._bytes = self._inodes = 0
+        self._next: Head
+        """What the next transaction is going to find."""
+        self._directories: list[Any] = []
+        self.believed = False
+        """Nothing was asked before."""
         self._flushes = False
         """The transaction's own commit waits for the disk."""
 
     def open(self, batches: Sequence[Batch], manner: Manner, durable: bool) -> None:
-        """The first round trip."""
+        """The first round trip, unless what it would tell is believed."""
         exchange, session, store = self._exchange, self._session, self._store
         packs = sorted({number for batch in batches for number in batch.packs if number})
         foresight = Foresight(batches)
         todo: list[tuple[str, Any]] = [_RR if manner.one_moment else exchanging.BEGIN]
         self._flushes = durable and session.alone and not session.others
         todo += [exchanging.PASS_GATE, exchanging.DURABLE_BATCH if self._flushes else exchanging.BATCH]
+        if manner == Manner() and not packs and not self._given and self._believes(batches, foresight, todo):
+            return
         if manner.renames:
             todo.append((foreseen.LOCK_RENAMES, (session.volume.id,)))
             exchange.renames_locked = True
@@ -313,16 +335,57 @@ class _Run:
         if packs:
             todo.append((_LIVE, (Ints(packs),)))
         rows = exchange.queries(*todo, *foresight.queries())[start:]
-        head = self._head = take_head(store, session, rows[0])
-        foresight.learn(exchange, rows[2 if packs else 1 :])
+        head = take_head(store, session, rows[0])
+        self._directories = foresight.learn(exchange, rows[2 if packs else 1 :])
         self._live = dict(rows[1]) if packs else {}
+        exchange.foreign = frozenset(number for number in head.foreign if number)
+        self._begin(head)
+
+    def _believes(self, batches: Sequence[Batch], foresight: Foresight, first: list[tuple[str, Any]]) -> bool:
+        """Whether nothing has to be asked: then it is checked in the transaction."""
+        session = self._session
+        head, directories = session.belief.now(), foresight.only_new()
+        if head is None or directories is None or head.last != session.last or session.others:
+            return False
+        if [batch.number for batch in batches] != list(range(head.last + 1, head.last + 1 + len(batches))):
+            return False
+        rows = session.belief.rows(directories)
+        if rows is None:
+            return False
+        self.believed = True
+        for text, params in first:
+            self._exchange.queue(text, params)
+        process = self._store.process
+        self._exchange.queue(_CHECK, parameters(session.id, process, head, rows), self._checked)
+        foresight.learn_new(self._exchange, rows)
+        self._begin(head)
+        return True
+
+    def _checked(self, rows: list[Any]) -> None:
+        _, version, clock, flushed = rows[0]
+        self._next = self._next._replace(version=version, clock=clock)
+        self._session.flushed(flushed)
+
+    def _begin(self, head: Head) -> None:
+        session, store = self._session, self._store
+        self._head = self._next = head
         self._last = head.last
         self._bytes, self._inodes = head.logical_bytes, head.inodes
-        exchange.foreign = frozenset(number for number in head.foreign if number)
         txn = self._txn
         txn.version, txn.clock, txn.snapshot = head.version, head.clock, head.snapshot
         txn.volume, txn.session = session.volume.id, session.id
         txn.ino_limit = store.numbers.limit(0)
+
+    def _note_belief(self) -> None:
+        """What is so after the transaction, unless somebody else changes it."""
+        session = self._session
+        if self._head.foreign or session.others:
+            session.belief.forget()
+            return
+        for row in self._directories:
+            session.belief.found(row)
+        after = self._next._replace(last=self._last, logical_bytes=self._bytes, inodes=self._inodes)
+        session.belief.left(after)
 
     def all(self, batches: Sequence[Batch]) -> GravitonError | None:
         """Apply the batches; what stops them, refused or contradictory, is returned."""
@@ -418,6 +481,7 @@ class _Run:
         else:
             rows = exchange.finish(COMMIT, (_WRITTEN, ()))
         session.last = self._last
+        self._note_belief()
         for kept in self.fresh:
             session.remember(kept.answer)
         if durable:

@@ -70,11 +70,14 @@ class Foresight:
         self._written: set[tuple[int, bool, int, int]] = set()
         self._filled: set[int] = set()
         self._xattrs: set[tuple[int, bytes]] = set()
+        self._unforeseen = False
         made: set[int] = set()
         for batch in batches:
             for op in batch.ops:
                 foresee = _OPS.get(type(op))
-                if foresee is not None:
+                if foresee is None:
+                    self._unforeseen = True
+                else:
                     foresee(self, op)
                 if isinstance(op, ops.Create):
                     made.add(op.ino)
@@ -157,6 +160,20 @@ class Foresight:
     def disclaim(self, op: ops.Disclaim) -> None:
         self._inodes |= set(op.inos)
 
+    # --- files that are new --------------------------------------------------------------------------
+
+    def only_new(self) -> set[int] | None:
+        """The directories, where nothing is read but these and that names in them are free."""
+        others = (self._locked, self._emptied, self._inodes, self._filled, self._written, self._xattrs)
+        return None if self._unforeseen or not self._peeked or any(others) else self._directories
+
+    def learn_new(self, exchange: Exchange, directories: list[Row]) -> None:
+        """As if it had been told so."""
+        for parent, name in self._peeked:
+            exchange.know_name(parent, name, present=False)
+        for row in directories:
+            exchange.know(DIRECTORY, (row[0],), [row], ("directory", row[0]))
+
     # --- asking --------------------------------------------------------------------------------------
 
     def queries(self) -> list[tuple[str, Params]]:
@@ -190,9 +207,11 @@ class Foresight:
             todo.append((_XATTRS, _columns(self._xattrs)))
         return todo
 
-    def learn(self, exchange: Exchange, answers: list[list[Row]]) -> None:
-        """The answers to ``queries``, in their order. Raises Rerun where they contradict each other."""
+    def learn(self, exchange: Exchange, answers: list[list[Row]]) -> list[Row]:
+        """The answers to ``queries``, in their order; the directories among them. Raises Rerun where they
+        contradict each other."""
         rest = iter(answers)
+        directories: list[Row] = []
         if self._locked:
             self._learn_names(exchange, next(rest), next(rest))
         if self._inodes:
@@ -208,7 +227,7 @@ class Foresight:
             for parent, name in self._peeked:
                 exchange.know_name(parent, name, (parent, name) in present)
         if self._directories:
-            self._learn_directories(exchange, next(rest))
+            directories = self._learn_directories(exchange, next(rest))
         if self._filled:
             for row in next(rest):
                 exchange.know(contents._GET, (row[0],), [row], ("contents", row[0]))
@@ -219,6 +238,7 @@ class Foresight:
         if self._xattrs:
             for ino, name, value in next(rest):
                 exchange.know(attributes._GET, (ino, name), [] if value is None else [(value,)])
+        return directories
 
     def _learn_names(self, exchange: Exchange, locked: list[Row], named: list[Row]) -> None:
         inos = {(row[0], row[1]): row[2] for row in locked}
@@ -233,13 +253,14 @@ class Foresight:
                 exchange.know(names._NAMED, key, [row], ("names", key), ("inodes", row[0]))
                 exchange.know(txn._GET, (row[0],), [row], ("inodes", row[0]))
 
-    def _learn_directories(self, exchange: Exchange, answer: list[Row]) -> None:
+    def _learn_directories(self, exchange: Exchange, answer: list[Row]) -> list[Row]:
         found = {row[0]: row for row in answer}
         for ino in self._directories:
             row = found.get(ino)
             exchange.know(DIRECTORY, (ino,), [] if row is None else [row[:-1]], ("directory", ino))
             if row is not None and row[-1] is not None:
                 exchange.know(inheritance._GET, (ino, acl.DEFAULT), [(row[-1],)])
+        return [row[:-1] for row in answer]
 
 
 def _columns(pairs: Iterable[tuple[int, bytes]]) -> tuple[Ints, list[bytes]]:

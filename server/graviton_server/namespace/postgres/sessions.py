@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from graviton_server.namespace.postgres.belief import Belief
 from graviton_server.namespace.sessions import Recorded, Session, recorded
 from gravitonfs.core.trust import Trust
 from gravitonfs.ports.namespace import EVERYTHING
@@ -39,6 +40,7 @@ class PostgresSession(Session):
     kept: deque[Kept] = field(default_factory=deque)
     whole_in: str = ""
     """The incarnation of the database that was last seen to have all that was answered."""
+    belief: Belief = field(default_factory=Belief)
     alone: bool = False
     """No other process had a session of its volume when the database was last asked."""
     logical_bytes: int = 0
