@@ -414,5 +414,8 @@ def test_what_nobody_waits_for_goes_with_the_next_batch(rig: Rig) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     session.submit_later(ops.SetAttr(made.ino, mode=0o640))
+    sizes.clear()
+    session.submit((ops.Create(ROOT_INO, b"g", session.new_ino(), 0o100644, 0, 0),))
+    assert sizes == [1]  # a file that is made does not take it along: the more wait, the less each costs
     session.commit()
     assert rig.plain.ns.attr(made.ino).mode & 0o777 == 0o640

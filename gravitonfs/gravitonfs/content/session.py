@@ -13,13 +13,15 @@ from gravitonfs.content.ownwrites import OwnWrites
 from gravitonfs.core.ids import Ino, PackNumber
 from gravitonfs.errors import Fenced, GravitonError, Internal, Unavailable
 from gravitonfs.ports.namespace import Namespace
-from gravitonfs.ports.ops import Attr, Batch, LooseBlock, Op, Reply, Result
+from gravitonfs.ports.ops import Attr, Batch, Create, LooseBlock, Op, Reply, Result, Write
 
 _INO_GRANT = 1024
 
 
 _TOGETHER = 64
 """Batches that go in one call, at most."""
+_LATE = 48
+"""Of those that nobody waits for, so many wait."""
 _LATER = 1.0
 """Seconds until what nobody waits for goes by itself."""
 
@@ -80,6 +82,7 @@ class Session:
         self._number = 0
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
+        self._late: list[_Waiting] = []
         self._timer: threading.Timer | None = None
         self._ino_lock = threading.Lock()
         self._inos = iter(range(0))
@@ -112,12 +115,13 @@ class Session:
 
     def submit_later(self, *ops: Op) -> None:
         """One batch that nobody waits for: it goes with the next one, or after a second by itself, and what
-        it fails with is told to nobody. Batches submitted later come after it."""
+        it fails with is told to nobody. Batches submitted later come after it, but for those that only make
+        and fill files: what is late for many of these costs little more than for one."""
         if self.namespace.inline:
             self.submit(ops)
             return
         with self._queue_lock:
-            self._queue.append(_Waiting(ops, durable=False))
+            self._late.append(_Waiting(ops, durable=False))
             if self._timer is None:
                 self._timer = threading.Timer(_LATER, self.hurry)
                 self._timer.daemon = True
@@ -134,6 +138,8 @@ class Session:
     def hurry(self) -> None:
         """Send what waits to go with others."""
         with self._queue_lock:
+            self._queue[:0] = self._late
+            self._late = []
             waiting = bool(self._queue)
             if self._timer is not None:
                 self._timer.cancel()
@@ -146,13 +152,21 @@ class Session:
             if together:
                 self._send(together)
 
+    def _late_before(self, ops: tuple[Op, ...]) -> list[_Waiting]:
+        """What nobody waits for, as far as it has to go before these. Queue lock held."""
+        if len(self._late) < _LATE and ops and all(isinstance(op, Create | Write) for op in ops):
+            return []
+        late, self._late = self._late, []
+        return late
+
     def _submit_known(self, mine: _Waiting, memory: CachingNamespace) -> Reply:
         """Without waiting for anything: NotAtHand where the store has to be asked, or somebody else does."""
         if mine.durable or not self._lock.acquire(blocking=False):
             raise NotAtHand
         try:
             with self._queue_lock:
-                together, self._queue = [*self._queue, mine], []
+                together = [*self._queue, *self._late_before(mine.ops), mine]
+                self._queue = []
             left = self._answered(together, memory)
             if left:
                 with self._queue_lock:
@@ -174,7 +188,7 @@ class Session:
 
     def _submit_together(self, mine: _Waiting) -> Reply:
         with self._queue_lock:
-            self._queue.append(mine)
+            self._queue += (*self._late_before(mine.ops), mine)
         while not mine.done():
             with self._lock:
                 if not mine.done():
@@ -226,7 +240,8 @@ class Session:
     def commit(self, *, own: bool = False) -> None:
         """Wait until everything applied so far survives power loss; with ``own`` what others did need not."""
         memory = self._memory
-        if memory is None or self._queue or not (memory.own_durable() if own else memory.all_durable()):
+        waiting = self._queue or self._late
+        if memory is None or waiting or not (memory.own_durable() if own else memory.all_durable()):
             self.submit((), durable=True)
 
     def new_ino(self) -> Ino:

@@ -24,6 +24,11 @@ INSERTIONS: Final = frozenset((names._ADD_NAME, names._ADD_INODE, contents._INSE
 _WHOLE_INODE: Final = (
     f"INSERT INTO inodes ({INODE_COLUMNS}) VALUES ({', '.join('%s' for _ in INODE_COLUMNS.split(','))})"
 )
+_FREEZE_MANY: Final = (
+    "UPDATE contents AS c SET kind = u.kind, length = u.length, version = u.version, digest = u.digest,"
+    " changed = u.changed FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[],"
+    " %s::bigint[]) AS u (kind, length, version, digest, changed, id) WHERE c.id = u.id"
+)
 _FLAGS: Final = txn.ROW.split(", ").index("flags")
 _VALUES: Final = re.compile(r"(INSERT INTO [a-z_]+ \([^()]*\)) VALUES \(([^()]*)\)")
 
@@ -77,11 +82,13 @@ class _Stretch:
 
     def statements(self, inode_row: InodeRow | None) -> list[Write | Query]:
         done: list[Write | Query] = [] if self.first is None else [self.first]
+        if not (self.rows or self._columns or self._rest):
+            return done
         rest = self._rest if inode_row is None else self._fold(inode_row)
         inserted = self._inserted()
         if inserted is not None:
             done.append(inserted)
-        done += [write for _, write in rest]
+        done += _frozen([write for _, write in rest])
         return done
 
     def _fold(self, inode_row: InodeRow) -> list[tuple[Tag, Write]]:
@@ -116,6 +123,21 @@ class _Stretch:
             return None
         text = _joined(tuple(text for text, _ in parts))
         return Query(text, [param for _, given in parts for param in given], last and last.then)
+
+
+def _frozen(writes: list[Write]) -> list[Write | Query]:
+    """Contents that are frozen or sealed, each once, together; the rest behind them."""
+    frozen = [write.params for write in writes if write.sql == contents._FREEZE]
+    if len(frozen) < 2:
+        return list(writes)
+    others = {CHANGES[write.sql](write.params) for write in writes if write.sql != contents._FREEZE}
+    ids = {params[-1] for params in frozen}
+    if len(ids) < len(frozen) or any(("contents", content) in others for content in ids):
+        return list(writes)
+    kinds, lengths, versions, digests, changed, found = zip(*frozen, strict=True)
+    columns = (Ints(kinds), Ints(lengths), Ints(versions), list(digests), Ints(changed), Ints(found))
+    rest = [write for write in writes if write.sql != contents._FREEZE]
+    return [Query(_FREEZE_MANY, columns), *rest]
 
 
 def _together(one: Query, other: Query) -> Query:
