@@ -21,6 +21,7 @@ from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailabl
 from gravitonfs.fuse import mountpoint as mountpoints
 from gravitonfs.fuse import turns
 from gravitonfs.fuse.attributes import Ownership
+from gravitonfs.fuse.beside import Beside
 from gravitonfs.fuse.expiry import Expiry
 from gravitonfs.fuse.handed import Fixed, Leased, Times
 from gravitonfs.fuse.kernel import KernelCaches
@@ -87,8 +88,10 @@ class Mount:
         self._expiry: Expiry | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self.volume = attach(self._claims, self._changed, self._recalled)
+        alone = turns.TURNS.alone
+        beside = Beside(alone, lambda: turns.TURNS.descriptor)
         self.vfs = self._vfs = Vfs(
-            self.volume, timeout=options.timeout, space=space, describe=describe, alone=turns.TURNS.alone
+            self.volume, timeout=options.timeout, space=space, describe=describe, alone=alone, beside=beside
         )
         self._root = self._find_root()
         self._kernel = KernelCaches(self._root)

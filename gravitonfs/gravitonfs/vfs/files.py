@@ -22,7 +22,7 @@ from gravitonfs.journal.journal import Journal
 from gravitonfs.ports.ops import Attr, Disclaim, Truncate
 from gravitonfs.vfs.ahead import FilesAhead
 from gravitonfs.vfs.openinodes import OpenInode, OpenInodes
-from gravitonfs.vfs.pace import Pace
+from gravitonfs.vfs.pace import Beside, Pace
 from gravitonfs.vfs.uploads import Uploads
 
 log = logging.getLogger("graviton.vfs")
@@ -59,6 +59,7 @@ class Files:
         timeout: float,
         threads: int = 16,
         alone: Callable[[], bool] = lambda: False,
+        beside: Beside | None = None,
     ) -> None:
         self.volume = volume
         self.open_inodes = OpenInodes()
@@ -71,6 +72,7 @@ class Files:
         self.tick = 0
         """Rises with every change: pages of directories that were read ahead hold until then."""
         self._alone = alone
+        self._beside = beside
         self._pace = Pace()
         self.journal = volume.journal
         self.uploads = Uploads()
@@ -272,7 +274,11 @@ class Files:
         if writer.quick and self._inline and not self.volume.ingest.paced:
             writer.flush(seal=seal, durable=durable)
         else:
-            await self._thread(partial(writer.flush, seal=seal, durable=durable, attributes=put_off))
+            flush = partial(writer.flush, seal=seal, durable=durable, attributes=put_off)
+            if self._beside is not None and writer.small:
+                await self._beside.run(flush, self._thread)
+            else:
+                await self._thread(flush)
         inode.put_off = None
         self._adopt(inode, writer.attr)
         if self.journal is not None:

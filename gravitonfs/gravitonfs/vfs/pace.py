@@ -1,8 +1,10 @@
-"""When an event loop may wait for the disk itself."""
+"""When an event loop may wait itself."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 
 class Pace:
@@ -33,3 +35,11 @@ class Pace:
     def __exit__(self, *error: object) -> None:
         if time.monotonic() - self._start > self.LIMIT:
             self._threads = self.PAUSE
+
+
+class Beside(Protocol):
+    """Calls something on a thread, and waits for it in the quickest way there is."""
+
+    async def run(
+        self, call: Callable[[], None], otherwise: Callable[[Callable[[], None]], Awaitable[None]]
+    ) -> None: ...

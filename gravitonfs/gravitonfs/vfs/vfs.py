@@ -35,6 +35,7 @@ from gravitonfs.ports.target import Space
 from gravitonfs.vfs.directories import DirectoryHandle, Page
 from gravitonfs.vfs.files import FileHandle, Files
 from gravitonfs.vfs.lookups import Lookups
+from gravitonfs.vfs.pace import Beside
 
 log = logging.getLogger("graviton.vfs")
 
@@ -69,12 +70,13 @@ class Vfs:
         space: Callable[[], Space] = lambda: Space(0, 0),
         describe: Callable[[], dict[str, object]] = dict,
         alone: Callable[[], bool] = lambda: False,
+        beside: Beside | None = None,
     ) -> None:
         """``alone``: the request being answered is the only one, so that nobody is held up by it."""
         self.volume = volume
         self.namespace = volume.namespace
         self._own_writes = volume.session.own_writes
-        self.files = Files(volume, timeout=timeout, alone=alone)
+        self.files = Files(volume, timeout=timeout, alone=alone, beside=beside)
         self.lookups = Lookups()
         self.read_only = volume.namespace.read_only
         self._space = space
