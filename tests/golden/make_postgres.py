@@ -27,7 +27,7 @@ def fill(stores: PostgresStores) -> None:
     populate(session)
     loose = LooseBlock(BlockId(b"loose".ljust(32)), 0, 5, b"loose")
     session.do(Create(ROOT, b"logged", session.ino(), 0o100644, 0, 0), loose=(loose,), durable=True)
-    store.keep_snapshot("main", "kept")
+    store.create_snapshot("main", "kept")
     session.make(b"after")
     store.create_volume("second")
     store.packs.begin(bytes(range(16)), "engine-7-dead", PackState.STORING)

@@ -21,6 +21,7 @@ from gravitonfs.testing.namespace_suite import (
     names,
     sessions,
     small_maps,
+    snapshots,
     tree_model,
     upkeep,
 )
@@ -81,6 +82,9 @@ class TestLoose(sessions.LooseSuite): ...
 
 
 class TestHistory(history.HistorySuite): ...
+
+
+class TestSnapshots(snapshots.SnapshotSuite): ...
 
 
 class TestBlobs(blobs.BlobSuite): ...

@@ -15,6 +15,7 @@ from gravitonfs.testing.namespace_suite import (
     names,
     sessions,
     small_maps,
+    snapshots,
     upkeep,
 )
 from harness.postgres import BINARIES, PostgresServer
@@ -96,6 +97,9 @@ class TestReap(upkeep.ReapSuite): ...
 
 
 class TestUpkeep(upkeep.UpkeepSuite): ...
+
+
+class TestSnapshots(snapshots.SnapshotSuite): ...
 
 
 class TestBlobs(blobs.BlobSuite): ...

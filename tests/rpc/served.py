@@ -17,7 +17,7 @@ from gravitonfs.client.remote_namespace import RemoteNamespace
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.ops import Batch, Reply
-from gravitonfs.ports.store import LEASE_SECONDS, SessionRow
+from gravitonfs.ports.store import LEASE_SECONDS, SessionRow, SnapshotRow
 from gravitonfs.ports.target import Space
 from harness.waiting import wait_until
 
@@ -118,8 +118,14 @@ class ServedStore:
     def upkeep(self) -> Any:
         return SettledUpkeep(self)
 
-    def keep_snapshot(self, volume: str, name: str) -> int:
-        return self.local.keep_snapshot(volume, name)
+    def create_snapshot(self, volume: str, name: str) -> SnapshotRow:
+        return self.local.create_snapshot(volume, name)
+
+    def delete_snapshot(self, volume: str, name: str) -> None:
+        self.local.delete_snapshot(volume, name)
+
+    def snapshot_rows(self, volume: str) -> list[SnapshotRow]:
+        return self.local.snapshot_rows(volume)
 
     def sessions(self) -> list[SessionRow]:
         return self.local.sessions()

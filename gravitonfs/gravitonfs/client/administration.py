@@ -50,8 +50,18 @@ def who_am_i(connection: Connection, volume: str, *, timeout: float, token: str 
     return Allowance(reply.name, reply.judged, reply.read, reply.write)
 
 
+class SnapshotInfo(NamedTuple):
+    """``created``: seconds since the epoch."""
+
+    name: str
+    created: float
+    logical_bytes: int
+    inodes: int
+    scheduled: bool
+
+
 class Administration:
-    """Needs the scope graviton:admin."""
+    """Needs the scope graviton:admin; ``snapshots`` only that the volume may be read."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -78,3 +88,27 @@ class Administration:
         """End a session: what it sends from now on is refused. NotFound."""
         request = pb.EvictSessionRequest(number=number)
         self._connection.call(_ADMIN + "EvictSession", request, pb.EvictSessionReply, timeout=_CALL)
+
+    # --- snapshots -----------------------------------------------------------------------------------
+
+    def snapshots(self, volume: str = "main") -> Sequence[SnapshotInfo]:
+        """The oldest comes first."""
+        request = pb.ListSnapshotsRequest(volume=volume)
+        reply = self._connection.call(_ADMIN + "ListSnapshots", request, pb.ListSnapshotsReply, timeout=_CALL)
+        return [_snapshot(one) for one in reply.snapshots]
+
+    def create_snapshot(self, name: str, volume: str = "main") -> SnapshotInfo:
+        """See ``SessionStore``. Exists, Invalid, NotFound."""
+        request = pb.CreateSnapshotRequest(volume=volume, name=name)
+        return _snapshot(
+            self._connection.call(_ADMIN + "CreateSnapshot", request, pb.Snapshot, timeout=_CALL)
+        )
+
+    def delete_snapshot(self, name: str, volume: str = "main") -> None:
+        """NotFound."""
+        request = pb.DeleteSnapshotRequest(volume=volume, name=name)
+        self._connection.call(_ADMIN + "DeleteSnapshot", request, pb.DeleteSnapshotReply, timeout=_CALL)
+
+
+def _snapshot(one: pb.Snapshot) -> SnapshotInfo:
+    return SnapshotInfo(one.name, one.created_ns / 1e9, one.logical_bytes, one.inodes, one.scheduled)

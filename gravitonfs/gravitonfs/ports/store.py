@@ -46,6 +46,19 @@ class VolumeRow(NamedTuple):
     inodes: int
 
 
+class SnapshotRow(NamedTuple):
+    """A volume as it was at ``version``, and what was in it then. ``number``: of the snapshots of a volume,
+    never another's. ``scheduled``: the schedule made it, and deletes it in time."""
+
+    name: str
+    version: int
+    created_ns: int
+    logical_bytes: int
+    inodes: int
+    number: int
+    scheduled: bool
+
+
 class VolumeLease(NamedTuple):
     """``number``: rises from lease to lease; 0: none, others are attached. ``seconds``: granted from now on;
     0.0: it was recalled and is to be let go."""
@@ -127,6 +140,17 @@ class SessionStore(Protocol):
     def delete_volume(self, name: str) -> None: ...
 
     def volume_rows(self) -> list[VolumeRow]: ...
+
+    def create_snapshot(self, volume: str, name: str, *, scheduled: bool = False) -> SnapshotRow:
+        """The volume as it is now, read-only, under a name. Atomic, whatever the tree's size: all that any
+        session was answered before is in it, nothing that comes after. Waits for a session that has the
+        volume to itself to let go. Durable. NotFound, Exists, Invalid."""
+
+    def delete_snapshot(self, volume: str, name: str) -> None:
+        """Gone at once; what it alone kept is freed in the background. Durable. NotFound."""
+
+    def snapshot_rows(self, volume: str) -> list[SnapshotRow]:
+        """The oldest comes first. NotFound."""
 
 
 class EngineNames(SessionStore, Protocol):

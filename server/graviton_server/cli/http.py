@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from graviton_server.auth.apptokens import AppTokens
 from graviton_server.auth.authenticator import Authenticator, authenticator
 from graviton_server.auth.exposure import check_exposure
@@ -15,6 +17,7 @@ from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
 from graviton_server.control.handlers import answer
 from graviton_server.control.service import MAIN, Service
+from graviton_server.control.snapshots import told as snapshot_told
 from graviton_server.control.tallies import Tallies
 from graviton_server.http_api.app import Backstage
 from graviton_server.http_api.context import Api
@@ -79,6 +82,7 @@ def http_server(
         ask=lambda request: answer(service, request, JobChannel()),
         sessions=_Sessions(service),
         volumes=_Volumes(service),
+        snapshots=_Snapshots(service),
         jobs=Jobs(lambda request, channel: answer(service, request, channel)),
         checks=Checks(service).states,
         metrics=renderer(service),
@@ -138,6 +142,21 @@ class _Volumes:
             {"name": row.name, "logical_bytes": row.logical_bytes, "inodes": row.inodes}
             for row in self._store.volume_rows()
         ]
+
+
+class _Snapshots:
+    def __init__(self, service: Service) -> None:
+        self._store = service.engine.namespace_store
+
+    def list(self, volume: str) -> list[dict[str, Any]]:
+        return [msgspec.to_builtins(snapshot_told(row)) for row in self._store.snapshot_rows(volume)]
+
+    def create(self, volume: str, name: str) -> dict[str, Any]:
+        told: dict[str, Any] = msgspec.to_builtins(snapshot_told(self._store.create_snapshot(volume, name)))
+        return told
+
+    def delete(self, volume: str, name: str) -> None:
+        self._store.delete_snapshot(volume, name)
 
 
 class Checks:

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from graviton_server.cli import places
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.wire import SOCKET_NAME
 from gravitonfs.errors import Locked
@@ -28,6 +31,37 @@ def reach(data: Path, role: str) -> Iterator[Caller]:
         yield caller
     finally:
         caller.close()
+
+
+@contextmanager
+def reach_source(source: str, role: str) -> Iterator[Caller]:
+    """As ``reach``, of a data directory, a path in a mount, or a configuration file."""
+    if not places.is_remote(source) and Path(source).is_file() and places.parse(source) is None:
+        caller = _reach_configured(source, role)
+        try:
+            yield caller
+        finally:
+            caller.close()
+        return
+    with reach(places.source_of(source), role) as found:
+        yield found
+
+
+def _reach_configured(file: str, role: str) -> Caller:
+    """Its process, where one has its data directory; else this one becomes an engine of the store."""
+    from graviton_server.cli.serve import configured
+    from graviton_server.control.calls import LocalCaller
+    from graviton_server.control.service import Service
+    from graviton_server.wiring import EngineOptions
+    from graviton_server.wiring.configured import open_configured
+
+    config = configured(click.get_current_context(), file, {}, insecure=False).config
+    found = owner(places.source(config.data_dir))
+    if found is not None:
+        return found
+    service = Service(open_configured(config, EngineOptions(background=False)), role)
+    service.listen()
+    return LocalCaller(service, _waiting)
 
 
 def _reach(data: Path, role: str) -> Caller:

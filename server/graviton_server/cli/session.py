@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 
 from graviton_server.cli import output
+from graviton_server.cli.access import access, daemon_of
 from graviton_server.cli.opening import reach
 from graviton_server.cli.places import is_remote, source_of
 from graviton_server.control.requests import EvictSession, ListSessions
-
-if TYPE_CHECKING:
-    from gravitonfs.client.administration import Administration
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_ACCESS = (
-    click.argument("source", metavar="SOURCE"),
-    click.option("--token-file", type=_FILE, help="A token with the scope admin; default: GRAVITON_TOKEN."),
-    click.option("--ca-file", type=_FILE, help="Whom to trust, for gravitons:// (PEM)."),
-    click.option("--cert-file", type=_FILE, help="A client certificate (PEM)."),
-    click.option("--key-file", type=_FILE, help="Its key (PEM)."),
-)
-
-
-def _access(command: Any) -> Any:
-    for one in reversed(_ACCESS):
-        command = one(command)
-    return command
 
 
 @click.group()
@@ -45,12 +26,12 @@ def session() -> None:
 
 
 @session.command("list")
-@_access
+@access
 @output.json_option
-def list_(source: str, as_json: bool, **access: Path | None) -> None:
+def list_(source: str, as_json: bool, **access_: Path | None) -> None:
     """List sessions."""
     if is_remote(source):
-        with _daemon(source, access) as daemon:
+        with daemon_of(source, access_) as daemon:
             found = [one._asdict() for one in daemon.sessions()]
     else:
         with reach(source_of(source), "session") as caller:
@@ -75,39 +56,18 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 
 
 @session.command()
-@_access
+@access
 @click.argument("number", type=click.IntRange(1))
-def evict(source: str, number: int, **access: Path | None) -> None:
+def evict(source: str, number: int, **access_: Path | None) -> None:
     """End a session: what it sends from now on is refused.
 
     For one whose process is gone, so that nobody has to wait for it. A mount that lives begins another
     session; what it has not stored yet may fail.
     """
     if is_remote(source):
-        with _daemon(source, access) as daemon:
+        with daemon_of(source, access_) as daemon:
             daemon.evict(number)
     else:
         with reach(source_of(source), "session") as caller:
             caller.call(EvictSession(number=number))
     output.say(f"session {number} has ended")
-
-
-@contextmanager
-def _daemon(source: str, access: dict[str, Path | None]) -> Iterator[Administration]:
-    from gravitonfs.client.administration import Administration
-    from gravitonfs.client.connection import Connection
-    from gravitonfs.client.endpoint import Endpoint
-
-    endpoint, _, _ = Endpoint.parse(source)
-    connection = Connection(
-        endpoint.with_options(
-            token_file=access["token_file"],
-            ca_file=access["ca_file"],
-            cert_file=access["cert_file"],
-            key_file=access["key_file"],
-        )
-    )
-    try:
-        yield Administration(connection)
-    finally:
-        connection.close()

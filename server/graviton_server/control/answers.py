@@ -136,6 +136,16 @@ class SessionInfo(msgspec.Struct, frozen=True):
     holds: bool
 
 
+class SnapshotInfo(msgspec.Struct, frozen=True):
+    """``created``: seconds since the epoch. ``scheduled``: the schedule deletes it in time."""
+
+    name: str
+    created: float
+    logical_bytes: int
+    inodes: int
+    scheduled: bool
+
+
 class NewToken(msgspec.Struct, frozen=True):
     """``token`` is told this once; only its hash is kept."""
 

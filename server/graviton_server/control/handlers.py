@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graviton_server.control import making, nodes, reports, requests, sessions, tokens, transfer, upkeep
+from graviton_server.control import (
+    making,
+    nodes,
+    reports,
+    requests,
+    sessions,
+    snapshots,
+    tokens,
+    transfer,
+    upkeep,
+)
 from graviton_server.control.calls import Channel, Handler
 from graviton_server.control.requests import Request
 
@@ -42,6 +52,9 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.RevokeToken: tokens.handle_revoke,
     requests.ListSessions: sessions.handle_list,
     requests.EvictSession: sessions.handle_evict,
+    requests.CreateSnapshot: snapshots.handle_create,
+    requests.ListSnapshots: snapshots.handle_list,
+    requests.DeleteSnapshot: snapshots.handle_delete,
 }
 
 

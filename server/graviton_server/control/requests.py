@@ -17,6 +17,7 @@ from graviton_server.control.answers import (
     Page,
     SessionInfo,
     SmallFile,
+    SnapshotInfo,
     Status,
     TokenInfo,
     Usage,
@@ -221,6 +222,29 @@ class EvictSession(Request[None], frozen=True, kw_only=True):
     number: int
 
 
+# --- snapshots --------------------------------------------------------------------------------
+
+
+class CreateSnapshot(Request[SnapshotInfo], frozen=True, kw_only=True):
+    """NotFound, Exists, Invalid."""
+
+    volume: str
+    name: str
+
+
+class ListSnapshots(Request[list[SnapshotInfo]], frozen=True, kw_only=True):
+    """The oldest comes first. NotFound."""
+
+    volume: str
+
+
+class DeleteSnapshot(Request[None], frozen=True, kw_only=True):
+    """NotFound."""
+
+    volume: str
+    name: str
+
+
 # --- tokens -----------------------------------------------------------------------------------
 
 
@@ -249,6 +273,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
         Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
+        CreateSnapshot, ListSnapshots, DeleteSnapshot,
     )
 }  # fmt: skip
 

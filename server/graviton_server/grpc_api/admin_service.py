@@ -1,4 +1,4 @@
-"""AdminService: sessions, volumes, jobs."""
+"""AdminService: sessions, volumes, snapshots, jobs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from graviton_server.maintenance.work import Work
 from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import ROOT_INO
 from gravitonfs.errors import GravitonError, Internal, Invalid, NotEmpty, NotFound, NotPermitted
-from gravitonfs.ports.store import SessionRow, VolumeRow
+from gravitonfs.ports.store import SessionRow, SnapshotRow, VolumeRow
 from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
 
 _LOOK: Final = 0.5
 _EVENTS: Final = 64
+MAIN: Final = "main"
 
 Job = Callable[[Work, bool], object]
 
@@ -107,6 +108,23 @@ class AdminService:
         self._backend.sessions.delete_volume(name)
         return pb.DeleteVolumeReply()
 
+    # --- snapshots -----------------------------------------------------------------------------------
+
+    def create_snapshot(self, request: pb.CreateSnapshotRequest, call: Call) -> pb.Snapshot:
+        call.may_administer()
+        return _snapshot(self._backend.sessions.create_snapshot(request.volume or MAIN, request.name))
+
+    def list_snapshots(self, request: pb.ListSnapshotsRequest, call: Call) -> pb.ListSnapshotsReply:
+        volume = request.volume or MAIN
+        call.may_read(volume)
+        rows = self._backend.sessions.snapshot_rows(volume)
+        return pb.ListSnapshotsReply(snapshots=[_snapshot(row) for row in rows])
+
+    def delete_snapshot(self, request: pb.DeleteSnapshotRequest, call: Call) -> pb.DeleteSnapshotReply:
+        call.may_administer()
+        self._backend.sessions.delete_snapshot(request.volume or MAIN, request.name)
+        return pb.DeleteSnapshotReply()
+
     # --- jobs ----------------------------------------------------------------------------------------
 
     def list_jobs(self, request: pb.ListJobsRequest, call: Call) -> pb.ListJobsReply:
@@ -177,3 +195,13 @@ class AdminService:
 
 def _volume(row: VolumeRow) -> pb.Volume:
     return pb.Volume(name=row.name, root=row.root, logical_bytes=row.logical_bytes, inodes=row.inodes)
+
+
+def _snapshot(row: SnapshotRow) -> pb.Snapshot:
+    return pb.Snapshot(
+        name=row.name,
+        created_ns=row.created_ns,
+        logical_bytes=row.logical_bytes,
+        inodes=row.inodes,
+        scheduled=row.scheduled,
+    )

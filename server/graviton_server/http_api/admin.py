@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import falcon
 import msgspec
@@ -33,6 +34,17 @@ class VolumeAdmin(Protocol):
 
     def delete(self, name: str) -> None:
         """NotFound, Busy while somebody uses it, NotPermitted for the first."""
+
+
+class SnapshotAdmin(Protocol):
+    """Of a volume: NotFound where there is none."""
+
+    def list(self, volume: str) -> list[dict[str, Any]]: ...
+    def create(self, volume: str, name: str) -> dict[str, Any]:
+        """Exists, Invalid."""
+
+    def delete(self, volume: str, name: str) -> None:
+        """NotFound."""
 
 
 class Status:
@@ -99,6 +111,29 @@ class OneVolume:
 
 class _Volume(msgspec.Struct, forbid_unknown_fields=True):
     name: str
+
+
+class SnapshotList:
+    def __init__(self, api: Api, snapshots: SnapshotAdmin) -> None:
+        self._api = api
+        self._snapshots = snapshots
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        answer(resp, {"snapshots": self._snapshots.list(name)})
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        wanted = document(req, self._api, _Volume)
+        answer(resp, self._snapshots.create(name, wanted.name), 201)
+        resp.location = f"/api/v1/admin/volumes/{quote(name)}/snapshots/{quote(wanted.name)}"
+
+
+class OneSnapshot:
+    def __init__(self, snapshots: SnapshotAdmin) -> None:
+        self._snapshots = snapshots
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, snapshot: str) -> None:
+        self._snapshots.delete(name, snapshot)
+        resp.status = falcon.HTTP_204
 
 
 class _Gc(msgspec.Struct, forbid_unknown_fields=True):

@@ -27,6 +27,7 @@ class Backstage:
     ask: admin.Ask
     sessions: admin.Sessions
     volumes: admin.VolumeAdmin
+    snapshots: admin.SnapshotAdmin
     jobs: Jobs
     checks: Checks
     metrics: Callable[[], tuple[bytes, str]]
@@ -74,6 +75,9 @@ def _admin_routes(app: falcon.App[Any, Any], api: Api, backstage: Backstage) -> 
     app.add_route(f"{base}/sessions/{{session}}", admin.OneSession(api, backstage.sessions))
     app.add_route(f"{base}/volumes", admin.VolumeList(api, backstage.volumes))
     app.add_route(f"{base}/volumes/{{name}}", admin.OneVolume(api, backstage.volumes))
+    snapshots = f"{base}/volumes/{{name}}/snapshots"
+    app.add_route(snapshots, admin.SnapshotList(api, backstage.snapshots))
+    app.add_route(f"{snapshots}/{{snapshot}}", admin.OneSnapshot(backstage.snapshots))
     for kind in ("gc", "scrub", "fsck"):
         app.add_route(f"{base}/{kind}", work, suffix=kind)
     app.add_route(f"{base}/jobs", work)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import gravitonfs
-from graviton_server.http_api.schemas import SCHEMAS
+from graviton_server.http_api.schemas import SCHEMAS, SNAPSHOT_NAME
 
 Json = dict[str, Any]
 
@@ -239,6 +239,7 @@ def _uploads() -> Json:
 
 def _admin() -> Json:
     base = "/api/v1/admin"
+    volume = _path("name", {"type": "string", "pattern": _VOLUME_NAME})
     session = _path("session", {"type": "integer", "minimum": 1, "maximum": 10**17})
     found: Json = {
         f"{base}/status": {"get": _told("status", "What the process is doing.", "Anything")},
@@ -260,7 +261,24 @@ def _admin() -> Json:
         f"{base}/volumes/{{name}}": {
             "delete": _operation(
                 "deleteVolume", "A volume with all that is in it.", "admin", {204: _NOTHING}, 404, 423,
-                parameters=(_path("name", {"type": "string", "pattern": _VOLUME_NAME}),),
+                parameters=(volume,),
+            ),
+        },
+        f"{base}/volumes/{{name}}/snapshots": {
+            "get": _operation(
+                "listSnapshots", "Its snapshots, the oldest first.", "admin",
+                {200: _json("SnapshotList", "As it is now.")}, 404, parameters=(volume,),
+            ),
+            "post": _operation(
+                "createSnapshot", "The volume as it is now, kept under a name.", "admin",
+                {201: _json("Snapshot", "It is there.")}, 404, 409, 413,
+                body=_body("NewSnapshot") | {"required": True}, parameters=(volume,),
+            ),
+        },
+        f"{base}/volumes/{{name}}/snapshots/{{snapshot}}": {
+            "delete": _operation(
+                "deleteSnapshot", "What it alone kept is freed in the background.", "admin", {204: _NOTHING},
+                404, parameters=(volume, _path("snapshot", {"type": "string", "pattern": SNAPSHOT_NAME})),
             ),
         },
         f"{base}/jobs": {"get": _told("listJobs", "Jobs of this process.", "JobList")},

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gravitonfs.core import snapshots
+
 Json = dict[str, Any]
+SNAPSHOT_NAME: Final = f"^{snapshots.NAME}$"
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _NUMBER: Final = {"type": "number"}
@@ -70,6 +73,11 @@ SCHEMAS: Final[Json] = {
         {"name": {"type": "string", "pattern": "^[a-z0-9_-][a-z0-9._-]{0,62}$"}}, closed=True
     ),
     "VolumeList": _object({"volumes": _list("Volume")}),
+    "Snapshot": _object(
+        {"name": _TEXT, "created": _NUMBER, "logical_bytes": _COUNT, "inodes": _COUNT, "scheduled": _TRUTH}
+    ),
+    "NewSnapshot": _object({"name": {"type": "string", "pattern": SNAPSHOT_NAME}}, closed=True),
+    "SnapshotList": _object({"snapshots": _list("Snapshot")}),
     "Job": _object(
         {"id": _TEXT, "kind": _TEXT, "state": {"enum": ["running", "done", "cancelled", "failed"]}},
         {"started": _NUMBER, "ended": _maybe(_NUMBER), "progress": {}, "result": {}, "error": _maybe(_TEXT)},

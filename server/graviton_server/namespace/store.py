@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from graviton_server.namespace import dumping, recovery, schema, volumes
+from graviton_server.namespace import dumping, recovery, schema, snapshots, volumes
 from graviton_server.namespace.applying import Applier
 from graviton_server.namespace.commits import Commits
 from graviton_server.namespace.committer import Committer
@@ -32,7 +32,14 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced, NotFound, Unavailable
 from gravitonfs.ports.namespace import Change, Claims, Listener, Namespace, Recall
-from gravitonfs.ports.store import LEASE_SECONDS, SessionRow, SessionState, VolumeLease, VolumeRow
+from gravitonfs.ports.store import (
+    LEASE_SECONDS,
+    SessionRow,
+    SessionState,
+    SnapshotRow,
+    VolumeLease,
+    VolumeRow,
+)
 
 GROUP_ENTRIES: Final = 20_000
 GROUP_BYTES: Final = 64 << 20
@@ -42,7 +49,6 @@ _META: Final = "SELECT value FROM meta WHERE key = ?"
 _SET_META: Final = "UPDATE meta SET value = ? WHERE key = ?"
 _ADD_SECRET: Final = "INSERT OR IGNORE INTO meta (key, value) VALUES ('secret', ?)"
 _SESSIONS_VERSION: Final = "SELECT coalesce(max(version), 0) FROM sessions"
-_ADD_SNAPSHOT: Final = "INSERT INTO snapshots (volume, name, version, created) VALUES (?, ?, ?, ?)"
 
 
 class NamespaceStore:
@@ -427,14 +433,14 @@ class NamespaceStore:
         with self.lock:
             self.change(self.execute, _SET_META, (self.applier.version, "version"))
 
-    def keep_snapshot(self, volume: str, name: str) -> int:
-        """Retain the volume as it is now, under a name; returns the version to read it at."""
-        with self.lock:
-            found = self.roster.named(volume)
-            version = self.applier.version
-            self.change(self.execute, _ADD_SNAPSHOT, (found.id, name, version, self.clock_ns()))
-            found.snapshot = version
-            return version
+    def create_snapshot(self, volume: str, name: str, *, scheduled: bool = False) -> SnapshotRow:
+        return snapshots.create_here(self, volume, snapshots.Wanted(name, scheduled))
+
+    def delete_snapshot(self, volume: str, name: str) -> None:
+        snapshots.drop_here(self, volume, name)
+
+    def snapshot_rows(self, volume: str) -> list[SnapshotRow]:
+        return snapshots.rows_here(self, volume)
 
     # --- end -----------------------------------------------------------------------------------------
 

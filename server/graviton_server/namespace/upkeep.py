@@ -12,6 +12,7 @@ from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
 from graviton_server.namespace.flattening import Flattener
 from graviton_server.namespace.fragments import Fragments
+from graviton_server.namespace.purging import Purger
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.extents import unpack_row
 from gravitonfs.core.ids import BlockId, ContentId, Ino
@@ -50,6 +51,7 @@ class SqlUpkeep:
         self._store = store
         self._fragments = Fragments(store)
         self._flattener = Flattener(store)
+        self._purger = Purger(store)
 
     @contextmanager
     def _snapshot(self) -> Iterator[Execute]:
@@ -91,7 +93,7 @@ class SqlUpkeep:
             most = min(limit - done, REAP_STEP)
             with store.lock:
                 store.check_readable()
-                step = self._reap_tree(most, told) or self._reap_content(most)
+                step = self._purger.step(most) or self._reap_tree(most, told) or self._reap_content(most)
             if not step:
                 break
             done += step

@@ -7,7 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import contents, orphans
+from graviton_server.namespace import contents, orphans, snapshots
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.roster import GONE
 from graviton_server.namespace.schema import INODE_COLUMNS
@@ -84,6 +84,7 @@ def _delete(store: NamespaceStore, volume: Volume, moment: Moment) -> None:
         contents.release(txn, ContentId(content))
     for statement in _DROP:
         store.execute(statement, (volume.id,))
+    snapshots.drop_all(store.execute, moment)
     store.execute(_NO_LINKS, (volume.root,))
     orphans.doom(txn, volume.root)
     store.execute(_RENAME, (f"{GONE}{volume.id}", volume.id))

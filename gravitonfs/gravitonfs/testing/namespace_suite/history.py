@@ -23,12 +23,15 @@ from gravitonfs.ports.ops import (
     Truncate,
     Unlink,
 )
+from gravitonfs.ports.store import SnapshotRow
 from gravitonfs.testing.namespace_suite.attributes import FULL
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, Store, read_content, refused
 
 
 class RetainingStore(Store, Protocol):
-    def keep_snapshot(self, volume: str, name: str) -> int: ...
+    def create_snapshot(self, volume: str, name: str) -> SnapshotRow: ...
+    def delete_snapshot(self, volume: str, name: str) -> None: ...
+    def snapshot_rows(self, volume: str) -> list[SnapshotRow]: ...
 
 
 def picture(ns: Namespace, top: Ino = ROOT) -> dict[bytes, object]:
@@ -92,14 +95,14 @@ class HistorySuite:
         session = Session(store)
         names = self.build(session)
         before = picture(session.ns)
-        version = store.keep_snapshot("main", "first")
+        version = store.create_snapshot("main", "first").version
         then = store.attach(label="past", at=version)
         assert picture(then) == before
         self.change_everything(session, names)
         assert picture(then) == before
         middle = picture(session.ns)
         assert middle != before
-        second = store.keep_snapshot("main", "second")
+        second = store.create_snapshot("main", "second").version
         session.do(RemoveTree(ROOT, b"d"))
         session.reap_all()
         for content in store.upkeep.deep_drafts(100):
@@ -126,7 +129,7 @@ class HistorySuite:
         store = stores.open()
         session = Session(store)
         session.make(b"f")
-        then = store.attach(label="past", at=store.keep_snapshot("main", "s"))
+        then = store.attach(label="past", at=store.create_snapshot("main", "s").version)
         with refused(Kind.READ_ONLY):
             then.apply([session.batch(Unlink(ROOT, b"f"))], durable=False)
         with refused(Kind.READ_ONLY):

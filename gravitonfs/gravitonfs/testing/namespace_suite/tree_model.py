@@ -40,7 +40,8 @@ class TreeModel(RuleBasedStateMachine):
         self.store = self.open_store()
         self.session = Session(self.store)
         self.tree: Tree = {}
-        self.kept: list[tuple[int, dict[bytes, object]]] = []
+        self.kept: dict[str, tuple[int, dict[bytes, object]]] = {}
+        self.snapshots = 0
         self.data = 0
 
     def _find(self, path: tuple[bytes, ...]) -> tuple[Any, Ino] | None:
@@ -180,8 +181,27 @@ class TreeModel(RuleBasedStateMachine):
     @precondition(lambda self: len(self.kept) < 3)
     @rule()
     def keep(self) -> None:
-        version = self.store.keep_snapshot("main", f"kept {len(self.kept)}")
-        self.kept.append((version, picture(self.session.ns)))
+        self.snapshots += 1
+        row = self.store.create_snapshot("main", f"kept {self.snapshots}")
+        self.kept[row.name] = row.version, picture(self.session.ns)
+
+    @precondition(lambda self: self.kept)
+    @rule(data=st.data())
+    def let_go(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.kept)))
+        del self.kept[name]
+        self.store.delete_snapshot("main", name)
+
+    @precondition(lambda self: self.kept)
+    @rule(data=st.data())
+    def look_back(self, data: st.DataObject) -> None:
+        self._as_it_was(data.draw(st.sampled_from(sorted(self.kept))))
+
+    def _as_it_was(self, name: str) -> None:
+        version, before = self.kept[name]
+        then = self.store.attach(label="past", at=version)
+        assert picture(then) == before
+        then.detach()
 
     @rule()
     def compare(self) -> None:
@@ -204,9 +224,15 @@ class TreeModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "session"):
             self.compare()
-            for version, before in self.kept:
-                assert picture(self.store.attach(label="past", at=version)) == before
+            assert [row.name for row in self.store.snapshot_rows("main")] == list(self.kept)
+            self.session.reap_all()
+            for name in list(self.kept):
+                self._as_it_was(name)
             assert self.session.problems() == []
+            for name in self.kept:
+                self.store.delete_snapshot("main", name)
+            self.session.do(*(ops.RemoveTree(ROOT, name) for name in self.session.names()))
             self.session.reap_all()
             assert self.session.problems() == []
+            assert list(self.store.upkeep.extent_rows()) == []  # neither files nor history hold a block
             self.store.close()

@@ -14,8 +14,8 @@ import psycopg
 
 from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.postgres import exchange as exchanging
-from graviton_server.namespace.postgres import loading, schema, volumes
-from graviton_server.namespace.postgres.applying import CLOCK, Applier
+from graviton_server.namespace.postgres import loading, schema, snapshots, volumes
+from graviton_server.namespace.postgres.applying import Applier
 from graviton_server.namespace.postgres.changes import Changes
 from graviton_server.namespace.postgres.database import Connection, Database, Settings, refusal, translate
 from graviton_server.namespace.postgres.dialect import statement
@@ -33,18 +33,15 @@ from graviton_server.namespace.postgres.transaction import CONTENT_STEP, INO_STE
 from graviton_server.namespace.postgres.upkeep import PostgresUpkeep
 from graviton_server.namespace.postgres.work import Reader, Work, ask
 from graviton_server.namespace.sessions import Session, Volume
+from graviton_server.namespace.snapshots import Wanted
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.core.processes import myself
 from gravitonfs.errors import Exists, GravitonError, Unavailable
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
-from gravitonfs.ports.store import SessionRow, SessionState, VolumeLease, VolumeRow
+from gravitonfs.ports.store import SessionRow, SessionState, SnapshotRow, VolumeLease, VolumeRow
 
 _IDENTITY: Final = "SELECT key, data FROM meta WHERE data IS NOT NULL"
-_SNAPSHOT: Final = (
-    f"INSERT INTO snapshots (volume, name, version, created) SELECT %s, %s, nextval('versions'), {CLOCK}"
-    " RETURNING version"
-)
 
 
 def _nothing() -> None:
@@ -299,15 +296,14 @@ class PostgresStore:
     def volumes(self) -> list[Volume]:
         return self.roster.volumes()
 
-    def keep_snapshot(self, volume: str, name: str) -> int:
-        """Retain the volume as it is now, under a name; returns the version to read it at."""
-        found = self.roster.named(volume)
-        rows = self.database.again(
-            lambda connection: exchanging.transact(
-                connection, exchanging.CLOSE_GATE, (_SNAPSHOT, (found.id, name)), durable=True
-            )
-        )
-        return int(rows[-1][0][0])
+    def create_snapshot(self, volume: str, name: str, *, scheduled: bool = False) -> SnapshotRow:
+        return snapshots.create(self, volume, Wanted(name, scheduled))
+
+    def delete_snapshot(self, volume: str, name: str) -> None:
+        snapshots.drop(self, volume, name)
+
+    def snapshot_rows(self, volume: str) -> list[SnapshotRow]:
+        return snapshots.rows(self, volume)
 
     def counters(self) -> dict[str, int]:
         """Since the store was opened."""

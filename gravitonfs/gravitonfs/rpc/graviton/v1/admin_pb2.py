@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gravitonfs/rpc/graviton/v1/admin.proto\x12\x0bgraviton.v1\"\x1f\n\rWhoAmIRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\"H\n\x0bWhoAmIReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06judged\x18\x02 \x01(\x08\x12\x0c\n\x04read\x18\x03 \x01(\x08\x12\r\n\x05write\x18\x04 \x01(\x08\"\xb9\x01\n\x07Session\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06volume\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x11\n\tread_only\x18\x04 \x01(\x08\x12\x0e\n\x06remote\x18\x05 \x01(\x08\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12\x12\n\nlast_batch\x18\x07 \x01(\x04\x12\x14\n\x0cidle_seconds\x18\x08 \x01(\x01\x12\x11\n\tprincipal\x18\t \x01(\t\x12\r\n\x05holds\x18\n \x01(\x08\"%\n\x13ListSessionsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\";\n\x11ListSessionsReply\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.graviton.v1.Session\"%\n\x13\x45victSessionRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x13\n\x11\x45victSessionReply\"K\n\x06Volume\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x04\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06inodes\x18\x04 \x01(\x04\"\x14\n\x12ListVolumesRequest\"8\n\x10ListVolumesReply\x12$\n\x07volumes\x18\x01 \x03(\x0b\x32\x13.graviton.v1.Volume\"#\n\x13\x43reateVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x13\x44\x65leteVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\r\n\x05\x65vict\x18\x03 \x01(\x08\"\x13\n\x11\x44\x65leteVolumeReply\"\x7f\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04runs\x18\x03 \x01(\x04\x12\x13\n\x0blast_result\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0c\n\x04\x64one\x18\x06 \x01(\x04\x12\r\n\x05total\x18\x07 \x01(\x04\x12\x0c\n\x04what\x18\x08 \x01(\t\"\x11\n\x0fListJobsRequest\"/\n\rListJobsReply\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.graviton.v1.Job\".\n\rRunJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"B\n\x08JobEvent\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\n\n\x02of\x18\x03 \x01(\x04\x12\x0e\n\x06report\x18\x04 \x01(\t2\xdf\x04\n\x0c\x41\x64minService\x12>\n\x06WhoAmI\x12\x1a.graviton.v1.WhoAmIRequest\x1a\x18.graviton.v1.WhoAmIReply\x12P\n\x0cListSessions\x12 .graviton.v1.ListSessionsRequest\x1a\x1e.graviton.v1.ListSessionsReply\x12P\n\x0c\x45victSession\x12 .graviton.v1.EvictSessionRequest\x1a\x1e.graviton.v1.EvictSessionReply\x12M\n\x0bListVolumes\x12\x1f.graviton.v1.ListVolumesRequest\x1a\x1d.graviton.v1.ListVolumesReply\x12\x45\n\x0c\x43reateVolume\x12 .graviton.v1.CreateVolumeRequest\x1a\x13.graviton.v1.Volume\x12P\n\x0c\x44\x65leteVolume\x12 .graviton.v1.DeleteVolumeRequest\x1a\x1e.graviton.v1.DeleteVolumeReply\x12\x44\n\x08ListJobs\x12\x1c.graviton.v1.ListJobsRequest\x1a\x1a.graviton.v1.ListJobsReply\x12=\n\x06RunJob\x12\x1a.graviton.v1.RunJobRequest\x1a\x15.graviton.v1.JobEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gravitonfs/rpc/graviton/v1/admin.proto\x12\x0bgraviton.v1\"\x1f\n\rWhoAmIRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\"H\n\x0bWhoAmIReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06judged\x18\x02 \x01(\x08\x12\x0c\n\x04read\x18\x03 \x01(\x08\x12\r\n\x05write\x18\x04 \x01(\x08\"\xb9\x01\n\x07Session\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06volume\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x11\n\tread_only\x18\x04 \x01(\x08\x12\x0e\n\x06remote\x18\x05 \x01(\x08\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12\x12\n\nlast_batch\x18\x07 \x01(\x04\x12\x14\n\x0cidle_seconds\x18\x08 \x01(\x01\x12\x11\n\tprincipal\x18\t \x01(\t\x12\r\n\x05holds\x18\n \x01(\x08\"%\n\x13ListSessionsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\";\n\x11ListSessionsReply\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.graviton.v1.Session\"%\n\x13\x45victSessionRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\"\x13\n\x11\x45victSessionReply\"K\n\x06Volume\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x04\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06inodes\x18\x04 \x01(\x04\"\x14\n\x12ListVolumesRequest\"8\n\x10ListVolumesReply\x12$\n\x07volumes\x18\x01 \x03(\x0b\x32\x13.graviton.v1.Volume\"#\n\x13\x43reateVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x13\x44\x65leteVolumeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\r\n\x05\x65vict\x18\x03 \x01(\x08\"\x13\n\x11\x44\x65leteVolumeReply\"f\n\x08Snapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncreated_ns\x18\x02 \x01(\x04\x12\x15\n\rlogical_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06inodes\x18\x04 \x01(\x04\x12\x11\n\tscheduled\x18\x05 \x01(\x08\"5\n\x15\x43reateSnapshotRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"&\n\x14ListSnapshotsRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\">\n\x12ListSnapshotsReply\x12(\n\tsnapshots\x18\x01 \x03(\x0b\x32\x15.graviton.v1.Snapshot\"5\n\x15\x44\x65leteSnapshotRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteSnapshotReply\"\x7f\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04runs\x18\x03 \x01(\x04\x12\x13\n\x0blast_result\x18\x04 \x01(\t\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x0c\n\x04\x64one\x18\x06 \x01(\x04\x12\r\n\x05total\x18\x07 \x01(\x04\x12\x0c\n\x04what\x18\x08 \x01(\t\"\x11\n\x0fListJobsRequest\"/\n\rListJobsReply\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.graviton.v1.Job\".\n\rRunJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"B\n\x08JobEvent\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\n\n\x02of\x18\x03 \x01(\x04\x12\x0e\n\x06report\x18\x04 \x01(\t2\xd9\x06\n\x0c\x41\x64minService\x12>\n\x06WhoAmI\x12\x1a.graviton.v1.WhoAmIRequest\x1a\x18.graviton.v1.WhoAmIReply\x12P\n\x0cListSessions\x12 .graviton.v1.ListSessionsRequest\x1a\x1e.graviton.v1.ListSessionsReply\x12P\n\x0c\x45victSession\x12 .graviton.v1.EvictSessionRequest\x1a\x1e.graviton.v1.EvictSessionReply\x12M\n\x0bListVolumes\x12\x1f.graviton.v1.ListVolumesRequest\x1a\x1d.graviton.v1.ListVolumesReply\x12\x45\n\x0c\x43reateVolume\x12 .graviton.v1.CreateVolumeRequest\x1a\x13.graviton.v1.Volume\x12P\n\x0c\x44\x65leteVolume\x12 .graviton.v1.DeleteVolumeRequest\x1a\x1e.graviton.v1.DeleteVolumeReply\x12K\n\x0e\x43reateSnapshot\x12\".graviton.v1.CreateSnapshotRequest\x1a\x15.graviton.v1.Snapshot\x12S\n\rListSnapshots\x12!.graviton.v1.ListSnapshotsRequest\x1a\x1f.graviton.v1.ListSnapshotsReply\x12V\n\x0e\x44\x65leteSnapshot\x12\".graviton.v1.DeleteSnapshotRequest\x1a .graviton.v1.DeleteSnapshotReply\x12\x44\n\x08ListJobs\x12\x1c.graviton.v1.ListJobsRequest\x1a\x1a.graviton.v1.ListJobsReply\x12=\n\x06RunJob\x12\x1a.graviton.v1.RunJobRequest\x1a\x15.graviton.v1.JobEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,16 +57,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEVOLUMEREQUEST']._serialized_end=769
   _globals['_DELETEVOLUMEREPLY']._serialized_start=771
   _globals['_DELETEVOLUMEREPLY']._serialized_end=790
-  _globals['_JOB']._serialized_start=792
-  _globals['_JOB']._serialized_end=919
-  _globals['_LISTJOBSREQUEST']._serialized_start=921
-  _globals['_LISTJOBSREQUEST']._serialized_end=938
-  _globals['_LISTJOBSREPLY']._serialized_start=940
-  _globals['_LISTJOBSREPLY']._serialized_end=987
-  _globals['_RUNJOBREQUEST']._serialized_start=989
-  _globals['_RUNJOBREQUEST']._serialized_end=1035
-  _globals['_JOBEVENT']._serialized_start=1037
-  _globals['_JOBEVENT']._serialized_end=1103
-  _globals['_ADMINSERVICE']._serialized_start=1106
-  _globals['_ADMINSERVICE']._serialized_end=1713
+  _globals['_SNAPSHOT']._serialized_start=792
+  _globals['_SNAPSHOT']._serialized_end=894
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=896
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=949
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=951
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=989
+  _globals['_LISTSNAPSHOTSREPLY']._serialized_start=991
+  _globals['_LISTSNAPSHOTSREPLY']._serialized_end=1053
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1055
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1108
+  _globals['_DELETESNAPSHOTREPLY']._serialized_start=1110
+  _globals['_DELETESNAPSHOTREPLY']._serialized_end=1131
+  _globals['_JOB']._serialized_start=1133
+  _globals['_JOB']._serialized_end=1260
+  _globals['_LISTJOBSREQUEST']._serialized_start=1262
+  _globals['_LISTJOBSREQUEST']._serialized_end=1279
+  _globals['_LISTJOBSREPLY']._serialized_start=1281
+  _globals['_LISTJOBSREPLY']._serialized_end=1328
+  _globals['_RUNJOBREQUEST']._serialized_start=1330
+  _globals['_RUNJOBREQUEST']._serialized_end=1376
+  _globals['_JOBEVENT']._serialized_start=1378
+  _globals['_JOBEVENT']._serialized_end=1444
+  _globals['_ADMINSERVICE']._serialized_start=1447
+  _globals['_ADMINSERVICE']._serialized_end=2304
 # @@protoc_insertion_point(module_scope)

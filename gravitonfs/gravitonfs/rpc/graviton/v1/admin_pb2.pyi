@@ -112,6 +112,52 @@ class DeleteVolumeReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Snapshot(_message.Message):
+    __slots__ = ("name", "created_ns", "logical_bytes", "inodes", "scheduled")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATED_NS_FIELD_NUMBER: _ClassVar[int]
+    LOGICAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    created_ns: int
+    logical_bytes: int
+    inodes: int
+    scheduled: bool
+    def __init__(self, name: _Optional[str] = ..., created_ns: _Optional[int] = ..., logical_bytes: _Optional[int] = ..., inodes: _Optional[int] = ..., scheduled: _Optional[bool] = ...) -> None: ...
+
+class CreateSnapshotRequest(_message.Message):
+    __slots__ = ("volume", "name")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    name: str
+    def __init__(self, volume: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ListSnapshotsRequest(_message.Message):
+    __slots__ = ("volume",)
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    def __init__(self, volume: _Optional[str] = ...) -> None: ...
+
+class ListSnapshotsReply(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[Snapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ...) -> None: ...
+
+class DeleteSnapshotRequest(_message.Message):
+    __slots__ = ("volume", "name")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    name: str
+    def __init__(self, volume: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class DeleteSnapshotReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Job(_message.Message):
     __slots__ = ("name", "state", "runs", "last_result", "error", "done", "total", "what")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -64,6 +64,21 @@ class AdminServiceStub:
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteVolumeRequest.SerializeToString,
                 response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteVolumeReply.FromString,
                 _registered_method=True)
+        self.CreateSnapshot = channel.unary_unary(
+                '/graviton.v1.AdminService/CreateSnapshot',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Snapshot.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/graviton.v1.AdminService/ListSnapshots',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSnapshotsReply.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/graviton.v1.AdminService/DeleteSnapshot',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotReply.FromString,
+                _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/graviton.v1.AdminService/ListJobs',
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListJobsRequest.SerializeToString,
@@ -119,6 +134,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSnapshot(self, request, context):
+        """The volume as it is now, kept under a name: all that any session was answered before is in it. ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """What it alone kept is freed in the background. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJobs(self, request, context):
         """What runs in the background, and how it went.
         """
@@ -166,6 +201,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteVolume,
                     request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteVolumeRequest.FromString,
                     response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteVolumeReply.SerializeToString,
+            ),
+            'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Snapshot.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSnapshotsReply.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotReply.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
@@ -340,6 +390,87 @@ class AdminService:
             '/graviton.v1.AdminService/DeleteVolume',
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteVolumeRequest.SerializeToString,
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteVolumeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/CreateSnapshot',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CreateSnapshotRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Snapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/ListSnapshots',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSnapshotsRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListSnapshotsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/DeleteSnapshot',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotReply.FromString,
             options,
             channel_credentials,
             insecure,

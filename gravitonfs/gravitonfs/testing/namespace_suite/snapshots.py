@@ -1,0 +1,149 @@
+"""Snapshots: taking, listing and deleting them, and what that gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import Kind
+from gravitonfs.ports.namespace import Change
+from gravitonfs.ports.ops import Rmdir, SetAttr, SetXattr, Truncate, Unlink
+from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
+from gravitonfs.testing.namespace_suite.history import RetainingStore, RetainingStores, picture
+
+
+def held(store: RetainingStore) -> set[bytes]:
+    """The blocks that collection keeps."""
+    return {extent.block for page in store.upkeep.extent_rows() for row in page for extent in row.extents}
+
+
+class SnapshotSuite:
+    def test_they_are_listed_with_what_was_in_them(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        assert store.snapshot_rows("main") == []
+        session.write(session.make(b"f").ino, 0, b"12345")
+        first = store.create_snapshot("main", "first")
+        session.make(b"g")
+        second = store.create_snapshot("main", "2026-11-25T14:00 +1")
+        assert store.snapshot_rows("main") == [first, second]
+        assert (first.name, first.logical_bytes, first.inodes, first.scheduled) == ("first", 5, 2, False)
+        assert second.inodes == 3
+        assert second.created_ns > first.created_ns
+        store.close()
+        store = stores.open()
+        assert store.snapshot_rows("main") == [first, second]
+        then = store.attach(label="past", at=first.version)
+        assert [entry.name for entry in then.entries(ROOT, None, 10)] == [b"f"]
+        store.close()
+
+    @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a\0", "x" * 101, "end ", "tab\t", "é"])
+    def test_names_are_checked(self, stores: RetainingStores, name: str) -> None:
+        store = stores.open()
+        with refused(Kind.INVALID):
+            store.create_snapshot("main", name)
+        store.close()
+
+    def test_what_is_there_or_not_there(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        Session(store)
+        store.create_snapshot("main", "s")
+        with refused(Kind.EXISTS):
+            store.create_snapshot("main", "s")
+        with refused(Kind.NOT_FOUND):
+            store.create_snapshot("other", "s")
+        with refused(Kind.NOT_FOUND):
+            store.delete_snapshot("main", "t")
+        assert [row.name for row in store.snapshot_rows("main")] == ["s"]
+        store.close()
+
+    def test_a_number_is_never_anothers(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        first = store.create_snapshot("main", "s")
+        store.delete_snapshot("main", "s")
+        assert store.create_snapshot("main", "s").number > first.number
+        store.close()
+
+    def test_deleting_frees_what_only_that_one_saw(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        files: list[Ino] = [session.make(b"f%d" % number).ino for number in range(3)]
+        for generation in range(3):
+            for ino in files:
+                session.do(Truncate(ino, 0))
+                session.write(ino, 0, b"generation %d of %d" % (generation, ino))
+                session.do(SetXattr(ino, b"user.g", b"%d" % generation))
+            store.create_snapshot("main", f"s{generation}")
+        session.do(Truncate(files[0], 0))
+        session.do(Unlink(ROOT, b"f1"))
+        pictures = {
+            row.name: picture(store.attach(label="past", at=row.version))
+            for row in store.snapshot_rows("main")
+        }
+        session.reap_all()
+        everything = held(store)
+        store.delete_snapshot("main", "s1")
+        session.reap_all()
+        less = held(store)
+        assert less < everything
+        for row in store.snapshot_rows("main"):
+            assert picture(store.attach(label="past", at=row.version)) == pictures[row.name]
+        assert session.problems() == []
+        store.delete_snapshot("main", "s0")
+        store.delete_snapshot("main", "s2")
+        session.reap_all()
+        assert session.problems() == []
+        for name in session.names():
+            session.do(Unlink(ROOT, name))
+        session.reap_all()
+        assert held(store) == set()
+        store.close()
+
+    def test_purging_goes_on_after_a_restart(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        for number in range(50):
+            session.write(session.make(b"%d" % number).ino, 0, b"bytes of %d" % number)
+        store.create_snapshot("main", "s")
+        for number in range(50):
+            session.do(Unlink(ROOT, b"%d" % number))
+        session.reap_all()
+        assert len(held(store)) == 50
+        store.delete_snapshot("main", "s")
+        assert store.upkeep.reap(20) == 20
+        store.close()
+        store = stores.open()
+        session = Session(store)
+        session.reap_all()
+        assert held(store) == set()
+        assert session.problems() == []
+        store.close()
+
+    def test_without_snapshots_nothing_is_kept_again(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        store.create_snapshot("main", "s")
+        store.delete_snapshot("main", "s")
+        session.reap_all()
+        d = session.mkdir(b"d").ino
+        session.do(SetAttr(d, mode=0o700))
+        session.do(Rmdir(ROOT, b"d"))
+        store.create_snapshot("main", "t")
+        assert store.upkeep.reap(100) == 0
+        store.close()
+
+    def test_others_are_told(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        told: list[Change] = []
+
+        def listen(changes: Sequence[Change]) -> None:
+            told.extend(changes)
+
+        watching = Session(store, listener=listen)
+        store.create_snapshot("main", "s")
+        store.delete_snapshot("main", "s")
+        heard = [*told, *watching.ns.watch(0)]
+        assert any(change.name == b"s" for change in heard)
+        store.close()
