@@ -57,6 +57,7 @@ class CachingStore:
         self._answers = answers
         self._budget = budget
         self._holders: list[tuple[Trusted, Recall]] = []
+        self._made: list[Any] = []
 
     def attach(
         self,
@@ -81,9 +82,19 @@ class CachingStore:
         if self._holders:
             trusted.until = 0.0
         self._holders.append((trusted, cache.recalling(recall)))
-        if self._answers and not options.get("read_only"):
-            return Local(trusted, cache, claims or (lambda ino: False))
-        return CachingNamespace(trusted, cache)
+        made = (
+            Local(trusted, cache, claims or (lambda ino: False))
+            if self._answers and not options.get("read_only")
+            else CachingNamespace(trusted, cache)
+        )
+        self._made.append(made)
+        return made
+
+    def create_snapshot(self, volume: str, name: str) -> Any:
+        """What was answered is sent first, as when somebody else is let in; but what is known stays."""
+        for made in self._made:
+            made.settle()
+        return self._store.create_snapshot(volume, name)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

@@ -14,7 +14,7 @@ from hypothesis import settings
 from content.trusting import CachingStore
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.testing.namespace_suite import attributes, caching_model, contents, names, sessions
+from gravitonfs.testing.namespace_suite import attributes, caching_model, contents, names, sessions, snapshots
 from namespace.conftest import SqliteStores
 
 
@@ -69,6 +69,9 @@ class TestListeners(sessions.ListenerSuite): ...
 
 
 class TestOrphans(sessions.OrphanSuite): ...
+
+
+class TestBrowsing(snapshots.BrowsingSuite): ...
 
 
 class TestRecords(sessions.RecordSuite): ...

@@ -12,6 +12,7 @@ from gravitonfs.testing.namespace_suite import (
     names,
     sessions,
     small_maps,
+    snapshots,
     upkeep,
 )
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, Store, Stores, refused
@@ -117,6 +118,9 @@ class TestRecords(sessions.RecordSuite): ...
 
 
 class TestHistory(history.HistorySuite): ...
+
+
+class TestBrowsing(snapshots.BrowsingSuite): ...
 
 
 class TestReap(upkeep.ReapSuite): ...

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from gravitonfs.core.ids import NO_CONTENT, NO_INO, ContentId, Ino
+from gravitonfs.core.snapshots import DIRECTORY, DIRECTORY_INO
 from gravitonfs.ports.namespace import Change, ContentInfo, Entry, Touched
 from gravitonfs.ports.ops import Attr
 
@@ -141,7 +142,7 @@ class KnownNames:
         names.used = True
         found = names.found.get(name)
         if found is None:
-            return NO_INO if names.complete else UNKNOWN
+            return NO_INO if names.complete and name != DIRECTORY else UNKNOWN
         return found
 
     def xattrs_at(self, ino: Ino) -> dict[bytes, bytes] | None:
@@ -219,6 +220,8 @@ class KnownNames:
 
     def set_name(self, parent: Ino, name: bytes, ino: Ino) -> None:
         """NO_INO: there is none. Call it after the inode's attributes are set."""
+        if ino == DIRECTORY_INO:
+            return  # it is not listed
         names = self.names_of(parent)
         if names.refused:
             return

@@ -16,6 +16,7 @@ from gravitonfs.content.known_names import UNKNOWN, KnownNames
 from gravitonfs.core import acl
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, NO_INO, ContentId, Ino
+from gravitonfs.core.snapshots import PAST
 from gravitonfs.ports import ops
 from gravitonfs.ports.ops import Attr, Batch, Op, Removed, Result
 
@@ -56,6 +57,8 @@ class _View:
         self._attrs: dict[Ino, Attr] = {}
 
     def attr(self, ino: Ino) -> Attr | None:
+        if ino >= PAST:
+            return None  # a change of it is refused
         return self._attrs.get(ino) or self.known.attr(ino)
 
     def put(self, op: Op, attr: Attr) -> Step:

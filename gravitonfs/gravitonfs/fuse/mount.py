@@ -17,6 +17,7 @@ import trio
 from gravitonfs.content.caching_namespace import CachingNamespace
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import NO_INO, Ino
+from gravitonfs.core.snapshots import DIRECTORY
 from gravitonfs.errors import GravitonError, NotADirectory, NotFound, Unavailable
 from gravitonfs.fuse import mountpoint as mountpoints
 from gravitonfs.fuse import turns
@@ -146,6 +147,8 @@ class Mount:
         if not parts:
             return namespace.root
         found = namespace.resolve(parts)
+        if parts[0] == DIRECTORY and len(found) == 1 < len(parts):
+            raise NotFound(f"there is no snapshot {parts[1].decode(errors='replace')!r}")
         if len(found) < len(parts):
             raise NotFound(f"the volume has no directory {self._options.subdir}")
         if not stat.S_ISDIR(found[-1].mode):

@@ -13,7 +13,8 @@ from functools import partial
 
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import REGION
-from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, BlobId, Ino
+from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, NO_INO, BlobId, Ino
+from gravitonfs.core.snapshots import PAST
 from gravitonfs.errors import GravitonError, NameTooLong, NoAttribute, NotPermitted, ReadOnly, Stale
 from gravitonfs.ports.namespace import EVERYTHING, Change, ContentKind, Entry, Touched
 from gravitonfs.ports.ops import (
@@ -141,7 +142,7 @@ class Vfs:
 
     async def set_attr(self, change: SetAttr, size: int | None) -> Attr:
         """setattr(2): a change of size and a change of the rest, in this order."""
-        self._writable()
+        self._writable(change.ino)
         inode = self.files.open_inodes.get(change.ino)
         attr: Attr | None = None
         if size is not None:
@@ -179,9 +180,11 @@ class Vfs:
         inode = self.files.open_inodes.get(attr.ino)
         return attr if inode is None else inode.seen(attr)
 
-    def _writable(self) -> None:
+    def _writable(self, ino: Ino = NO_INO) -> None:
         if self.read_only:
             raise ReadOnly("the mount is read-only")
+        if ino >= PAST:
+            raise ReadOnly("a snapshot cannot be changed")
 
     # Directories.
 
@@ -246,6 +249,8 @@ class Vfs:
 
     async def open(self, ino: Ino, flags: int) -> tuple[FileHandle, bool]:
         attr = await self.files.ask(self._attr_now, ino)
+        if ino >= PAST and flags & os.O_ACCMODE != os.O_RDONLY:
+            self._writable(ino)
         if flags & os.O_TRUNC and flags & os.O_ACCMODE != os.O_RDONLY:
             self._writable()
             attr = await self.files.truncate(ino, 0)

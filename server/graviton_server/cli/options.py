@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from gravitonfs.core.snapshots import DIRECTORY, check_name
 from gravitonfs.core.units import parse_duration, parse_size
 from gravitonfs.errors import Invalid
 
@@ -22,6 +23,8 @@ class Choices(NamedTuple):
     ro: bool = False
     allow_other: bool = False
     subdir: str = ""
+    snapshot: str | None = None
+    """Then it is read-only, and ``subdir`` lies in the snapshot."""
     uid: int | None = None
     gid: int | None = None
     umask: int | None = None
@@ -122,6 +125,11 @@ def _durability(text: str) -> str:
     return text
 
 
+def _snapshot(text: str) -> str:
+    check_name(text)
+    return text
+
+
 def _directory(text: str) -> Path:
     return Path(os.path.expanduser(text)).absolute()
 
@@ -129,6 +137,7 @@ def _directory(text: str) -> Path:
 _FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
 _VALUES: dict[str, Callable[[str], Any]] = {
     "subdir": str,
+    "snapshot": _snapshot,
     "uid": _whole,
     "gid": _whole,
     "umask": _octal,
@@ -148,7 +157,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "journal-size": _positive_size,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
-_OF_MOUNTS = ("allow_other", "subdir=", "uid=", "gid=", "umask=", "durability=", "journal-size=")
+_OF_MOUNTS = ("allow_other", "subdir=", "snapshot=", "uid=", "gid=", "umask=", "durability=", "journal-size=")
 GATEWAY_NAMES = tuple(name for name in NAMES if name not in _OF_MOUNTS)
 
 
@@ -167,6 +176,11 @@ def parse(texts: Iterable[str]) -> Choices:
             raise click.UsageError(f"the mount option {name} takes no value")
         else:
             raise click.UsageError(f"unknown mount option {name!r}; there are: {', '.join(NAMES)}")
+    if "snapshot" in fields:
+        if fields.get("ro") is False:
+            raise click.UsageError("rw: a snapshot can only be read")
+        inside = fields.get("subdir", "").strip("/")
+        fields |= {"ro": True, "subdir": f"{DIRECTORY.decode()}/{fields['snapshot']}/{inside}"}
     return Choices(**fields)
 
 

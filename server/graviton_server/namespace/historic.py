@@ -46,9 +46,19 @@ def _at(table: str, columns: str, condition: str) -> str:
     )
 
 
-_INODE: Final = _at("inodes", f"{_ATTRIBUTES}, target", "ino = ?")
+_INODE: Final = _at("inodes", f"{_ATTRIBUTES}, target", "ino = ? AND volume = ?")
+_OWNER: Final = _at("inodes", "size, version", "content = ? AND content <> 0 AND volume = ?")
 _NAME: Final = _at("names", "ino", "parent = ? AND name = ?")
 _NAMES: Final = _at("names", "name, ino", "parent = ? AND name > ?") + " ORDER BY name LIMIT ?"
+_LISTED: Final = f"i.{_ATTRIBUTES.replace(', ', ', i.')}, c.digest, c.version"
+_ENTRIES: Final = (
+    f"SELECT n.name, {_LISTED} FROM ({_NAMES}) n JOIN inodes i ON i.ino = n.ino AND i.volume = ?"
+    " LEFT JOIN contents c ON c.id = i.content WHERE i.born <= ?"
+    f" UNION ALL SELECT n.name, {_LISTED} FROM ({_NAMES}) n"
+    " JOIN inodes_history i ON i.ino = n.ino AND i.volume = ?"
+    " LEFT JOIN contents c ON c.id = i.content WHERE i.born <= ? AND i.died > ? ORDER BY 1"
+)
+"""A page of names, and each with the row that its inode had."""
 _PARENT: Final = _at("names", "parent, name", "ino = ?")
 _XATTR: Final = _at("xattrs", "name, value", "ino = ? AND name = ?")
 _XATTRS: Final = _at("xattrs", "name, value", "ino = ?") + " ORDER BY name"
@@ -70,6 +80,7 @@ class HistoricNamespace:
         self._store = store
         self._session = session
         self._at = version
+        self._volume = session.volume.id
         self.volume = session.volume.name
         self.session = session.id
         self.root = session.volume.root
@@ -82,7 +93,7 @@ class HistoricNamespace:
             return execute(sql, (*condition, at, *condition, at, at, *tail)).fetchall()
 
     def _inode(self, ino: Ino) -> tuple[Attr, bytes | None]:
-        rows = self._all(_INODE, ino)
+        rows = self._all(_INODE, ino, self._volume)
         if not rows:
             raise Stale(f"inode {ino} did not exist then")
         return Attr._make(rows[0][:-1]), rows[0][-1]
@@ -128,21 +139,19 @@ class HistoricNamespace:
         return self._inode(ino)[0]
 
     def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
-        rows = self._all(_NAMES, parent, after or b"", limit=limit)
+        at = self._at
+        key = (parent, after or b"")
+        names = (*key, at, *key, at, at, limit)
+        with self._store.reading() as execute:
+            rows = execute(_ENTRIES, (*names, self._volume, at, *names, self._volume, at, at)).fetchall()
         if not rows:
             self._must_be_directory(parent)
         result = []
-        for name, ino in rows:
-            attr = self.attr(Ino(ino))
-            result.append(Entry(name, attr, self._digest(attr)))
+        for name, *fields, digest, version in rows:
+            attr = Attr._make(fields)
+            # A seal that came after a later change is not the digest of what it was then.
+            result.append(Entry(name, attr, digest if version == attr.version else None))
         return result
-
-    def _digest(self, attr: Attr) -> bytes | None:
-        """Of the content as it was then: a seal that came after a later change is not its digest."""
-        if not attr.content:
-            return None
-        info = self.content(attr.content)
-        return info.digest if info.version == attr.version else None
 
     def parent(self, ino: Ino) -> tuple[Ino, bytes] | None:
         rows = self._all(_PARENT, ino)
@@ -183,6 +192,17 @@ class HistoricNamespace:
         if row is None:
             raise NotFound(f"content {content} does not exist any more")
         return ContentInfo(content, ContentKind(row[0]), row[1], row[2], row[3])
+
+    def content_then(self, content: ContentId) -> ContentInfo:
+        """As the file had it: what has been changed or sealed since is told as it was. NotFound."""
+        rows = self._all(_OWNER, content, self._volume)
+        if not rows:
+            raise NotFound(f"no file had content {content} then")
+        size, version = rows[0]
+        now = self.content(content)
+        if now.kind != ContentKind.DRAFT and now.version == version:
+            return now
+        return ContentInfo(content, ContentKind.FROZEN, size, version, None)
 
     def extents(self, content: ContentId, first: int, last: int) -> list[RegionMap]:
         return regions.merge(content, (first, last), self._rows_of, self._base_of)

@@ -11,6 +11,7 @@ from graviton_server.namespace.history import keep_inode, keep_name
 from graviton_server.namespace.inheritance import inherit
 from graviton_server.namespace.txn import ACL_DEFAULT, ROW, Inode, Txn, check_name
 from gravitonfs.core.ids import NO_CONTENT, Ino
+from gravitonfs.core.snapshots import DIRECTORY
 from gravitonfs.errors import (
     Exists,
     Invalid,
@@ -20,6 +21,7 @@ from gravitonfs.errors import (
     NotEmpty,
     NotFound,
     NotPermitted,
+    ReadOnly,
     TooManyLinks,
 )
 from gravitonfs.ports.namespace import Touched
@@ -43,6 +45,7 @@ _NAMED: Final = (
     "SELECT " + ", ".join(f"i.{column.strip()}" for column in ROW.split(",")) + " FROM names n"
     " JOIN inodes i ON i.ino = n.ino WHERE n.parent = ? AND n.name = ?"
 )
+_ROOT: Final = "SELECT 1 FROM volumes WHERE root = ?"
 _ANY_NAME: Final = "SELECT 1 FROM names WHERE parent = ? LIMIT 1"
 _LINKS: Final = "UPDATE inodes SET nlink = ?, ctime = ? WHERE ino = ?"
 _IS_BELOW: Final = (
@@ -105,6 +108,8 @@ def _target(op: Create, kind: int) -> bytes | None:
 
 
 def add_name(txn: Txn, parent: Ino, name: bytes, ino: Ino) -> None:
+    if name == DIRECTORY and _is_root(txn, parent):
+        raise Exists(f"{name.decode()} is where snapshots are read: choose another name")
     try:
         txn.execute(_ADD_NAME, (parent, name, ino, txn.version))
     except DuplicateKey:
@@ -128,8 +133,14 @@ def find(txn: Txn, parent: Ino, name: bytes) -> Inode | None:
     row = txn.execute(_NAMED, (parent, name)).fetchone()
     if row is None or row[14] != txn.volume:
         txn.directory(parent)
+        if name == DIRECTORY and _is_root(txn, parent):
+            raise ReadOnly("snapshots cannot be changed here: 'graviton snapshot delete' lets one go")
         return None
     return Inode._make(row)
+
+
+def _is_root(txn: Txn, ino: Ino) -> bool:
+    return txn.execute(_ROOT, (ino,)).fetchone() is not None
 
 
 def must_find(txn: Txn, parent: Ino, name: bytes) -> Inode:

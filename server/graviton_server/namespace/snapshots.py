@@ -16,7 +16,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core import snapshots
 from gravitonfs.core.ids import NO_INO
 from gravitonfs.errors import Exists, NoSpace, NotFound
-from gravitonfs.ports.namespace import EVERYTHING, Change, Touched, VolumeUsage
+from gravitonfs.ports.namespace import Change, Touched, VolumeUsage
 from gravitonfs.ports.store import SnapshotRow
 
 if TYPE_CHECKING:
@@ -77,22 +77,27 @@ def keep(execute: Execute, volume: Volume, wanted: Wanted, usage: VolumeUsage, m
     execute(_PUT_RECORD, (volume.id, SPACE, wanted.name.encode(), told))
     execute(_ADD, (volume.id, wanted.name, moment.version, moment.clock))
     volume.snapshot = moment.version
-    name = wanted.name.encode()
-    root = snapshots.past_ino(number, volume.root)
-    moment.changes[:] = [
-        Change(Touched.ENTRY, root, snapshots.DIRECTORY_INO, name),
-        Change(Touched.ATTR, snapshots.DIRECTORY_INO, NO_INO, b""),
-    ]
+    moment.changes[:] = _listed(volume, number, wanted.name)
 
 
 def drop(execute: Execute, volume: Volume, name: str, moment: Moment) -> None:
-    if all(row.name != name for row in rows(execute, volume.id)):
+    number = next((row.number for row in rows(execute, volume.id) if row.name == name), None)
+    if number is None:
         raise missing(name)
     execute(_DROP, (volume.id, name))
     execute(_DROP_RECORD, (volume.id, SPACE, name.encode()))
     execute(_SET_UNPURGED, (UNPURGED, moment.version))
     volume.snapshot = execute(_NEWEST, (volume.id,)).fetchone()[0]
-    moment.changes[:] = [EVERYTHING]
+    moment.changes[:] = _listed(volume, number, name)
+
+
+def _listed(volume: Volume, number: int, name: str) -> list[Change]:
+    """What is below one that has gone is reached no more, and its numbers are never another's."""
+    root = snapshots.past_ino(number, volume.root)
+    return [
+        Change(Touched.ENTRY, root, snapshots.DIRECTORY_INO, name.encode()),
+        Change(Touched.ATTR, snapshots.DIRECTORY_INO, NO_INO, b""),
+    ]
 
 
 def drop_all(execute: Execute, moment: Moment) -> None:
@@ -127,13 +132,18 @@ def create_here(store: NamespaceStore, volume: str, wanted: Wanted) -> SnapshotR
 
 
 def drop_here(store: NamespaceStore, volume: str, name: str) -> None:
-    with store.lock:
-        store.check_readable()
-        found = store.roster.named(volume)
-        moment = store.applier.moment()
-        store.change(drop, store.execute, found, name, moment)
-        store.commits.commit()
-    _tell(store, found, moment.changes)
+    """Whoever has the volume to itself lets go first: it might show what is gone."""
+    visitor = store.attach(volume, label="snapshot")
+    try:
+        with store.lock:
+            store.check_readable()
+            found = store.roster.named(volume)
+            moment = store.applier.moment()
+            store.change(drop, store.execute, found, name, moment)
+            store.commits.commit()
+        _tell(store, found, moment.changes)
+    finally:
+        visitor.detach()
 
 
 def rows_here(store: NamespaceStore, volume: str) -> list[SnapshotRow]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from graviton_server.namespace import dumping, recovery, schema, snapshots, volumes
 from graviton_server.namespace.applying import Applier
+from graviton_server.namespace.browsing import BrowsableNamespace
 from graviton_server.namespace.commits import Commits
 from graviton_server.namespace.committer import Committer
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
@@ -307,7 +308,9 @@ class NamespaceStore:
                 self.roster.readmit(session)
             holder = self.leases.recall(session)
         self._let_in(session, holder, patience, resumed=resume is not None)
-        return SqlNamespace(self, session) if at is None else HistoricNamespace(self, session, at)
+        if at is not None:
+            return HistoricNamespace(self, session, at)
+        return BrowsableNamespace(SqlNamespace(self, session), self, session)
 
     def _let_in(
         self, session: Session, holder: Session | None, patience: float | None, *, resumed: bool

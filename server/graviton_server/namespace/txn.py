@@ -11,7 +11,8 @@ from graviton_server.namespace.history import keep_inode
 from graviton_server.namespace.tape import Tape
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import NAME_MAX, ContentId, Ino
-from gravitonfs.errors import Invalid, IsADirectory, NameTooLong, NotADirectory, NotFound, Stale
+from gravitonfs.core.snapshots import is_past
+from gravitonfs.errors import Invalid, IsADirectory, NameTooLong, NotADirectory, NotFound, ReadOnly, Stale
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import Attr
 
@@ -105,6 +106,7 @@ class Txn:
     def get(self, ino: Ino) -> Inode:
         row = self.execute(_GET, (ino,)).fetchone()
         if row is None or row[14] != self.volume:
+            refuse_past(ino)
             raise Stale(f"inode {ino} does not exist any more")
         return Inode._make(row)
 
@@ -122,6 +124,7 @@ class Txn:
         """A directory that can take names: a removed one cannot."""
         row = self.execute(_GET, (ino,)).fetchone()
         if row is None or row[14] != self.volume:
+            refuse_past(ino)
             raise NotFound(f"directory {ino} does not exist any more")
         if row[1] & 0o170000 != stat.S_IFDIR:
             raise NotADirectory(f"inode {ino} is no directory")
@@ -161,6 +164,11 @@ class Txn:
     def tell(self, touched: Touched, ino: Ino) -> None:
         if self.changes is not None:
             self.changes.append(Change(touched, ino, Ino(0), b""))
+
+
+def refuse_past(ino: Ino) -> None:
+    if is_past(ino):
+        raise ReadOnly("a snapshot cannot be changed")
 
 
 def check_name(name: bytes) -> None:

@@ -7,16 +7,153 @@ from collections.abc import Sequence
 import pytest
 
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.snapshots import DIRECTORY, is_past, parted
 from gravitonfs.errors import Kind
 from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.ops import Rmdir, SetAttr, SetXattr, Truncate, Unlink
+from gravitonfs.ports.ops import (
+    Create,
+    Link,
+    Op,
+    RemoveTree,
+    Rename,
+    Rmdir,
+    SetAttr,
+    SetXattr,
+    Truncate,
+    Unlink,
+)
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session, refused
-from gravitonfs.testing.namespace_suite.history import RetainingStore, RetainingStores, picture
+from gravitonfs.testing.namespace_suite.history import HistorySuite, RetainingStore, RetainingStores, picture
 
 
 def held(store: RetainingStore) -> set[bytes]:
     """The blocks that collection keeps."""
     return {extent.block for page in store.upkeep.extent_rows() for row in page for extent in row.extents}
+
+
+def shown(session: Session, name: str) -> dict[bytes, object]:
+    """A snapshot as it is found below the root; with the numbers that its inodes have in the present."""
+    ns = session.ns
+    steps = ns.resolve([DIRECTORY, name.encode()])
+    assert len(steps) == 2
+    seen = picture(ns, steps[-1].ino)
+    found: dict[bytes, object] = {}
+    for path, of_one in seen.items():
+        assert isinstance(of_one, tuple)
+        attr, *rest = of_one
+        assert is_past(attr.ino)
+        assert ns.attr(attr.ino) == attr
+        live = attr._replace(
+            ino=parted(attr.ino)[1], content=parted(attr.content)[1] if attr.content else attr.content
+        )
+        found[path] = (live, *rest)
+    return found
+
+
+class BrowsingSuite:
+    """``.snapshots`` at the root."""
+
+    def test_each_is_found_as_it_was(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        suite = HistorySuite()
+        names = suite.build(session)
+        before = picture(session.ns)
+        store.create_snapshot("main", "first")
+        suite.change_everything(session, names)
+        middle = picture(session.ns)
+        store.create_snapshot("main", "second")
+        session.do(RemoveTree(ROOT, b"d"))
+        session.reap_all()
+        assert shown(session, "first") == before
+        assert shown(session, "second") == middle
+        store.delete_snapshot("main", "first")
+        session.reap_all()
+        assert session.ns.resolve([DIRECTORY, b"first"]) == session.ns.resolve([DIRECTORY])
+        assert shown(session, "second") == middle
+        store.close()
+
+    def test_where_everything_is(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        ns = session.ns
+        d = session.mkdir(b"d").ino
+        f = session.make(b"f", parent=d).ino
+        for name in ("b", "a", "c"):
+            store.create_snapshot("main", name)
+        assert session.names() == [b"d"]
+        directory = ns.lookup(ROOT, DIRECTORY)
+        assert directory is not None
+        assert (directory.mode, directory.nlink) == (0o040555, 5)
+        assert [entry.name for entry in ns.entries(directory.ino, None, 10)] == [b"a", b"b", b"c"]
+        assert [entry.name for entry in ns.entries(directory.ino, b"a", 1)] == [b"b"]
+        assert ns.parent(directory.ino) == (ROOT, DIRECTORY)
+        top, past_d, past_f = ns.resolve([b"b", b"d", b"f"], directory.ino)
+        assert ns.parent(top.ino) == (directory.ino, b"b")
+        assert ns.parent(past_d.ino) == (top.ino, b"d")
+        assert ns.parent(past_f.ino) == (past_d.ino, b"f")
+        other = ns.resolve([DIRECTORY, b"c", b"d", b"f"])[-1]
+        assert len({f, past_f.ino, other.ino}) == 3
+        assert ns.lookup(d, DIRECTORY) is None
+        assert ns.lookup(top.ino, DIRECTORY) is None
+        assert ns.resolve([DIRECTORY, b"none", b"x"]) == [ns.attr(directory.ino)]
+        store.close()
+
+    def test_none_of_it_can_be_changed(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        f = session.make(b"f").ino
+        session.write(f, 0, b"bytes")
+        session.mkdir(b"d")
+        store.create_snapshot("main", "s")
+        directory, top, past = session.ns.resolve([DIRECTORY, b"s", b"f"])
+        changes: list[Op] = [
+            Create(top.ino, b"n", session.ino(), 0o100644, 0, 0),
+            Create(directory.ino, b"n", session.ino(), 0o040755, 0, 0),
+            Unlink(top.ino, b"f"),
+            Rmdir(directory.ino, b"s"),
+            Rmdir(ROOT, DIRECTORY),
+            RemoveTree(ROOT, DIRECTORY),
+            Rename(ROOT, DIRECTORY, ROOT, b"n"),
+            Rename(top.ino, b"f", ROOT, b"n"),
+            Rename(ROOT, b"f", top.ino, b"n"),
+            Link(past.ino, ROOT, b"n"),
+            Link(f, top.ino, b"n"),
+            SetAttr(past.ino, mode=0o600),
+            Truncate(past.ino, 0),
+            SetXattr(past.ino, b"user.a", b"b"),
+        ]
+        for change in changes:
+            session.fails(Kind.READ_ONLY, change)
+        for name in (
+            Create(ROOT, DIRECTORY, session.ino(), 0o040755, 0, 0),
+            Link(f, ROOT, DIRECTORY),
+            Rename(ROOT, b"d", ROOT, DIRECTORY),
+        ):
+            failure = session.fails(Kind.EXISTS if not isinstance(name, Rename) else Kind.READ_ONLY, name)
+            assert "snapshots" in failure.message
+        assert session.names() == [b"d", b"f"]
+        assert session.problems() == []
+        store.close()
+
+    def test_what_is_deleted_is_not_read_as_empty(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        session.write(session.make(b"f").ino, 0, b"bytes")
+        store.create_snapshot("main", "s")
+        _, top, past = session.ns.resolve([DIRECTORY, b"s", b"f"])
+        session.do(Unlink(ROOT, b"f"))
+        assert session.ns.content(past.content).length == 5
+        store.delete_snapshot("main", "s")
+        session.reap_all()
+        for question in (
+            lambda: session.ns.extents(past.content, 0, 0),
+            lambda: session.ns.attr(past.ino),
+            lambda: session.ns.entries(top.ino, None, 10),
+        ):
+            with refused(Kind.STALE):
+                question()
+        store.close()
 
 
 class SnapshotSuite:

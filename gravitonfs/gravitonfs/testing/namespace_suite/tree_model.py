@@ -14,6 +14,7 @@ from gravitonfs.errors import Kind
 from gravitonfs.ports import ops
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
 from gravitonfs.testing.namespace_suite.history import RetainingStore, picture
+from gravitonfs.testing.namespace_suite.snapshots import shown
 
 names = st.sampled_from([b"a", b"b", b"c", b"d"])
 paths = st.lists(names, max_size=3).map(tuple)
@@ -202,6 +203,7 @@ class TreeModel(RuleBasedStateMachine):
         then = self.store.attach(label="past", at=version)
         assert picture(then) == before
         then.detach()
+        assert shown(self.session, name) == before
 
     @rule()
     def compare(self) -> None:

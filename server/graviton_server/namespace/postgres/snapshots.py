@@ -47,7 +47,12 @@ def _create(store: PostgresStore, name: str, wanted: shared.Wanted) -> None:
 
 
 def drop(store: PostgresStore, volume: str, name: str) -> None:
-    store.upkeep.again(_drop, store, volume, name)
+    """Whoever has the volume to itself lets go first: it might show what is gone."""
+    visitor = store.attach(volume, label="snapshot")
+    try:
+        store.upkeep.again(_drop, store, volume, name)
+    finally:
+        visitor.detach()
 
 
 def _drop(store: PostgresStore, name: str, snapshot: str) -> None:

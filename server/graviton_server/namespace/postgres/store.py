@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psycopg
 
+from graviton_server.namespace.browsing import BrowsableNamespace
 from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres import loading, schema, snapshots, volumes
@@ -231,7 +232,7 @@ class PostgresStore:
                     self.roster.set_aside(session)
             raise
         if at is None:
-            return PostgresNamespace(self, session)
+            return BrowsableNamespace(PostgresNamespace(self, session), Reader(self), session)
         return HistoricNamespace(Reader(self), session, at)
 
     def lease(self, number: int, at_most: float) -> VolumeLease:

@@ -10,7 +10,7 @@ from graviton_server.namespace.postgres.database import Connection, Database
 from graviton_server.namespace.postgres.exchange import Query, send, transact
 from graviton_server.namespace.postgres.foreseen import Exchange
 from graviton_server.namespace.postgres.overlay import DIRECTORY
-from graviton_server.namespace.txn import Inode, Txn
+from graviton_server.namespace.txn import Inode, Txn, refuse_past
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.errors import NotADirectory, NotFound
@@ -124,6 +124,7 @@ class PostgresTxn(Txn):
         """Read without a lock: touching it checks that it is still there."""
         row = self.execute(DIRECTORY, (ino,)).fetchone()
         if row is None or row[14] != self.volume:
+            refuse_past(ino)
             raise NotFound(f"directory {ino} does not exist any more")
         inode = Inode._make(row)
         if not inode.is_directory:
