@@ -11,6 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from gravitonfs.client.administration import Administration
+    from gravitonfs.client.connection import Connection
+    from gravitonfs.content.volume import Volume
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _ACCESS = (
@@ -32,10 +34,33 @@ def access(command: Any) -> Any:
 def daemon_of(source: str, options: dict[str, Path | None]) -> Iterator[Administration]:
     """Of ``graviton://HOST:PORT/VOLUME``."""
     from gravitonfs.client.administration import Administration
+
+    with _connection(source, options) as (connection, _):
+        yield Administration(connection)
+
+
+@contextmanager
+def remote_volume(
+    source: str, volume: str | None, options: dict[str, Path | None], label: str, *, read_only: bool
+) -> Iterator[Volume]:
+    """A session of it. ``volume``: another one than the source names."""
+    from gravitonfs.client.volumes import open_volume
+
+    with _connection(source, options) as (connection, named):
+        opened = open_volume(connection, volume or named, label=label, read_only=read_only)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextmanager
+def _connection(source: str, options: dict[str, Path | None]) -> Iterator[tuple[Connection, str]]:
+    """And the volume that the source names."""
     from gravitonfs.client.connection import Connection
     from gravitonfs.client.endpoint import Endpoint
 
-    endpoint, _, _ = Endpoint.parse(source)
+    endpoint, volume, _ = Endpoint.parse(source)
     connection = Connection(
         endpoint.with_options(
             token_file=options["token_file"],
@@ -45,6 +70,6 @@ def daemon_of(source: str, options: dict[str, Path | None]) -> Iterator[Administ
         )
     )
     try:
-        yield Administration(connection)
+        yield connection, volume
     finally:
         connection.close()

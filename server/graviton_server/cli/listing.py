@@ -16,6 +16,7 @@ from graviton_server.cli.params import PATH
 from graviton_server.cli.places import Place, place
 from graviton_server.control.answers import Node
 from graviton_server.control.requests import ListNames, Stat, TreeUsage
+from graviton_server.control.shown import name_fields
 from gravitonfs.core.ids import BlobId
 from gravitonfs.core.units import format_size
 
@@ -132,7 +133,7 @@ def _arrow(node: Node) -> str:
 
 
 def _fields(node: Node) -> dict[str, Any]:
-    fields: dict[str, Any] = output.name_fields(node.name)
+    fields: dict[str, Any] = name_fields(node.name)
     fields |= {
         "type": _KINDS.get(modes.S_IFMT(node.mode), "unknown"),
         "mode": f"{modes.S_IMODE(node.mode):04o}",
@@ -147,7 +148,7 @@ def _fields(node: Node) -> dict[str, Any]:
         "btime_ns": node.btime_ns,
     }
     if node.target is not None:
-        fields |= output.name_fields(node.target, "target")
+        fields |= name_fields(node.target, "target")
     if node.rdev:
         fields["rdev"] = [os.major(node.rdev), os.minor(node.rdev)]
     if node.digest is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,14 +42,6 @@ def print_json(value: Any) -> None:
 
     encoded = msgspec.json.encode(value, enc_hook=str)
     line((msgspec.json.format(encoded, indent=2) if sys.stdout.isatty() else encoded).decode())
-
-
-def name_fields(name: bytes, key: str = "name") -> dict[str, str]:
-    """A name of any bytes in JSON: as text, and exactly, where the text cannot say it."""
-    try:
-        return {key: name.decode()}
-    except UnicodeDecodeError:
-        return {key: name.decode(errors="replace"), f"{key}_base64": base64.b64encode(name).decode()}
 
 
 def show_name(name: bytes) -> str:

@@ -146,6 +146,23 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     scheduled: bool
 
 
+class Restored(msgspec.Struct, frozen=True):
+    """``bytes``: logical ones; none were copied."""
+
+    files: int
+    directories: int
+    bytes: int
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """How many of each kind were told."""
+
+    added: int
+    removed: int
+    changed: int
+    renamed: int
+
+
 class NewToken(msgspec.Struct, frozen=True):
     """``token`` is told this once; only its hash is kept."""
 

@@ -55,6 +55,8 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.CreateSnapshot: snapshots.handle_create,
     requests.ListSnapshots: snapshots.handle_list,
     requests.DeleteSnapshot: snapshots.handle_delete,
+    requests.DiffSnapshots: snapshots.handle_diff,
+    requests.RestoreSnapshot: snapshots.handle_restore,
 }
 
 

@@ -11,10 +11,12 @@ import msgspec
 
 from graviton_server.control.answers import (
     Counters,
+    Differences,
     NewNode,
     NewToken,
     Node,
     Page,
+    Restored,
     SessionInfo,
     SmallFile,
     SnapshotInfo,
@@ -245,6 +247,24 @@ class DeleteSnapshot(Request[None], frozen=True, kw_only=True):
     name: str
 
 
+class DiffSnapshots(Request[Differences], frozen=True, kw_only=True):
+    """What differs from ``before``; ``after`` None: now. Lines of JSON come as data from the owner."""
+
+    volume: str
+    before: str
+    after: str | None = None
+
+
+class RestoreSnapshot(Request[Restored], frozen=True, kw_only=True):
+    """Events say how many files there are. NotFound, Exists (without ``force``), Invalid."""
+
+    volume: str
+    name: str
+    path: bytes
+    target: bytes | None = None
+    force: bool = False
+
+
 # --- tokens -----------------------------------------------------------------------------------
 
 
@@ -273,7 +293,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
         Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
-        CreateSnapshot, ListSnapshots, DeleteSnapshot,
+        CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
     )
 }  # fmt: skip
 
