@@ -79,9 +79,9 @@ EFFECTS: Final[dict[str, str]] = {
     "gc.keep": "maintenance/test_shared.py::test_grace_and_keep",
     "scrub.bytes-per-second": HERE + "background_work_keeps_to_the_configuration",
     "trash.days": LATER,
-    "snapshots.hourly": LATER,
-    "snapshots.daily": LATER,
-    "snapshots.weekly": LATER,
+    "snapshots.hourly": "snapshots/test_schedule.py::test_the_configuration_says_how_many",
+    "snapshots.daily": "snapshots/test_schedule.py::test_the_configuration_says_how_many",
+    "snapshots.weekly": "snapshots/test_schedule.py::test_the_configuration_says_how_many",
     "backup.interval": LATER,
     "backup.keep": LATER,
 }  # fmt: skip

@@ -31,6 +31,8 @@ def engine_options(choices: Choices) -> EngineOptions:
     if choices.upkeep_rate is not None:
         upkeep = upkeep._replace(bytes_per_second=choices.upkeep_rate)
     upkeep = upkeep._replace(grace=choices.grace, keep=choices.keep or 0.0)
+    if choices.snapshots is not None:
+        upkeep = upkeep._replace(snapshots=choices.snapshots)
     return EngineOptions(
         maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),

@@ -55,8 +55,14 @@ direct way for notices of changes, and for a change of the schema. A wrong passw
 is told at the start at once; a server that does not answer yet is waited for, up to a minute.
 
 **In this version** `storage.targets` and `storage.backend = sharded` are refused; `graviton up` has all in
-one directory and refuses PostgreSQL and buckets. `replication`, `trash`, `snapshots` and `backup`
-are checked and have no effect yet.
+one directory and refuses PostgreSQL and buckets. `replication`, `trash` and `backup` are checked and have no
+effect yet.
+
+**Snapshots by the clock.** With `snapshots.hourly`, `daily` or `weekly` above 0, whoever serves the store (a
+daemon, `up`, a mount of the file) makes one of each volume an hour, a day, a week, such as
+`hourly-2026-11-25T14`, `daily-2026-11-25` and `weekly-2026-W48` (UTC, by the database's clock), one for all
+daemons together, and deletes the oldest beyond the count. Those that were missed are not made up for. Others,
+made by hand, are never deleted; with 0 again, what is there stays until `graviton snapshot delete`.
 
 **Several volumes.** With `dedupe-scope = volume` a client finds, names and reads only blocks that it has
 sent or that are in files of its volume; `store` lets it find those of all volumes, so that what another

@@ -14,6 +14,7 @@ from gravitonfs.core.units import parse_duration, parse_size
 from gravitonfs.errors import Invalid
 
 if TYPE_CHECKING:
+    from graviton_server.maintenance.snapshotting import Kept
     from gravitonfs.content.diskcache.cache import CacheSettings
 
 
@@ -49,6 +50,8 @@ class Choices(NamedTuple):
     """Seconds that a condemned pack stays."""
     keep: float | None = None
     """Packs younger than so many seconds are not collected."""
+    snapshots: Kept | None = None
+    """Those that the clock makes."""
     max_file_size: int | None = None
     token_file: Path | None = None
     ca_file: Path | None = None

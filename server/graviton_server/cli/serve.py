@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("replication.", "trash.", "snapshots.", "backup."))
+_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("replication.", "trash.", "backup."))
 _LEVELS = {"WARN": "warning"}
 
 
@@ -119,6 +119,8 @@ def choices_of(loaded: Loaded, given: Choices | None = None) -> Choices:
 
 
 def _wanted(loaded: Loaded) -> Choices:
+    from graviton_server.maintenance.snapshotting import Kept
+
     config = loaded.config
     embedded = config.database.jdbc_url is None and config.storage.backend == "directory"
     given = "graviton.gc.interval" in loaded.sources
@@ -129,6 +131,7 @@ def _wanted(loaded: Loaded) -> Choices:
         upkeep_rate=config.scrub.bytes_per_second,
         grace=config.gc.grace,
         keep=config.gc.keep,
+        snapshots=Kept(config.snapshots.hourly, config.snapshots.daily, config.snapshots.weekly),
         max_file_size=config.constraints.max_blob_size,
     )
 

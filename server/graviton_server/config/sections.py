@@ -271,9 +271,9 @@ class Trash:
 
 @dataclass(frozen=True)
 class Snapshots:
-    hourly: int = _key(kinds.number(0, 10_000), 0, "How many are kept.")
-    daily: int = _key(kinds.number(0, 10_000), 0, "How many are kept.")
-    weekly: int = _key(kinds.number(0, 10_000), 0, "How many are kept.")
+    hourly: int = _key(kinds.number(0, 10_000), 0, "How many are kept; 0: none are made.")
+    daily: int = _key(kinds.number(0, 10_000), 0, "How many are kept; 0: none are made.")
+    weekly: int = _key(kinds.number(0, 10_000), 0, "How many are kept; 0: none are made.")
 
 
 @dataclass(frozen=True)

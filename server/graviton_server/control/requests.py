@@ -228,21 +228,15 @@ class EvictSession(Request[None], frozen=True, kw_only=True):
 
 
 class CreateSnapshot(Request[SnapshotInfo], frozen=True, kw_only=True):
-    """NotFound, Exists, Invalid."""
-
     volume: str
     name: str
 
 
 class ListSnapshots(Request[list[SnapshotInfo]], frozen=True, kw_only=True):
-    """The oldest comes first. NotFound."""
-
     volume: str
 
 
 class DeleteSnapshot(Request[None], frozen=True, kw_only=True):
-    """NotFound."""
-
     volume: str
     name: str
 

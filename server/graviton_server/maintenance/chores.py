@@ -12,6 +12,7 @@ from graviton_server.maintenance.digest import Digester
 from graviton_server.maintenance.rechunk import Rechunker
 from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.schedule import Task, Timing
+from graviton_server.maintenance.snapshotting import HOUR, Kept, Snapshotter
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.turns import LASTS, turn
 from graviton_server.maintenance.work import Work
@@ -45,6 +46,8 @@ class Settings(NamedTuple):
     bytes_per_second: int = 96 << 20
     compaction: Policy | None = None
     """None: as is right for the store."""
+    snapshots: Kept = Kept()
+    """Those that the clock makes."""
 
 
 class _Alarm:
@@ -102,12 +105,21 @@ class Chores:
         tend = [Task("tend", self._run_tend, self._tend_due, Timing(rest=_TEND))]
         return [
             *(tend if self._stores.tended else ()),
+            *self._by_the_clock(),
             Task("drain", self._run_drain, self._drain_due, Timing()),
             Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
             Task("rechunk", self._run_rechunk, self._tidy_due, heavy),
             Task("digest", self._run_digest, self._tidy_due, heavy),
             Task("collect", self._run_collect, self._collect_due, collection),
         ]
+
+    def _by_the_clock(self) -> list[Task]:
+        """Before what takes long."""
+        kept, store = self._settings.snapshots, self._stores.snapshots
+        if store is None or not any(kept):
+            return []
+        snapshotter = Snapshotter(store, kept, self._stores.packs.clock_ns)
+        return [Task("snapshot", snapshotter.run, lambda: int(time.time()) // HOUR, Timing())]
 
     def nearly_full(self) -> bool:
         space = self._stores.target.space()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from graviton_server.index import Location
+from graviton_server.maintenance.snapshotting import SnapshotStore
 from graviton_server.maintenance.turns import Alone
 from graviton_server.packs.upkeep import PackProblem, Record, Relocation
 from gravitonfs.core.ids import BlockId, PackNumber
@@ -70,3 +71,4 @@ class Stores(NamedTuple):
     owner: str = "engine-0"
     tended: bool = False
     housekeeping: Housekeeping = Alone()
+    snapshots: SnapshotStore | None = None

@@ -245,6 +245,7 @@ class Engine:
                 self.owner,
                 self._waiting() is not None,
                 namespace.housekeeping or Alone(),
+                namespace,
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
