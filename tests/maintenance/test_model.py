@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from graviton_server.control.restoring import restore
 from graviton_server.maintenance.collect import give_up
 from graviton_server.maintenance.mark import Mark
 from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.ingest import Piece, Stored
+from gravitonfs.core.snapshots import DIRECTORY
 from gravitonfs.errors import MissingBlocks
 from gravitonfs.ports.ops import Write
 from gravitonfs.ports.packs import PackState
@@ -35,6 +43,8 @@ class VolumeMachine(RuleBasedStateMachine):
         super().__init__()
         self.home: Path = make_scratch()
         self.files: dict[str, bytes] = {}
+        self.kept: dict[str, dict[str, bytes]] = {}
+        self.snapshots = 0
         self.held: tuple[bytes, list[Piece]] | None = None
         self.stored: Stored | None = None
         self.mark: Mark | None = None
@@ -68,6 +78,30 @@ class VolumeMachine(RuleBasedStateMachine):
         if name in self.files:
             self.rig.unlink(name)
             del self.files[name]
+
+    @precondition(lambda self: len(self.kept) < 3)
+    @rule()
+    def snapshot(self) -> None:
+        self.snapshots += 1
+        name = f"s{self.snapshots}"
+        self.rig.engine.namespace_store.create_snapshot("main", name)
+        self.kept[name] = dict(self.files)
+
+    @precondition(lambda self: self.kept)
+    @rule(data=st.data())
+    def let_go(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.kept)))
+        self.rig.engine.namespace_store.delete_snapshot("main", name)
+        del self.kept[name]
+
+    @precondition(lambda self: self.kept and self.files)
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def bring_back(self, data: st.DataObject, name: str) -> None:
+        snapshot = data.draw(st.sampled_from(sorted(self.kept)))
+        if name in self.kept[snapshot]:
+            path = f"/{name}".encode()
+            restore(self.rig.volume, snapshot, path, None, force=True, check=lambda files: None)
+            self.files[name] = self.kept[snapshot][name]
 
     @rule(seed=SEEDS)
     def begin_write(self, seed: int) -> None:
@@ -140,6 +174,17 @@ class VolumeMachine(RuleBasedStateMachine):
             assert self.rig.read_cold(name) == data
 
     @invariant()
+    def every_snapshot_reads_back(self) -> None:
+        for name, files in self.kept.items():
+            past = self.rig.volume.namespace.resolve([DIRECTORY, name.encode()])[-1]
+            entries = self.rig.volume.namespace.entries(past.ino, None, 100)
+            assert sorted(entry.name.decode() for entry in entries) == sorted(files)
+            for entry in entries:
+                self.rig.engine.content.cache.clear()
+                data = bytes(self.rig.volume.reader(entry.attr).read(0, entry.attr.size))
+                assert data == files[entry.name.decode()]
+
+    @invariant()
     def packs_that_files_name_are_live(self) -> None:
         mark = mark_live(self.rig.stores, Work())
         assert not mark.missing
@@ -150,6 +195,14 @@ class VolumeMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.rig.assert_sound()
+            for name in self.kept:
+                self.rig.engine.namespace_store.delete_snapshot("main", name)
+            for name in self.files:
+                self.rig.unlink(name)
+            self.rig.maintenance.collect()
+            self.rig.maintenance.collect()
+            assert self.rig.engine.namespace_store.upkeep.reap(10_000) == 0
+            assert list(self.rig.engine.namespace_store.upkeep.extent_rows()) == []
         finally:
             self.rig.close()
             shutil.rmtree(self.home)

@@ -40,6 +40,14 @@ class Problem(NamedTuple):
     content: ContentId
 
 
+class HeldBySnapshots(NamedTuple):
+    """``logical_bytes``: of files, or states of files, that are in snapshots alone, each once; what they
+    share with others is counted all the same."""
+
+    snapshots: int
+    logical_bytes: int
+
+
 class Upkeep(Protocol):
     """Thread-safe. Every call is short (bounded by its limit), so that front ends are not held up."""
 
@@ -81,6 +89,9 @@ class Upkeep(Protocol):
 
     def check(self) -> Iterator[Problem]:
         """The namespace's own consistency: links, names, contents, references, sizes."""
+
+    def held_by_snapshots(self) -> HeldBySnapshots:
+        """Not short where much has changed since the oldest snapshot; holds nobody up."""
 
     def recount(self) -> list[str]:
         """Put right what is merely counted: links, uses, totals. Sentences on what was wrong. Durable.

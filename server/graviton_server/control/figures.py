@@ -31,6 +31,12 @@ def extents(service: Service) -> int:
     return sum(len(row.extents) for page in rows for row in page)
 
 
+def snapshots(service: Service) -> dict[str, Any]:
+    """How many there are, and the bytes of files that are in them alone, before deduplication."""
+    held = service.engine.namespace_store.upkeep.held_by_snapshots()
+    return {"snapshots": held.snapshots, "snapshot_bytes": held.logical_bytes}
+
+
 def counters(service: Service) -> dict[str, float]:
     """Totals since the process started; ``dirty_bytes`` and ``cached_bytes`` are levels."""
     engine = service.engine

@@ -30,7 +30,7 @@ def handle_usage(service: Service, request: requests.TreeUsage, channel: Channel
 
 
 def handle_info(service: Service, request: requests.Info, _: Channel) -> dict[str, Any]:
-    return figures.info(service) | {"extents": figures.extents(service)}
+    return figures.info(service) | {"extents": figures.extents(service)} | figures.snapshots(service)
 
 
 def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> Status:

@@ -17,7 +17,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.extents import unpack_row
 from gravitonfs.core.ids import BlockId, ContentId, Ino
 from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.upkeep import ExtentRow, Fragmented, Problem, Undigested
+from gravitonfs.ports.upkeep import ExtentRow, Fragmented, HeldBySnapshots, Problem, Undigested
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -40,6 +40,11 @@ _USERS: Final = (
     "WITH RECURSIVE up (id) AS (VALUES (?) UNION"
     " SELECT c.id FROM up JOIN contents c ON c.base = up.id AND c.base <> 0)"
     " SELECT i.ino FROM up JOIN inodes i ON i.content = up.id AND i.content <> 0 ORDER BY i.ino"
+)
+_HELD: Final = (
+    "SELECT (SELECT count(*) FROM snapshots), CAST(coalesce(sum(size), 0) AS BIGINT) FROM"
+    " (SELECT DISTINCT h.content, h.version, h.size FROM inodes_history h WHERE h.content <> 0 AND NOT EXISTS"
+    " (SELECT 1 FROM inodes i WHERE i.content = h.content AND i.content <> 0 AND i.version = h.version)) x"
 )
 _PARENT: Final = "SELECT parent, name FROM names WHERE ino = ? LIMIT 1"
 
@@ -180,6 +185,10 @@ class SqlUpkeep:
         with self._snapshot() as execute:
             broken = [Problem(f"the database: {what}", Ino(0), ContentId(0)) for what in integrity(execute)]
             yield from broken or checking.problems(execute)
+
+    def held_by_snapshots(self) -> HeldBySnapshots:
+        with self._snapshot() as execute:
+            return HeldBySnapshots(*execute(_HELD).fetchone())
 
     def recount(self) -> list[str]:
         try:

@@ -79,7 +79,7 @@ def delete(store: NamespaceStore, name: str) -> None:
 def _delete(store: NamespaceStore, volume: Volume, moment: Moment) -> None:
     """The root loses its place, and what is below is freed as any removed tree is."""
     txn = store.applier.outside_batch(volume, moment)
-    txn.snapshot = 0
+    txn.snapshot = volume.snapshot = 0
     for (content,) in store.execute(_BLOBS, (volume.id,)).fetchall():
         contents.release(txn, ContentId(content))
     for statement in _DROP:

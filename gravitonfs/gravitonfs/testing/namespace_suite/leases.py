@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.snapshots import DIRECTORY, DIRECTORY_INO, past_content, past_ino
 from gravitonfs.errors import Kind
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.ops import Batch, Create, Link, Unlink, Write
@@ -182,6 +183,17 @@ class VolumesSuite:
         assert list(main.ns.extents_of([fixed])) == [fixed]
         assert other.ns.extents_of([fixed]) == {}
         main.do(Unlink(ROOT, b"sealed"))
+        first = store.create_snapshot("main", "s")
+        second = store.create_snapshot("other", "t")
+        assert store.snapshot_rows("other") == [second]
+        assert first.number == second.number
+        assert [entry.name for entry in other.ns.entries(DIRECTORY_INO, None, 9)] == [b"t"]
+        assert [a.ino for a in other.ns.resolve([DIRECTORY, b"s"])] == [DIRECTORY_INO]
+        with refused(Kind.STALE):
+            other.ns.attr(past_ino(second.number, file))
+        assert other.ns.attr(past_ino(second.number, theirs)).size == 0
+        assert not other.ns.has_content(past_content(second.number, content))
+        assert main.ns.has_content(past_content(first.number, content))
         assert [(row.name, row.inodes, row.logical_bytes) for row in store.volume_rows()] == [
             ("main", 2, 4),
             ("other", 2, 0),
@@ -208,6 +220,8 @@ class VolumesSuite:
             directory = session.mkdir(b"d", parent=root).ino
             for number in range(5):
                 session.write(session.make(b"%d" % number, parent=directory).ino, 0, b"data")
+            store.create_snapshot("other", "s")
+            session.do(Unlink(directory, b"0"))
             with refused(Kind.BUSY):
                 store.delete_volume("other")
             session.ns.detach()

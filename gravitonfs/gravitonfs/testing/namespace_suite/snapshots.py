@@ -238,6 +238,28 @@ class SnapshotSuite:
         assert held(store) == set()
         store.close()
 
+    def test_what_they_hold_is_counted(self, stores: RetainingStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        f, g = session.make(b"f").ino, session.make(b"g").ino
+        session.write(f, 0, b"12345")
+        session.write(g, 0, b"123")
+        assert store.upkeep.held_by_snapshots() == (0, 0)
+        store.create_snapshot("main", "s")
+        store.create_snapshot("main", "t")
+        assert store.upkeep.held_by_snapshots() == (2, 0)
+        session.do(SetAttr(g, mode=0o600))
+        assert store.upkeep.held_by_snapshots() == (2, 0)
+        session.do(Unlink(ROOT, b"f"))
+        assert store.upkeep.held_by_snapshots() == (2, 5)
+        session.write(g, 1, b"x")
+        assert store.upkeep.held_by_snapshots() == (2, 8)
+        for name in ("s", "t"):
+            store.delete_snapshot("main", name)
+        session.reap_all()
+        assert store.upkeep.held_by_snapshots() == (0, 0)
+        store.close()
+
     def test_purging_goes_on_after_a_restart(self, stores: RetainingStores) -> None:
         store = stores.open()
         session = Session(store)
