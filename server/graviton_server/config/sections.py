@@ -159,7 +159,7 @@ class Replication:
     factor: int = _key(
         kinds.number(1, 16), 1, "Copies of each pack, those a target keeps by itself included."
     )
-    strategy: str = _key(kinds.choice("zone-aware"), "zone-aware", "How targets are chosen.")
+    strategy: str = _key(kinds.choice("zone-aware", "simple"), "zone-aware", "How targets are chosen.")
     min_zones: int = _key(kinds.number(1, 16), 1, "Zones that the copies lie in, at least.")
     repair: Repair = _section(Repair)
 

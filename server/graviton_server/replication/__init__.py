@@ -1,0 +1,1 @@
+"""Packs on several targets: where copies lie, writing and reading them, making lost ones again."""
