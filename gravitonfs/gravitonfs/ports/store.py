@@ -9,6 +9,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.replicas import Replicas
 from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
 JOURNAL_PATIENCE: Final = 30.0 * 24 * 3600
@@ -168,6 +169,9 @@ class EngineNames(SessionStore, Protocol):
 
     @property
     def packs(self) -> PackRegistry: ...
+
+    @property
+    def replicas(self) -> Replicas: ...
 
     @property
     def loose(self) -> LooseBlocks: ...

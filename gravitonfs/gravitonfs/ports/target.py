@@ -73,6 +73,27 @@ class RemoteTarget(Protocol):
         """Requests sent since it was opened, by kind, repetitions included."""
 
 
+@runtime_checkable
+class CopiedTarget(Protocol):
+    """What a target of several copies has beside ``Target``: whoever verifies bytes can ask for others."""
+
+    def copies(self, key: str) -> Sequence[Target]:
+        """Targets that may have the object, one by one: those that should have it first, nearest first."""
+
+    def report_bad(self, key: str, copy: Target) -> None:
+        """The bytes that this one of ``copies`` has are not those that were written."""
+
+
+def copies_of(target: Target, key: str) -> Sequence[Target]:
+    """None where there is one copy only."""
+    return target.copies(key) if isinstance(target, CopiedTarget) else ()
+
+
+def report_bad(target: Target, key: str, copy: Target) -> None:
+    if isinstance(target, CopiedTarget):
+        target.report_bad(key, copy)
+
+
 class AppendFile(Protocol):
     """An object that grows. One writer; ``read`` may be called from any thread."""
 

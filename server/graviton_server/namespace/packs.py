@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace.packtail import PackTail
+from graviton_server.namespace.replicas import ADD, GONE
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Invalid, MissingBlocks
 from gravitonfs.ports.packs import PackNews, PackRow, PackState
+from gravitonfs.ports.replicas import Placing
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -42,6 +44,7 @@ class SqlPacks:
         self._relied: dict[int, int] = {}  # exact, where the rows lag; collection depends on it
         self._next = 1
         self._tail = PackTail()
+        self.placing: Placing = lambda uuid: ()
 
     def load(self) -> None:
         self._known = {
@@ -56,6 +59,10 @@ class SqlPacks:
         missing = tuple(number for number in packs if number and known.get(number, _NONE)[0] != _LIVE)
         if missing:
             raise MissingBlocks(missing)
+
+    def is_live(self, number: PackNumber) -> bool:
+        """Lock held, no query."""
+        return self._known.get(number, _NONE)[0] == _LIVE
 
     def rely(self, packs: Sequence[int], clock: int) -> None:
         """Note that a batch that is being applied relies on these packs."""
@@ -76,13 +83,18 @@ class SqlPacks:
         with store.lock:
             number = self._next
             self._next = number + 1
-            store.change(self._begin, number, uuid, owner, state.value, store.clock_ns())
+            placed = tuple(self.placing(uuid))
+            store.change(self._begin, number, uuid, owner, state.value, store.clock_ns(), placed)
             if state is PackState.STORING:
                 store.commit()
         return PackNumber(number)
 
-    def _begin(self, number: int, uuid: bytes, owner: str, state: str, now: int) -> None:
+    def _begin(
+        self, number: int, uuid: bytes, owner: str, state: str, now: int, placed: Sequence[int]
+    ) -> None:
         self._store.execute(_ADD, (number, uuid, state, owner, now, now, now))
+        for target in placed:
+            self._store.execute(ADD, (number, target, "wanted"))
         self._known[number] = (state, now)
 
     def sealed(self, number: PackNumber, length: int, blocks: int, footer: bytes) -> None:
@@ -151,6 +163,7 @@ class SqlPacks:
 
     def _delete(self, number: int) -> None:
         self._store.execute(_DELETE, (number,))
+        self._store.execute(GONE, (number,))
         self._known.pop(number, None)
         self._relied.pop(number, None)
         self._tail.gone(number)

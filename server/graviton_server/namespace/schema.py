@@ -120,6 +120,18 @@ VERSION_4: Final = """
 ALTER TABLE sessions ADD COLUMN process TEXT NOT NULL DEFAULT '';
 """
 
+# Without rows of targets the packs are on the one that the configuration names.
+VERSION_5: Final = """
+CREATE TABLE targets (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, zone TEXT NOT NULL,
+    weight REAL NOT NULL, capacity INTEGER NOT NULL, copies INTEGER NOT NULL, zones INTEGER NOT NULL,
+    state TEXT NOT NULL, location TEXT NOT NULL);
+CREATE TABLE replicas (
+    pack INTEGER NOT NULL, target INTEGER NOT NULL, state TEXT NOT NULL, due INTEGER NOT NULL,
+    PRIMARY KEY (pack, target)) WITHOUT ROWID;
+CREATE INDEX replicas_work ON replicas (due) WHERE state <> 'stored';
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -140,7 +152,12 @@ def _version_4(engine: SqliteEngine) -> None:
     engine.script(VERSION_4)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4)
+def _version_5(engine: SqliteEngine) -> None:
+    """A version that does not know of copies must not delete or write packs."""
+    engine.script(VERSION_5)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4, _version_5)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -25,6 +25,7 @@ from graviton_server.namespace.loose import SqlLoose
 from graviton_server.namespace.numbers import InodeNumbers
 from graviton_server.namespace.packs import SqlPacks
 from graviton_server.namespace.reading import SqlNamespace
+from graviton_server.namespace.replicas import SqlReplicas
 from graviton_server.namespace.roster import Roster
 from graviton_server.namespace.sessions import Session, Volume
 from graviton_server.namespace.upkeep import SqlUpkeep
@@ -79,6 +80,7 @@ class NamespaceStore:
         self.leases = VolumeLeases(self, lease_seconds)
         self.numbers = InodeNumbers(self, self._meta("next_ino"))
         self.packs = SqlPacks(self)
+        self.replicas = SqlReplicas(self)
         self.loose = SqlLoose(self)
         self.upkeep = SqlUpkeep(self)
         self.group = Group(engine, self._load, self.applier.replay)

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from blake3 import blake3
 
 from graviton_server.packs.format import TRAILER_SIZE, Records, Trailer, decode_trailer
-from gravitonfs.errors import Damaged
-from gravitonfs.ports.target import Target
+from gravitonfs.errors import Damaged, GravitonError
+from gravitonfs.ports.target import Target, copies_of, report_bad
 
 _TAIL = 64 << 10
 
@@ -63,6 +63,26 @@ def read_trailer(target: Target, key: str) -> tuple[int, Trailer | None]:
 
 
 def read_footer(target: Target, key: str, length: int = 0) -> Records:
+    """From whichever copy has a good one."""
+    try:
+        return _read_footer(target, key, length)
+    except Damaged:
+        bad: list[Target] = []
+        for copy in copies_of(target, key):
+            try:
+                found = _read_footer(copy, key)
+            except Damaged:
+                bad.append(copy)
+            except GravitonError:
+                continue
+            else:
+                for one in bad:
+                    report_bad(target, key, one)
+                return found
+        raise
+
+
+def _read_footer(target: Target, key: str, length: int = 0) -> Records:
     length = length or target.head(key).length
     start = max(length - _TAIL, 0)
     tail = memoryview(target.get(key, start, _TAIL))

@@ -14,10 +14,10 @@ from graviton_server.packs.format import PADDING, RECORD_HEADER, decode_record
 from graviton_server.packs.forms import Form, Plain, Stored
 from gravitonfs.core.codec import RAW
 from gravitonfs.core.ids import BlockId, PackNumber
-from gravitonfs.errors import Damaged, NotFound
+from gravitonfs.errors import Damaged, GravitonError, NotFound
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.packs import LooseBlocks
-from gravitonfs.ports.target import AppendTarget
+from gravitonfs.ports.target import AppendTarget, Target, copies_of, report_bad
 
 GAP: Final = 64 << 10
 """Bytes between two records that are read along rather than left out; behind a network a request takes as
@@ -176,15 +176,38 @@ class PackReading:
 
     def _read_one(self, block: BlockId, place: Location) -> Buffer | None:
         try:
-            payload = self._target.get(
-                self._catalog.key(place.pack), place.offset + RECORD_HEADER, place.stored
-            )
+            key = self._catalog.key(place.pack)
         except (NotFound, Damaged):
             return None
-        plain = self._form.verified(block, place.codec, payload, place.plain)
+        plain = self._read_record(self._target, key, block, place)
+        if plain is None:
+            plain = self._of_other_copies(key, block, place)
         if plain is not None:
             self._count(1, place.stored)
         return plain
+
+    def _read_record(self, target: Target, key: str, block: BlockId, place: Location) -> Buffer | None:
+        try:
+            payload = target.get(key, place.offset + RECORD_HEADER, place.stored)
+        except (NotFound, Damaged):
+            return None
+        return self._form.verified(block, place.codec, payload, place.plain)
+
+    def _of_other_copies(self, key: str, block: BlockId, place: Location) -> Buffer | None:
+        """A copy is called bad only where another one proves that the place is right."""
+        bad: list[Target] = []
+        for copy in copies_of(self._target, key):
+            try:
+                payload = copy.get(key, place.offset + RECORD_HEADER, place.stored)
+            except GravitonError:
+                continue
+            plain = self._form.verified(block, place.codec, payload, place.plain)
+            if plain is not None:
+                for one in bad:
+                    report_bad(self._target, key, one)
+                return plain
+            bad.append(copy)
+        return None
 
     def get_cached(self, block: BlockId, hint: PackNumber) -> Buffer | None:
         place = self._catalog.locate([block])[0]

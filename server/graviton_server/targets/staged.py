@@ -18,7 +18,7 @@ from graviton_server.targets.identity import check_key
 from graviton_server.targets.oserrors import translate
 from graviton_server.targets.staged_file import StagedFile, StagingMemory
 from gravitonfs.errors import Invalid, NotFound
-from gravitonfs.ports.target import AppendFile, ObjectInfo, Space, Target
+from gravitonfs.ports.target import AppendFile, ObjectInfo, Space, Target, copies_of, report_bad
 
 MEMORY: Final = 64 << 20
 """Of packs that are held in memory until they are stored, by default."""
@@ -132,6 +132,12 @@ class StagedTarget:
 
     def space(self) -> Space:
         return self._remote.space()
+
+    def copies(self, key: str) -> Sequence[Target]:
+        return () if key in self._files else copies_of(self._remote, key)
+
+    def report_bad(self, key: str, copy: Target) -> None:
+        report_bad(self._remote, key, copy)
 
     def close(self) -> None:
         """Lets go of the local files, and leaves them. The target behind stays open."""

@@ -109,6 +109,10 @@ class _Body(io.RawIOBase):
         self._at = max(0, base + offset)
         return self._at
 
+    def again(self) -> _Body:
+        """The same bytes, with a position of their own: several targets read at once."""
+        return _Body(self._read, self._length)
+
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self._length - self._at)
         count = left if size is None or size < 0 else min(size, left)
@@ -123,6 +127,9 @@ class _HeldBody(_Body):
     def __init__(self, parts: _Parts, length: int) -> None:
         super().__init__(lambda start, count: parts.read(start, start + count), length)
         self._parts = parts
+
+    def again(self) -> _HeldBody:
+        return _HeldBody(self._parts, self._length)
 
     def views(self, length: int) -> Sequence[memoryview]:
         """As ``read``, without a copy."""

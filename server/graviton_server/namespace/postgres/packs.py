@@ -18,6 +18,7 @@ from graviton_server.namespace.postgres.wire import Ints, Statement
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Invalid, MissingBlocks
 from gravitonfs.ports.packs import PackNews, PackRow, PackState
+from gravitonfs.ports.replicas import Placing
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -34,6 +35,11 @@ _BEGIN: Final = (
     " DO UPDATE SET owner = excluded.owner WHERE packs.state = excluded.state RETURNING number"
 )
 """A repeat, after a connection was lost over its answer, finds the row that it made."""
+_BEGIN_PLACED: Final = (
+    f"WITH p AS ({_BEGIN}), r AS (INSERT INTO replicas (pack, target, state, due)"
+    " SELECT p.number, t, 'wanted', 0 FROM p, unnest(%s::bigint[]) t ON CONFLICT DO NOTHING)"
+    " SELECT number FROM p"
+)
 _SEALED: Final = (
     f"UPDATE packs SET length = %s, blocks = %s, footer = %s, changed = {_CLOCK} WHERE number = %s"
 )
@@ -84,7 +90,10 @@ _SHED: Final = (
     f" (SELECT 1 FROM engines e WHERE (e.heard > {_CLOCK} - %s OR {_UP} < %s)"
     " AND e.position < packs.position) RETURNING number"
 )
-_DELETE: Final = "DELETE FROM packs WHERE number = %s AND state = 'deleting'"
+_DELETE: Final = (
+    "WITH p AS (DELETE FROM packs WHERE number = %s AND state = 'deleting' RETURNING number)"
+    " DELETE FROM replicas r USING p WHERE r.pack = p.number"
+)
 _ROWS: Final = f"SELECT {_COLUMNS} FROM packs WHERE number > %s ORDER BY number LIMIT %s"
 _GET: Final = f"SELECT {_COLUMNS} FROM packs WHERE number = %s"
 _LIVE: Final = f"SELECT {_CLOCK}, ARRAY(SELECT number FROM packs WHERE number = ANY(%s) AND state = 'live')"
@@ -113,6 +122,7 @@ class PostgresPacks:
         self._store = store
         self._lock = threading.Lock()
         self._clock = 0
+        self.placing: Placing = lambda uuid: ()
 
     def _transact(self, *todo: Statement, durable: bool) -> list[Row]:
         """The rows of the last of these."""
@@ -122,7 +132,11 @@ class PostgresPacks:
         """Durable: the number is in no other's hands after a crash."""
         if state not in (PackState.STORING, PackState.LIVE):
             raise Invalid(f"a pack cannot begin as {state.value}")
-        rows = self._transact((_BEGIN, (uuid, state.value, owner)), durable=True)
+        placed = self.placing(uuid)
+        begin: Statement = (_BEGIN, (uuid, state.value, owner))
+        if placed:
+            begin = (_BEGIN_PLACED, (uuid, state.value, owner, Ints(placed)))
+        rows = self._transact(begin, durable=True)
         return PackNumber(rows[0][0])
 
     def sealed(self, number: PackNumber, length: int, blocks: int, footer: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
+from graviton_server.namespace.postgres import replicas
 from graviton_server.namespace.postgres.housekeeping import TABLES
 from graviton_server.namespace.schema import FIRST_FREE_INO
 from gravitonfs.core.format import VolumeFormat
@@ -155,7 +156,12 @@ def _version_3(connection: Connection) -> None:
     connection.execute(TABLES.encode(), prepare=False)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3)
+def _version_4(connection: Connection) -> None:
+    """Targets, and the copies of packs on them."""
+    connection.execute(replicas.TABLES.encode(), prepare=False)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -28,6 +28,7 @@ from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace, warm
 from graviton_server.namespace.postgres.packs import PostgresPacks
 from graviton_server.namespace.postgres.replaying import Replayer
+from graviton_server.namespace.postgres.replicas import PostgresReplicas
 from graviton_server.namespace.postgres.roster import Roster
 from graviton_server.namespace.postgres.sessions import PostgresSession
 from graviton_server.namespace.postgres.transaction import CONTENT_STEP, INO_STEP, Numbers
@@ -68,6 +69,7 @@ class PostgresStore:
         self.held_inodes = HeldInodes(self)
         self.loose = PostgresLoose(self)
         self.packs = PostgresPacks(self)
+        self.replicas = PostgresReplicas(self)
         self.changes = Changes(self)
         self.replayer = Replayer(self)
         self.work = Work(self)

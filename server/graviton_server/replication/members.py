@@ -1,0 +1,178 @@
+"""The targets of a store as this process has them: opened or not, in trouble or not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from graviton_server.replication.placement import Place, Wish, chosen, ranked
+from gravitonfs.errors import GravitonError, NotFound, Unavailable
+from gravitonfs.ports.replicas import Replicas, TargetNumber, TargetRow, TargetState
+from gravitonfs.ports.target import Target
+
+_log = logging.getLogger(__name__)
+
+AVOIDED: Final = 10.0
+"""Seconds that a target is left alone after a failure, as far as others do."""
+_PRESENCE: Final = 10.0
+_STORE: Final = "store"
+Opener = Callable[[TargetRow], Target]
+
+
+class Member:
+    """A target. Attributes are replaced whole; a stale one costs a try."""
+
+    def __init__(self, row: TargetRow) -> None:
+        self.row = row
+        self.target: Target | None = None
+        self.trouble = ""
+        self._avoid_until = 0.0
+        self._seen = 0.0
+
+    @property
+    def number(self) -> TargetNumber:
+        return self.row.number
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def place(self) -> Place:
+        row = self.row
+        return Place(row.number, row.name, row.zone, row.weight, row.copies, row.zones)
+
+    @property
+    def avoided(self) -> bool:
+        return self.target is None or time.monotonic() < self._avoid_until
+
+    def opened(self) -> Target:
+        target = self.target
+        if target is None:
+            raise Unavailable(
+                f"the target {self.name} is not open: {self.trouble or 'it was not reached yet'}"
+            )
+        return target
+
+    def failed(self, error: Exception) -> None:
+        if not self.trouble:
+            _log.warning("the target %s fails: %s", self.name, error)
+        self.trouble = str(error)
+        self._avoid_until = time.monotonic() + AVOIDED
+
+    def works(self) -> None:
+        if self.trouble:
+            _log.info("the target %s works again", self.name)
+        self.trouble = ""
+        self._avoid_until = 0.0
+
+    def present(self) -> Target:
+        """The target, once it was seen lately that it is still this store's: a disk that is not mounted any
+        more looks like an empty directory. Raises as ``head`` does."""
+        target = self.opened()
+        now = time.monotonic()
+        if now - self._seen > _PRESENCE:
+            try:
+                target.head(_STORE)
+            except NotFound as error:
+                lost = Unavailable(
+                    f"the target {self.name} has lost its object 'store': is its disk mounted? If it is new and"
+                    f" empty: graviton target set {self.name} --renew"
+                )
+                self.failed(lost)
+                raise lost from error
+            self._seen = now
+        return target
+
+    def doubt(self) -> None:
+        """Something is missing: look again whether it is there at all."""
+        self._seen = 0.0
+
+
+class Members:
+    """``_lock`` guards opening and closing; ``_all`` is replaced whole."""
+
+    def __init__(self, replicas: Replicas, opener: Opener, wish: Wish) -> None:
+        self.replicas = replicas
+        self._opener = opener
+        self.wish_asked = wish
+        self._lock = threading.Lock()
+        self._all: dict[TargetNumber, Member] = {}
+
+    def refresh(self) -> None:
+        """What the database says now; targets that could not be opened are tried again."""
+        rows = self.replicas.targets()
+        with self._lock:
+            found: dict[TargetNumber, Member] = {}
+            for row in rows:
+                member = self._all.get(row.number)
+                if row.state is TargetState.REMOVED:
+                    if member is not None:
+                        _close(member)
+                    continue
+                if member is None or member.row.location != row.location:
+                    if member is not None:
+                        _close(member)
+                    member = Member(row)
+                member.row = row
+                found[row.number] = member
+            self._all = found
+            for member in found.values():
+                if member.target is None:
+                    self._open(member)
+
+    def _open(self, member: Member) -> None:
+        try:
+            member.target = self._opener(member.row)
+        except GravitonError as error:
+            member.failed(error)
+        else:
+            member.works()
+
+    def close(self) -> None:
+        with self._lock:
+            for member in self._all.values():
+                _close(member)
+
+    def all(self) -> list[Member]:
+        return list(self._all.values())
+
+    def get(self, number: TargetNumber) -> Member | None:
+        return self._all.get(number)
+
+    def named(self, name: str) -> Member | None:
+        return next((member for member in self._all.values() if member.name == name), None)
+
+    def pick(self, numbers: Iterable[TargetNumber]) -> list[Member]:
+        return [member for number in numbers if (member := self._all.get(number)) is not None]
+
+    def active(self) -> list[Member]:
+        return [member for member in self._all.values() if member.row.state is TargetState.ACTIVE]
+
+    def wish(self) -> Wish:
+        """What is asked for, capped by what is configured; never by what happens to work."""
+        return self.wish_asked.capped([member.place for member in self.active()])
+
+    def placed(self, uuid: bytes) -> list[TargetNumber]:
+        """The targets that a pack belongs on. Raises ``Unavailable`` where none takes packs."""
+        places = [member.place for member in self.active()]
+        found = [TargetNumber(place.number) for place in chosen(uuid, places, self.wish_asked)]
+        if not found:
+            raise Unavailable("no target takes packs: add one, or set one active again (graviton target)")
+        return found
+
+    def others(self, uuid: bytes, but: Iterable[Member]) -> list[Member]:
+        """Active members beside these, the best for this pack first."""
+        taken = {member.number for member in but}
+        places = [member.place for member in self.active() if member.number not in taken]
+        return self.pick(TargetNumber(place.number) for place in ranked(uuid, places))
+
+
+def _close(member: Member) -> None:
+    target, member.target = member.target, None
+    close = getattr(target, "close", None)
+    if close is not None:
+        close()
