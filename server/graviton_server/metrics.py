@@ -143,7 +143,10 @@ class _Collector:
         return info(self._service)
 
     def _compute_unhealthy(self) -> dict[str, float]:
-        return {"replicas": self._service.engine.maintenance.unhealthy()}
+        engine = self._service.engine
+        if engine.replication is not None:
+            return {"replicas": engine.replication.unhealthy()}
+        return {"replicas": engine.maintenance.unhealthy()}
 
     def collect(self) -> Iterator[Metric]:
         from graviton_server.control.figures import counters, front_ends
@@ -152,25 +155,39 @@ class _Collector:
         yield from _of_front_ends(front_ends(self._service))
         yield from self._of_the_store()
 
+    def _of_targets(self) -> list[tuple[str, float, float | None]]:
+        """Name, bytes stored, bytes free where that is known."""
+        from graviton_server.wiring.target_admin import reports
+
+        return [
+            (one.row.name, one.bytes, one.space.free if one.space.capacity else None)
+            for one in reports(self._service.engine)
+            if one.row.state.value != "removed"
+        ]
+
     def _of_the_store(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         engine = self._service.engine
         name = engine.target.name
-        stored, space = engine.maintenance.stored_bytes(), engine.space()
         bytes_ = GaugeMetricFamily("graviton_storage_bytes", "Bytes of packs on a target.", labels=["target"])
-        bytes_.add_metric([name], stored)
+        capacity = GaugeMetricFamily(
+            "graviton_storage_capacity",
+            "Bytes a target has for packs: those stored, and free.",
+            labels=["target"],
+        )
+        for name, stored, free in self._of_targets():
+            bytes_.add_metric([name], stored)
+            if free is not None:
+                capacity.add_metric([name], stored + free)
         yield bytes_
-        if space.capacity:
-            capacity = GaugeMetricFamily(
-                "graviton_storage_capacity",
-                "Bytes a target has for packs: those stored, and free.",
-                labels=["target"],
-            )
-            capacity.add_metric([name], stored + space.free)
+        if capacity.samples:
             yield capacity
         unhealthy = self._unhealthy.get()["replicas"]
-        yield GaugeMetricFamily("graviton_replicas_unhealthy", "Packs missing or cut short.", value=unhealthy)
+        yield GaugeMetricFamily(
+            "graviton_replicas_unhealthy", "Packs, or copies of them, missing or bad.", value=unhealthy
+        )
+        yield from self._of_replication()
         held = self._held.get()
         yield GaugeMetricFamily("graviton_logical_bytes", "Bytes of all files.", value=held["logical_bytes"])
         yield GaugeMetricFamily("graviton_dedupe_ratio", "Logical over unique.", value=held["dedupe_ratio"])
@@ -180,6 +197,28 @@ class _Collector:
         for kind, count in self._service.engine.target_requests().items():
             requests.add_metric([name, kind], count)
         yield requests
+
+    def _of_replication(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        from graviton_server.control.targets import replication
+
+        found = replication(self._service)
+        if found is None:
+            return
+        yield GaugeMetricFamily(
+            "graviton_replicas_moving", "Copies on their way between targets.", value=found.moving
+        )
+        for name, text, value in (
+            ("graviton_replicas_repaired", "Copies made anew or moved by this process.", found.copies_made),
+            ("graviton_repaired_bytes", "Bytes of them.", found.copied_bytes),
+            (
+                "graviton_degraded_writes",
+                "Packs stored with copies missing.",
+                found.degraded_writes,
+            ),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
 
 
 def registry_of(service: Service) -> CollectorRegistry:

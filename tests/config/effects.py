@@ -10,6 +10,7 @@ LATER: Final = "the next issue: data that looks after itself"
 HTTP: Final = "http_api/test_"
 HERE: Final = "config/test_effects.py::test_"
 S3: Final = "targets/test_"
+COPIES: Final = "replication/test_"
 
 EFFECTS: Final[dict[str, str]] = {
     "data-dir": HERE + "the_data_directory",
@@ -40,19 +41,20 @@ EFFECTS: Final[dict[str, str]] = {
     "storage.s3.ca-file": S3 + "s3.py::test_tls_with_a_certificate_of_ones_own",
     "storage.s3.multipart.part-size": S3 + "s3.py::test_large_objects_go_up_in_parts",
     "storage.s3.multipart.max-parts": S3 + "engine_on_s3.py::test_packs_keep_below_what_an_object_may_have",
-    "storage.targets": LATER,
+    "storage.targets": COPIES + "daemon.py::test_directories_and_a_bucket_survive_kill",
     "storage.sharded.shards": LATER,
     "database.jdbc-url": "cli/test_backends.py::test_two_daemons_are_one_store",
     "database.listen-jdbc-url": "cli/test_database.py::test_through_a_pooler_in_transaction_mode",
     "database.username": "cli/test_database.py::test_a_wrong_password_is_told_at_once",
     "database.password": "cli/test_database.py::test_a_wrong_password_is_told_at_once",
     "database.pool-size": HERE + "connections_of_a_daemon",
-    "replication.factor": LATER,
-    "replication.strategy": LATER,
-    "replication.min-zones": LATER,
-    "replication.repair.enabled": LATER,
-    "replication.repair.interval": LATER,
-    "replication.repair.parallel-jobs": LATER,
+    "replication.factor": COPIES + "daemon.py::test_directories_and_a_bucket_survive_kill",
+    "replication.strategy": COPIES + "daemon.py::test_how_targets_are_chosen",
+    "replication.min-zones": COPIES + "daemon.py::test_how_targets_are_chosen",
+    "replication.move-bytes-per-second": COPIES + "repair.py::test_moves_keep_to_their_rate",
+    "replication.repair.enabled": COPIES + "daemon.py::test_repair_is_done_when_it_is_asked_for",
+    "replication.repair.interval": COPIES + "daemon.py::test_repair_is_done_when_it_is_asked_for",
+    "replication.repair.parallel-jobs": COPIES + "repair.py::test_several_copies_are_made_at_once",
     "constraints.max-blob-size": HTTP + "constraints.py::test_the_largest_file_on_a_mount",
     "constraints.max-concurrent-uploads": HTTP + "constraints.py::test_uploads_at_a_time_over_webdav",
     "constraints.rate-limit.bytes-per-second": HTTP + "blobs.py::test_the_byte_rate_paces_and_refuses",

@@ -13,7 +13,7 @@ from graviton_server.config.sections import every_key
 
 TESTS = Path(__file__).resolve().parents[1]
 KEYS = [key.path.removeprefix("graviton.") for key in every_key()]
-_REFUSED = ("storage.targets", "storage.sharded.")
+_REFUSED = ("storage.sharded.",)
 """A daemon that is asked for these does not start (``refuse_what_is_not_served``)."""
 
 

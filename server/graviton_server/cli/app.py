@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "gc": Entry(UPKEEP, "upkeep:gc", "Give back the space of what was removed."),
     "fsck": Entry(UPKEEP, "upkeep:fsck", "Check a volume; names what is damaged."),
     "scrub": Entry(UPKEEP, "upkeep:scrub", "Read and verify all that is stored."),
+    "target": Entry(UPKEEP, "target:target", "Places for packs: add, list, drain, remove, set."),
     "dump": Entry(UPKEEP, "dump:dump", "Write a backup of all names."),
     "load": Entry(UPKEEP, "load:load", "Make a volume from its packs and a dump."),
     "config": Entry(OTHER, "config:config", "Check a configuration, or show what is in effect."),

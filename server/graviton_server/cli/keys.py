@@ -54,9 +54,11 @@ a bucket, one must run. Through a PgBouncer in transaction mode `database.listen
 direct way for notices of changes, and for a change of the schema. A wrong password or an unknown database
 is told at the start at once; a server that does not answer yet is waited for, up to a minute.
 
-**In this version** `storage.targets` and `storage.backend = sharded` are refused; `graviton up` has all in
-one directory and refuses PostgreSQL and buckets. `replication`, `trash` and `backup` are checked and have no
-effect yet.
+**Several targets.** `storage.targets` names further places for packs beside the one of `storage.backend`;
+what `replication` asks for holds among them: [copies](replication.md).
+
+**In this version** `storage.backend = sharded` is refused; `graviton up` refuses PostgreSQL and buckets.
+`trash` and `backup` are checked and have no effect yet.
 
 **Snapshots by the clock.** With `snapshots.hourly`, `daily` or `weekly` above 0, whoever serves the store (a
 daemon, `up`, a mount of the file) makes one of each volume an hour, a day, a week, such as

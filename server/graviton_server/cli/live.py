@@ -14,7 +14,7 @@ from graviton_server.cli import output
 from graviton_server.cli.opening import owner, reach
 from graviton_server.cli.params import DATA
 from graviton_server.cli.places import mount_of, remote_mount, source_of
-from graviton_server.control.answers import Counters, Operation, Status
+from graviton_server.control.answers import Counters, Operation, ReplicationInfo, Status
 from graviton_server.control.requests import GetCounters, GetStatus
 from graviton_server.maintenance.reports import TaskStatus
 from gravitonfs.core.units import format_size
@@ -55,11 +55,28 @@ def _print_status(found: Status, served: bool) -> None:
         for key, value in found.info.items()
         if key.endswith("_bytes")
     ]
+    rows += _copies(found.replication)
     output.pairs(rows)
     if served and found.upkeep:
         output.line()
         titles = ("task", "state", "runs", "last end", "result")
         output.rows([titles, *map(_task_row, found.upkeep)], right=(2,))
+
+
+def _copies(found: ReplicationInfo | None) -> list[tuple[str, str]]:
+    """How the copies stand, where there are several targets."""
+    if found is None:
+        return []
+    asked = f"{found.factor} in {found.min_zones} zones"
+    if (found.possible_factor, found.possible_zones) != (found.factor, found.min_zones):
+        asked += f" asked for; the targets allow {found.possible_factor} in {found.possible_zones}"
+    state = "running" if found.repairing else found.error or "idle"
+    return [
+        ("copies", asked),
+        ("missing or bad", str(found.unhealthy)),
+        ("moving", str(found.moving)),
+        ("repair", f"{state}; {found.copies_made} made, {format_size(found.copied_bytes)}"),
+    ]
 
 
 def _task_row(task: TaskStatus) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("replication.", "trash.", "backup."))
+_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("trash.", "backup."))
 _LEVELS = {"WARN": "warning"}
 
 
@@ -143,8 +143,6 @@ def refuse_what_is_not_served(loaded: Loaded) -> None:
     storage = loaded.config.storage
     if storage.backend == "sharded":
         raise Unsupported("graviton.storage.backend = sharded: this version keeps packs in a directory or S3")
-    if storage.targets:
-        raise Unsupported("graviton.storage.targets: this version keeps packs in one place")
 
 
 def refuse_what_up_lacks(loaded: Loaded) -> None:

@@ -171,3 +171,13 @@ def sections(item: type, expected: str) -> Kind:
         return value
 
     return Kind(expected, read, lambda values: values, item)
+
+
+def _weight(text: str) -> float:
+    weight = float(text)
+    if not 0 <= weight <= 1_000_000:
+        raise ValueError
+    return weight
+
+
+WEIGHT: Final = _scalar_kind("a number from 0 to 1000000", _weight)

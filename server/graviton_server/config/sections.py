@@ -116,6 +116,8 @@ class Target:
     bucket: str | None = _key(kinds.TEXT, None, "Of an S3 target.")
     region: str | None = _key(kinds.TEXT, None, "Of an S3 target.")
     endpoint: str | None = _key(kinds.URL, None, "Of an S3 target.")
+    profile: str | None = _key(kinds.TEXT, None, "Of the AWS SDK: whose credentials an S3 target takes.")
+    weight: float | None = _key(kinds.WEIGHT, None, "Its share of the packs, against others'; default 1.")
     copies: int | None = _key(kinds.number(1, 16), None, "Copies it keeps by itself; directory 1, s3 3.")
     zones: int | None = _key(kinds.number(1, 16), None, "In so many zones; directory 1, s3 3.")
     capacity: int | None = _key(kinds.SIZE, None, "What it may hold.")
@@ -161,6 +163,9 @@ class Replication:
     )
     strategy: str = _key(kinds.choice("zone-aware", "simple"), "zone-aware", "How targets are chosen.")
     min_zones: int = _key(kinds.number(1, 16), 1, "Zones that the copies lie in, at least.")
+    move_bytes_per_second: int = _key(
+        kinds.SIZE, 50 * MB, "How fast packs move when targets are added or drained."
+    )
     repair: Repair = _section(Repair)
 
 

@@ -99,6 +99,8 @@ class Status(msgspec.Struct, frozen=True):
     info: dict[str, Any]
     http: str | None = None
     grpc: str | None = None
+    targets: list[TargetInfo] = []
+    replication: ReplicationInfo | None = None
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -161,6 +163,49 @@ class Differences(msgspec.Struct, frozen=True):
     removed: int
     changed: int
     renamed: int
+
+
+class TargetInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A place for packs. Counts are of copies; ``missing`` and ``bad`` are made anew, ``moving`` are on their
+    way to it and ``leaving`` away from it. ``in_use``: the process that answers has it open."""
+
+    name: str
+    kind: str
+    zone: str
+    weight: float
+    capacity: int
+    copies: int
+    zones: int
+    state: str
+    location: str
+    packs: int
+    bytes: int
+    missing: int
+    bad: int
+    moving: int
+    leaving: int
+    free: int
+    in_use: bool
+    trouble: str
+
+
+class ReplicationInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for, what the targets allow, and how it stands. ``last_end``: seconds since the epoch."""
+
+    factor: int
+    min_zones: int
+    possible_factor: int
+    possible_zones: int
+    unhealthy: int
+    moving: int
+    degraded_writes: int
+    repairing: bool
+    last_end: float
+    copies_made: int
+    copied_bytes: int
+    copies_removed: int
+    failed: int
+    error: str
 
 
 class NewToken(msgspec.Struct, frozen=True):

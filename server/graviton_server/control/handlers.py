@@ -11,6 +11,7 @@ from graviton_server.control import (
     requests,
     sessions,
     snapshots,
+    targets,
     tokens,
     transfer,
     upkeep,
@@ -57,6 +58,9 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.DeleteSnapshot: snapshots.handle_delete,
     requests.DiffSnapshots: snapshots.handle_diff,
     requests.RestoreSnapshot: snapshots.handle_restore,
+    requests.ListTargets: targets.handle_list,
+    requests.AddTarget: targets.handle_add,
+    requests.ChangeTarget: targets.handle_change,
 }
 
 

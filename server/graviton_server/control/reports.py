@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from graviton_server.control import figures, requests
+from graviton_server.control import figures, requests, targets
 from graviton_server.control.answers import Counters, Status, Usage
 from graviton_server.control.calls import Channel
 from graviton_server.control.paths import existing
@@ -33,7 +33,7 @@ def handle_info(service: Service, request: requests.Info, _: Channel) -> dict[st
     return figures.info(service) | {"extents": figures.extents(service)} | figures.snapshots(service)
 
 
-def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> Status:
+def handle_status(service: Service, request: requests.GetStatus, channel: Channel) -> Status:
     return Status(
         pid=os.getpid(),
         role=service.role,
@@ -47,6 +47,8 @@ def handle_status(service: Service, request: requests.GetStatus, _: Channel) -> 
         info=figures.info(service),
         http=service.http,
         grpc=service.grpc,
+        targets=targets.handle_list(service, requests.ListTargets(), channel),
+        replication=targets.replication(service),
     )
 
 

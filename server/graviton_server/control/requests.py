@@ -21,6 +21,7 @@ from graviton_server.control.answers import (
     SmallFile,
     SnapshotInfo,
     Status,
+    TargetInfo,
     TokenInfo,
     Usage,
 )
@@ -259,6 +260,41 @@ class RestoreSnapshot(Request[Restored], frozen=True, kw_only=True):
     force: bool = False
 
 
+# --- targets ----------------------------------------------------------------------------------
+
+
+class ListTargets(Request[list[TargetInfo]], frozen=True, kw_only=True):
+    pass
+
+
+class AddTarget(Request[TargetInfo], frozen=True, kw_only=True):
+    """``location``: path; or bucket, region, endpoint and so on. Exists, Invalid."""
+
+    name: str
+    kind: str
+    location: dict[str, Any]
+    zone: str | None = None
+    weight: float | None = None
+    capacity: int | None = None
+    copies: int | None = None
+    zones: int | None = None
+
+
+class ChangeTarget(Request[TargetInfo], frozen=True, kw_only=True):
+    """``state``: active, draining or removed; ``renew``: its place is new and empty. NotFound, Busy,
+    Invalid."""
+
+    name: str
+    state: str | None = None
+    zone: str | None = None
+    weight: float | None = None
+    capacity: int | None = None
+    copies: int | None = None
+    zones: int | None = None
+    renew: bool = False
+    force: bool = False
+
+
 # --- tokens -----------------------------------------------------------------------------------
 
 
@@ -288,6 +324,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
         Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
         CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
+        ListTargets, AddTarget, ChangeTarget,
     )
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from graviton_server.maintenance.mark import pack_rows
 from graviton_server.maintenance.reports import Finding, Scrubbed
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
+from graviton_server.replication.repair import Repair
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.codec import decode
 from gravitonfs.core.hashing import block_id
@@ -64,6 +65,8 @@ def scrub(stores: Stores, volume: Volume, work: Work) -> Scrubbed:
 
 def check_pack(stores: Stores, row: PackRow, findings: list[Finding], bad: set[BlockId]) -> None:
     """Verify a pack; what is wrong with it goes to ``findings``, the blocks meant to ``bad``."""
+    if stores.copies is not None and row.length and _check_copies(stores, stores.copies, row, findings):
+        return
     for problem in stores.blocks.verify_pack(row.number):
         if stores.packs.get(row.number) is None:
             return  # collected meanwhile
@@ -78,6 +81,19 @@ def check_pack(stores: Stores, row: PackRow, findings: list[Finding], bad: set[B
         )
         if problem.block is not None:
             bad.add(problem.block)
+
+
+def _check_copies(stores: Stores, copies: Repair, row: PackRow, findings: list[Finding]) -> bool:
+    """Read every copy; whether every block is in one of them. What is wrong with one alone loses nothing."""
+    checked = copies.check_copies(row.uuid, row.length)
+    found = stores.packs.get(row.number)
+    if found is None or found.state is not PackState.LIVE:
+        return True  # collected meanwhile
+    findings.extend(
+        Finding(kind="copy-damaged", what=f"the copy of a pack on the target {name}: {why}", pack=row.number)
+        for name, why in checked.faults
+    )
+    return checked.good > 0 or copies.can_be_made(row.uuid, row.length)
 
 
 def check_loose(stores: Stores, bad: set[BlockId]) -> int:

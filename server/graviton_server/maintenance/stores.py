@@ -10,6 +10,7 @@ from graviton_server.index import Location
 from graviton_server.maintenance.snapshotting import SnapshotStore
 from graviton_server.maintenance.turns import Alone
 from graviton_server.packs.upkeep import PackProblem, Record, Relocation
+from graviton_server.replication.repair import Repair
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
@@ -72,3 +73,5 @@ class Stores(NamedTuple):
     tended: bool = False
     housekeeping: Housekeeping = Alone()
     snapshots: SnapshotStore | None = None
+    copies: Repair | None = None
+    """Where there are several targets."""

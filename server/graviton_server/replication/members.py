@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from graviton_server.replication.placement import Place, Wish, chosen, ranked
-from gravitonfs.errors import GravitonError, NotFound, Unavailable
-from gravitonfs.ports.replicas import Replicas, TargetNumber, TargetRow, TargetState
-from gravitonfs.ports.target import Target
+from graviton_server.replication.settings import Settings
+from gravitonfs.core.units import format_size
+from gravitonfs.errors import GravitonError, NoSpace, NotFound, Unavailable
+from gravitonfs.ports.replicas import CopyState, Replicas, TargetNumber, TargetRow, TargetState
+from gravitonfs.ports.target import Space, Target
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +31,25 @@ class Member:
         self.row = row
         self.target: Target | None = None
         self.trouble = ""
+        self.used = 0
+        """Bytes of packs, as of the last count, and what this process has put since."""
         self._avoid_until = 0.0
         self._seen = 0.0
+
+    def check_room(self, size: int) -> None:
+        """Raises ``NoSpace``."""
+        if self.row.capacity and self.used + size > self.row.capacity:
+            raise NoSpace(
+                f"the target {self.name} has {format_size(self.used)} of its {format_size(self.row.capacity)}"
+            )
+
+    def space(self) -> Space:
+        space = self.opened().space()
+        capacity = self.row.capacity
+        if not capacity:
+            return space
+        free = max(0, capacity - self.used)
+        return Space(capacity, min(free, space.free) if space.capacity else free)
 
     @property
     def number(self) -> TargetNumber:
@@ -79,8 +98,8 @@ class Member:
                 target.head(_STORE)
             except NotFound as error:
                 lost = Unavailable(
-                    f"the target {self.name} has lost its object 'store': is its disk mounted? If it is new and"
-                    f" empty: graviton target set {self.name} --renew"
+                    f"the target {self.name} has lost its object 'store': is its disk mounted? If it is new"
+                    f" and empty: graviton target set {self.name} --renew"
                 )
                 self.failed(lost)
                 raise lost from error
@@ -95,16 +114,17 @@ class Member:
 class Members:
     """``_lock`` guards opening and closing; ``_all`` is replaced whole."""
 
-    def __init__(self, replicas: Replicas, opener: Opener, wish: Wish) -> None:
+    def __init__(self, replicas: Replicas, opener: Opener) -> None:
         self.replicas = replicas
         self._opener = opener
-        self.wish_asked = wish
+        self.settings = Settings()
         self._lock = threading.Lock()
         self._all: dict[TargetNumber, Member] = {}
 
     def refresh(self) -> None:
         """What the database says now; targets that could not be opened are tried again."""
         rows = self.replicas.targets()
+        self.settings = Settings.decode(self.replicas.settings())
         with self._lock:
             found: dict[TargetNumber, Member] = {}
             for row in rows:
@@ -123,6 +143,15 @@ class Members:
             for member in found.values():
                 if member.target is None:
                     self._open(member)
+
+    def count(self) -> None:
+        """What the packs on each target take."""
+        used: dict[TargetNumber, int] = {}
+        for tally in self.replicas.tally():
+            if tally.state not in (CopyState.WANTED, CopyState.MOVING):
+                used[tally.target] = used.get(tally.target, 0) + tally.bytes
+        for member in self._all.values():
+            member.used = used.get(member.number, 0)
 
     def _open(self, member: Member) -> None:
         try:
@@ -151,6 +180,10 @@ class Members:
 
     def active(self) -> list[Member]:
         return [member for member in self._all.values() if member.row.state is TargetState.ACTIVE]
+
+    @property
+    def wish_asked(self) -> Wish:
+        return self.settings.wish
 
     def wish(self) -> Wish:
         """What is asked for, capped by what is configured; never by what happens to work."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from io import BytesIO
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 from uuid import UUID
 
 from typing_extensions import Buffer
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _KNOWN: Final = 65_536
 """Packs whose places are remembered."""
+_PACKS: Final = "packs"
 _THREADS: Final = 32
 T = TypeVar("T")
 
@@ -48,15 +49,16 @@ class ReplicatedTarget:
     Objects that are no packs are derived from them: they are put wherever that works.
     """
 
-    def __init__(self, members: Members, patience: float, name: str = "replicated") -> None:
+    def __init__(self, members: Members, name: str = "replicated") -> None:
         self.name = name
         self.members = members
         self._replicas = members.replicas
-        self._patience = patience
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, tuple[TargetNumber, ...]] = OrderedDict()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="replicas")
         self.degraded_writes = 0
+        self.on_damage: Callable[[], object] = lambda: None
+        """Called when a copy was found missing or bad: replaced by whoever repairs."""
 
     # --- writing ---
 
@@ -98,13 +100,13 @@ class ReplicatedTarget:
 
     def _put_together(self, writing: _Writing, members: Sequence[Member]) -> None:
         running = {self._pool.submit(writing.put, member): member for member in members}
-        done, late = wait(running, timeout=self._patience)
+        done, late = wait(running, timeout=self.members.settings.patience)
         self._take(writing, running, done)
         if late and not writing.enough():
             done, late = wait(late)
             self._take(writing, running, done)
         for future in late:
-            running[future].failed(Unavailable(f"no answer within {self._patience:.0f} s"))
+            running[future].failed(Unavailable(f"no answer within {self.members.settings.patience:.0f} s"))
             writing.failed[running[future].name] = Unavailable("it takes too long")
 
     def _take(
@@ -148,7 +150,7 @@ class ReplicatedTarget:
     def head(self, key: str) -> ObjectInfo:
         return self._first(key, lambda target: target.head(key))
 
-    def _first(self, key: str, call: Any) -> Any:
+    def _first(self, key: str, call: Callable[[Target], T]) -> T:
         """From the nearest copy that answers. What is missing or unreadable is reported."""
         missing: list[Member] = []
         damaged: list[Member] = []
@@ -232,9 +234,6 @@ class ReplicatedTarget:
             self.forget(uuid)
             self.on_damage()
 
-    def on_damage(self) -> None:
-        """Replaced by whoever repairs."""
-
     # --- copies ---
 
     def copies(self, key: str) -> Sequence[Target]:
@@ -268,21 +267,25 @@ class ReplicatedTarget:
             self.forget(uuid)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Each object once, with the length of the first that has it. Raises where a target is away: what
-        is there alone would look as if it were gone."""
+        """Each object once, with the length of the first that has it. Of packs it raises where a target is
+        away: what is there alone would look as if it were gone."""
         seen: set[str] = set()
         for member in self.members.all():
-            for item in member.opened().list(prefix):
-                if item.key not in seen:
-                    seen.add(item.key)
-                    yield item
+            try:
+                for item in member.opened().list(prefix):
+                    if item.key not in seen:
+                        seen.add(item.key)
+                        yield item
+            except GravitonError:
+                if prefix.startswith(_PACKS):
+                    raise
 
     def space(self) -> Space:
         """What goes in once more, all wanted copies counted."""
         capacity = free = 0
         for member in self.members.active():
             try:
-                space = member.opened().space()
+                space = member.space()
             except GravitonError:
                 continue
             if not space.capacity:
@@ -294,25 +297,28 @@ class ReplicatedTarget:
 
     @property
     def max_object(self) -> int:
-        limits = [m.target.max_object for m in self.members.all() if isinstance(m.target, RemoteTarget)]
-        return min(limits, default=1 << 62)
+        return min((target.max_object for _, target in self._remote()), default=1 << 62)
+
+    def _remote(self) -> Iterator[tuple[Member, RemoteTarget]]:
+        for member in self.members.all():
+            target: object = member.target
+            if isinstance(target, RemoteTarget):
+                yield member, target
 
     def sweep_uploads(self) -> int:
         count = 0
-        for member in self.members.all():
-            if isinstance(member.target, RemoteTarget):
-                try:
-                    count += member.target.sweep_uploads()
-                except GravitonError as error:
-                    member.failed(error)
+        for member, target in self._remote():
+            try:
+                count += target.sweep_uploads()
+            except GravitonError as error:
+                member.failed(error)
         return count
 
     def requests(self) -> Mapping[str, int]:
         found: dict[str, int] = {}
-        for member in self.members.all():
-            if isinstance(member.target, RemoteTarget):
-                for kind, count in member.target.requests().items():
-                    found[kind] = found.get(kind, 0) + count
+        for _, target in self._remote():
+            for kind, count in target.requests().items():
+                found[kind] = found.get(kind, 0) + count
         return found
 
     def close(self) -> None:
@@ -324,11 +330,11 @@ class _Bodies:
     """The bytes of one object, for several readers at once."""
 
     def __init__(self, body: BinaryIO, length: int) -> None:
-        self._again = getattr(body, "again", None)
+        self._again: Callable[[], BinaryIO] | None = getattr(body, "again", None)
         self._data = b"" if self._again is not None else body.read(length + 1)
 
     def one(self) -> BinaryIO:
-        return self._again() if self._again is not None else BytesIO(self._data)  # type: ignore[no-any-return]
+        return self._again() if self._again is not None else BytesIO(self._data)
 
 
 class _Writing:
@@ -343,7 +349,9 @@ class _Writing:
         self.failed: dict[str, GravitonError] = {}
 
     def put(self, member: Member) -> None:
+        member.check_room(self.length)
         member.present().put(self._key, self._bodies.one(), self.length)
+        member.used += self.length
 
     def enough(self) -> bool:
         return self._wish.floor.met_by([member.place for member in self.done])
@@ -356,7 +364,7 @@ class _Writing:
         )
         text = (
             f"a pack has {copies_of(places)} copies in {zones_of(places)} zones, and is not stored under"
-            f" {floor.factor} in {floor.min_zones}: {why}"
+            f" {floor.factor} in {floor.min_zones}: {why or 'there is no other target'}"
         )
         full = self.failed and all(isinstance(error, NoSpace) for error in self.failed.values())
         return NoSpace(text) if full else Unavailable(text)

@@ -48,6 +48,10 @@ class StagedTarget:
     def _key_of(path: Path) -> str:
         return f"packs/{path.stem[-2:]}/{path.name}"
 
+    @property
+    def remote(self) -> Target:
+        return self._remote
+
     # --- staged objects ---
 
     def create(self, key: str) -> AppendFile:

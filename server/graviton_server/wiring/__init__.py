@@ -29,8 +29,12 @@ from graviton_server.maintenance.turns import Alone
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.packs.store import PackStore
+from graviton_server.replication.repair import Repair
+from graviton_server.replication.target import ReplicatedTarget
+from graviton_server.replication.watch import Watch
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
+from graviton_server.wiring.opened import NAMESPACE, STORE, OpenedNames
 from graviton_server.wiring.options import EngineOptions
 from gravitonfs.content.attaching import attach_caching
 from gravitonfs.content.diskcache.cache import DiskCache, open_cache
@@ -49,8 +53,6 @@ from gravitonfs.ports.target import RemoteTarget, Space, Target
 log = logging.getLogger("graviton.engine")
 
 MIB = 1 << 20
-NAMESPACE = "namespace.db"
-STORE = "store"
 DUMPS = "dumps"
 ENGINE = OWNER = "engine-0"
 
@@ -139,11 +141,17 @@ def is_volume(path: Path) -> bool:
 
 def open_embedded(path: Path, *, create: bool = False, options: EngineOptions | None = None) -> Engine:
     """Open the volume in a directory. Raises Locked (naming the pid), NotFound, FormatError."""
+    options = options or EngineOptions()
     if not is_volume(path):
         if not create:
             raise NotFound(f"{path} is no volume: make one with 'graviton init {path}'")
         create_embedded(path)
-    return Engine(path, options or EngineOptions())
+    opened = OpenedNames(path, options)
+    if not opened.store.replicas.targets():
+        return Engine(path, options, opened)
+    from graviton_server.wiring.replicated import open_with_targets
+
+    return open_with_targets(path, options, opened)
 
 
 class Engine:
@@ -155,10 +163,13 @@ class Engine:
     shared = False
     """Other engines may be at work on the same store."""
     disk_cache: DiskCache | None = None
+    replication: Watch | None = None
+    """Where the store has several targets."""
 
-    def __init__(self, path: Path, options: EngineOptions) -> None:
+    def __init__(self, path: Path, options: EngineOptions, opened: OpenedNames | None = None) -> None:
         self.path = path
         self.options = options
+        self._opened = opened
         self._closers: list[Callable[[], None]] = []
         try:
             self._open_stores()
@@ -168,15 +179,9 @@ class Engine:
             raise
 
     def _open_stores(self) -> None:
-        self._closers.append(DataLock(self.path / "lock").release)
-        if not (self.path / STORE).exists():
-            raise NotFound(
-                f"{self.path} has no packs: when its configuration keeps them in a bucket, commands need a"
-                f" running 'graviton serve'; otherwise the file {STORE!r} is missing"
-            )
-        self.namespace_store = NamespaceStore.open(
-            self.path / NAMESPACE, max_file_size=self.options.max_file_size
-        )
+        opened = self._opened or OpenedNames(self.path, self.options)
+        self._closers.append(opened.lock.release)
+        self.namespace_store = opened.store
         self._closers.append(self.namespace_store.close)
         fmt = self.namespace_store.format
         self.target = DirectoryTarget(self.path, "local", store_uuid=self.namespace_store.store_uuid)
@@ -246,6 +251,7 @@ class Engine:
                 self._waiting() is not None,
                 namespace.housekeeping or Alone(),
                 namespace,
+                None if self.replication is None else self.replication.repair,
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
@@ -434,6 +440,21 @@ class TargetEngine(Engine):
         self.store = self._staged
         self._closers.append(self.store.close)
         self.recovery = self.store.recover()
+        if isinstance(self._remote, ReplicatedTarget):
+            self.replication = self._look_after(self._remote)
+
+    def _look_after(self, target: ReplicatedTarget) -> Watch:
+        """Each job has a pack in memory."""
+        settings = target.members.settings
+        jobs = max(1, min(settings.jobs, self.options.memory // 8 // self.options.pack_size))
+        repair = Repair(
+            target, self.namespace_store.format.block_key, jobs=jobs, move_rate=settings.move_rate
+        )
+        watch = Watch(target, repair)
+        self._closers.append(watch.stop)
+        if self.options.background:
+            watch.start()
+        return watch
 
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
@@ -464,9 +485,12 @@ class _Daily:
 
 
 __all__ = [
+    "NAMESPACE",
+    "STORE",
     "Engine",
     "EngineOptions",
     "FormatError",
+    "OpenedNames",
     "TargetEngine",
     "UpkeepSettings",
     "create_embedded",

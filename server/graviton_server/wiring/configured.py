@@ -18,23 +18,29 @@ from typing import TYPE_CHECKING, Final
 from graviton_server.config.jdbc import conninfo
 from graviton_server.lock import DataLock
 from graviton_server.namespace.store import NamespaceStore
+from graviton_server.replication.settings import Settings
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.wiring import (
     NAMESPACE,
     STORE,
     Engine,
     EngineOptions,
+    OpenedNames,
+    create_embedded,
     is_volume,
     open_embedded,
     open_engine,
 )
+from graviton_server.wiring.replicated import is_replicated, open_replicated, save_rows, save_settings
+from graviton_server.wiring.targets import configured_rows, own_row
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Invalid, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from graviton_server.config.sections import Config
-    from graviton_server.namespace.postgres.store import Settings
+    from graviton_server.namespace.postgres.store import Settings as DatabaseSettings
+    from gravitonfs.ports.store import EngineNames
     from gravitonfs.ports.target import Target
 
 log = logging.getLogger("graviton.engine")
@@ -49,8 +55,70 @@ def open_configured(config: Config, options: EngineOptions) -> Engine:
     if config.database.jdbc_url is not None:
         return _open_shared(config, data, options)
     if config.storage.backend == "directory":
+        _targets_of_directory(config, data, options)
         return open_embedded(data, create=True, options=options)
     return _open_on_bucket(config, data, options)
+
+
+def _targets_of_directory(config: Config, data: Path, options: EngineOptions) -> None:
+    """What a configuration says of targets goes into the database before the volume is opened."""
+    if not config.storage.targets and not is_volume(data):
+        _tell_what_protects(config)
+        return
+    if not is_volume(data):
+        create_embedded(data)
+    opened = OpenedNames(data, options)
+    try:
+        _save(config, data, opened.store)
+    finally:
+        opened.store.close()
+        opened.lock.release()
+
+
+def _save(config: Config, data: Path, names: EngineNames) -> bool:
+    """Targets and settings; whether the store has several targets, or may have."""
+    if not config.storage.targets and not is_replicated(names):
+        _tell_what_protects(config)
+        return False
+    save_rows(names, configured_rows(data, config))
+    save_settings(names, replication_settings(config))
+    return True
+
+
+def _tell_what_protects(config: Config) -> None:
+    """One target keeps what copies it keeps by itself, whatever was asked for."""
+    keys = config.replication
+    own = own_row(Path(config.data_dir), config)
+    if keys.factor == 1 and keys.min_zones == 1:
+        return
+    if keys.factor <= own.copies and keys.min_zones <= own.zones:
+        log.warning(
+            "graviton.replication: one bucket has all packs; what protects them is that it keeps %d copies in"
+            " %d zones by itself, as S3 does",
+            own.copies,
+            own.zones,
+        )
+    else:
+        log.warning(
+            "graviton.replication: %d copies in %d zones are asked for, and there is one target, which keeps"
+            " %d: name others in graviton.storage.targets",
+            keys.factor,
+            keys.min_zones,
+            own.copies,
+        )
+
+
+def replication_settings(config: Config) -> Settings:
+    keys = config.replication
+    return Settings(
+        factor=keys.factor,
+        min_zones=keys.min_zones,
+        strategy=keys.strategy,
+        repair=keys.repair.enabled,
+        interval=keys.repair.interval,
+        jobs=keys.repair.parallel_jobs,
+        move_rate=keys.move_bytes_per_second,
+    )
 
 
 # --- names in SQLite, packs in a bucket --------------------------------------------------------------
@@ -69,12 +137,16 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
         store = NamespaceStore.open(names, max_file_size=options.max_file_size)
         try:
             target = _target(config, data, store.store_uuid, create=not store.packs.rows(limit=1))
+            replicated = _save(config, data, store)
         except BaseException:
             store.close()
             raise
     except BaseException:
         lock.release()
         raise
+    if replicated:
+        _close(target)
+        return open_replicated(store, data, options, shared=False, release=lock.release)
     return open_engine(store, target, data, options, release=lock.release)
 
 
@@ -106,13 +178,17 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     store = PostgresStore.open(settings)
     try:
         target = _target(config, data, store.store_uuid, create=False)
+        replicated = _save(config, data, store)
     except BaseException:
         store.close()
         raise
+    if replicated:
+        _close(target)
+        return open_replicated(store, data, options, shared=True)
     return open_engine(store, target, data, options, shared=True)
 
 
-def _database(config: Config, options: EngineOptions) -> Settings:
+def _database(config: Config, options: EngineOptions) -> DatabaseSettings:
     from graviton_server.namespace.postgres.store import Settings
 
     database = config.database

@@ -56,7 +56,7 @@ def make_client(settings: S3Settings, counter: RequestCounter) -> Any:
     Its automatic checksums are off, because S3-compatible stores trip over them: the target sends one of
     its own with every part. Payloads are not hashed once more for the signature.
     """
-    session = botocore.session.Session()
+    session = botocore.session.Session(profile=settings.profile)
     session.register_component("data_loader", _LOADER)
     client = boto3.session.Session(botocore_session=session).client(
         "s3",

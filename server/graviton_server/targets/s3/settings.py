@@ -39,6 +39,8 @@ class S3Settings:
     storage_class: str | None = None
     ca_file: str | None = None
     """Certificates to trust instead of the system's."""
+    profile: str | None = None
+    """Of the SDK's files: whose credentials are used."""
     part_size: int = 16 * MIB
     max_parts: int = PARTS_MAX
     connections: int = 32

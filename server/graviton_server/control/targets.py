@@ -1,0 +1,114 @@
+"""Handlers of targets: where packs are kept."""
+
+from __future__ import annotations
+
+from graviton_server.control import requests
+from graviton_server.control.answers import ReplicationInfo, TargetInfo
+from graviton_server.control.calls import Channel
+from graviton_server.control.service import Service
+from gravitonfs.errors import Invalid
+from gravitonfs.ports.replicas import UNHEALTHY, CopyState
+
+
+def handle_list(service: Service, request: requests.ListTargets, _: Channel) -> list[TargetInfo]:
+    from graviton_server.wiring.target_admin import reports
+
+    return [
+        TargetInfo(
+            name=one.row.name,
+            kind=one.row.kind,
+            zone=one.row.zone,
+            weight=one.row.weight,
+            capacity=one.row.capacity or one.space.capacity,
+            copies=one.row.copies,
+            zones=one.row.zones,
+            state=one.row.state.value,
+            location=one.shown,
+            packs=one.copies.get(CopyState.STORED, 0),
+            bytes=one.bytes,
+            missing=one.copies.get(CopyState.WANTED, 0),
+            bad=one.copies.get(CopyState.BAD, 0),
+            moving=one.copies.get(CopyState.MOVING, 0),
+            leaving=one.copies.get(CopyState.LEAVING, 0),
+            free=one.space.free,
+            in_use=one.in_use,
+            trouble=one.trouble,
+        )
+        for one in reports(service.engine)
+    ]
+
+
+def handle_add(service: Service, request: requests.AddTarget, channel: Channel) -> TargetInfo:
+    from graviton_server.wiring.target_admin import add
+    from graviton_server.wiring.targets import Location
+
+    add(
+        service.engine,
+        request.name,
+        request.kind,
+        Location(**request.location),
+        zone=request.zone,
+        weight=request.weight,
+        capacity=request.capacity,
+        copies=request.copies,
+        zones=request.zones,
+    )
+    return _told(service, request.name, channel)
+
+
+def handle_change(service: Service, request: requests.ChangeTarget, channel: Channel) -> TargetInfo:
+    from graviton_server.wiring import target_admin
+
+    engine, name = service.engine, request.name
+    target_admin.change(
+        engine,
+        name,
+        zone=request.zone,
+        weight=request.weight,
+        capacity=request.capacity,
+        copies=request.copies,
+        zones=request.zones,
+    )
+    match request.state:
+        case None:
+            pass
+        case "active":
+            target_admin.activate(engine, name)
+        case "draining":
+            target_admin.drain(engine, name, force=request.force)
+        case "removed":
+            target_admin.remove(engine, name)
+        case other:
+            raise Invalid(f"{other!r} is no state of a target: active, draining or removed")
+    if request.renew:
+        target_admin.renew(engine, name)
+    return _told(service, name, channel)
+
+
+def _told(service: Service, name: str, channel: Channel) -> TargetInfo:
+    return next(one for one in handle_list(service, requests.ListTargets(), channel) if one.name == name)
+
+
+def replication(service: Service) -> ReplicationInfo | None:
+    """None where the store has one target."""
+    watch = service.engine.replication
+    if watch is None:
+        return None
+    members = watch.target.members
+    asked, possible, status, tally = members.wish_asked, members.wish(), watch.status(), watch.tally()
+    return ReplicationInfo(
+        factor=asked.factor,
+        min_zones=asked.min_zones,
+        possible_factor=possible.factor,
+        possible_zones=possible.min_zones,
+        unhealthy=sum(one.packs for one in tally if one.state in UNHEALTHY),
+        moving=sum(one.packs for one in tally if one.state in (CopyState.MOVING, CopyState.LEAVING)),
+        degraded_writes=watch.target.degraded_writes,
+        repairing=status.running,
+        last_end=status.last_end,
+        copies_made=status.made,
+        copied_bytes=status.made_bytes,
+        copies_removed=status.removed,
+        failed=status.failed,
+        error=status.error,
+    )

@@ -1,0 +1,181 @@
+"""Writing to several targets and reading from them, while some fail."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gravitonfs.errors import NoSpace, Unavailable
+from gravitonfs.ports.replicas import CopyState
+from gravitonfs.testing.faulty import full
+from replication.rig import EVERYTHING, MIB, TWO, Make, fail, noise, read, write
+
+
+def test_every_pack_lies_on_two_targets_in_two_zones(make: Make) -> None:
+    store = make()
+    volume = store.open().volume("test")
+    write(volume, "file", noise(30 * MIB))
+    names = {name: {path.name for path in store.packs(name)} for name in "abc"}
+    assert names["a"] | names["b"] == names["c"]
+    assert not names["a"] & names["b"]
+    assert names["a"]
+    assert names["b"]
+    assert all(set(states) == {CopyState.STORED} for states in store.states().values())
+    assert read(volume, "file") == noise(30 * MIB)
+    volume.close()
+    assert not store.engine or not store.engine.maintenance.check(read_data=True).findings
+
+
+@pytest.mark.parametrize("away", ["a", "b", "c"])
+def test_reading_goes_on_without_any_one_target(make: Make, away: str) -> None:
+    store = make()
+    volume = store.open().volume("test")
+    write(volume, "file", noise(12 * MIB))
+    volume.close()
+    store.close()
+    volume = store.open().volume("test")
+    fail(store, away, *EVERYTHING)
+    assert read(volume, "file") == noise(12 * MIB)
+    assert sum(states.get(CopyState.STORED, 0) for states in store.states().values()) == 2 * len(
+        store.packs("c")
+    )
+    volume.close()
+
+
+def test_a_failing_target_is_passed_by_as_long_as_the_floor_holds(make: Make) -> None:
+    """With a away its packs go to b; with c away there is but one zone, and nothing is acknowledged."""
+    store = make()
+    volume = store.open().volume("test")
+    fail(store, "a", *EVERYTHING)
+    write(volume, "one", noise(20 * MIB, 1))
+    states = store.states()
+    assert states["a"] == {CopyState.WANTED: states["a"][CopyState.WANTED]}
+    assert states["b"][CopyState.STORED] == states["c"][CopyState.STORED] == len(store.packs("c"))
+    fail(store, "c", *EVERYTHING)
+    with pytest.raises(Unavailable, match=r"1 copies in 1 zones.*under 2 in 2.*the medium fails"):
+        write(volume, "two", noise(3 * MIB, 2))
+    for faults in store.faults.values():
+        faults.heal()
+    write(volume, "three", noise(8 * MIB, 3))
+    assert read(volume, "one") == noise(20 * MIB, 1)
+    assert read(volume, "three") == noise(8 * MIB, 3)
+    volume.close()
+
+
+def test_full_targets_are_no_space(make: Make) -> None:
+    store = make()
+    volume = store.open().volume("test")
+    for name in "abc":
+        fail(store, name, "put", error=full)
+    with pytest.raises(NoSpace, match="no space is left"):
+        write(volume, "file", noise(3 * MIB))
+    for faults in store.faults.values():
+        faults.heal()
+    write(volume, "again", noise(8 * MIB))
+    volume.close()
+
+
+def test_flipped_bits_are_passed_by_and_reported(make: Make) -> None:
+    store = make()
+    volume = store.open(pack_size=4 * MIB).volume("test")
+    write(volume, "file", noise(20 * MIB))
+    volume.close()
+    store.close()
+    for path in store.packs("c"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    for path in [max(store.packs("a"), key=lambda one: one.stat().st_size)]:
+        path.write_bytes(path.read_bytes()[:-70_000])
+    volume = store.open().volume("test")
+    for source in ("c", "a", "b"):
+        for other in {"a", "b", "c"} - {source}:
+            store.target.members.named(other).failed(Unavailable("asked last"))  # type: ignore[union-attr]
+        store.target.members.named(source).works()  # type: ignore[union-attr]
+        volume.close()
+        volume = store.engine.volume("test")  # type: ignore[union-attr]
+        store.engine.content.cache.clear()  # type: ignore[union-attr]
+        assert read(volume, "file") == noise(20 * MIB)
+    states = store.states()
+    assert states["c"][CopyState.BAD] == len(store.packs("c"))
+    assert states["b"] == {CopyState.STORED: len(store.packs("b"))}
+    volume.close()
+
+
+def test_a_lost_pack_is_work_and_a_lost_disk_is_not(make: Make) -> None:
+    store = make()
+    volume = store.open().volume("test")
+    write(volume, "file", noise(20 * MIB))
+    shutil.rmtree(store.path("a") / "packs")
+    volume.close()
+    store.close()
+    volume = store.open().volume("test")
+    assert read(volume, "file") == noise(20 * MIB)
+    assert set(store.states()["a"]) == {CopyState.WANTED}
+    shutil.rmtree(store.path("b"))
+    store.path("b").mkdir()  # as where a disk is not mounted
+    volume.close()
+    store.close()
+    volume = store.open().volume("test")
+    assert read(volume, "file") == noise(20 * MIB)
+    assert set(store.states()["b"]) == {CopyState.STORED}
+    write(volume, "more", noise(8 * MIB, 5))
+    assert not list(store.path("b").iterdir())  # nothing is written to a place that is not ours
+    volume.close()
+
+
+def test_deletions_wait_for_every_target(make: Make) -> None:
+    from gravitonfs.ports.ops import Unlink
+
+    store = make()
+    engine = store.open()
+    volume = engine.volume("test")
+    write(volume, "file", noise(20 * MIB))
+    volume.submit(Unlink(volume.namespace.root, b"file"))
+    volume.commit()
+    fail(store, "c", "delete")
+    with pytest.raises(Unavailable, match="not deleted everywhere"):
+        engine.maintenance.collect()
+    assert store.packs("c")
+    store.faults["c"].heal()
+    engine.maintenance.collect()
+    assert [store.packs(name) for name in "abc"] == [[], [], []]
+    assert engine.namespace_store.replicas.tally() == []
+    volume.close()
+
+
+def test_a_volume_that_crashed_with_one_target_goes_on_with_two(scratch: Path) -> None:
+    from graviton_server.wiring import EngineOptions, open_embedded
+    from graviton_server.wiring.replicated import save_rows, save_settings
+    from graviton_server.wiring.targets import Location, new_row, own_row
+
+    quiet = EngineOptions(background=False)
+    data = scratch / "data"
+    with open_embedded(scratch / "before", create=True, options=quiet) as engine:
+        volume = engine.volume("test")
+        write(volume, "old", noise(20 * MIB))
+        other = new_row("x", "directory", Location(path=str(scratch / "x")), zone="x")
+        save_rows(engine.namespace_store, [own_row(data), other])
+        save_settings(engine.namespace_store, TWO)
+        shutil.copytree(scratch / "before", data, dirs_exist_ok=True)  # with a pack that is still open
+        volume.close()
+    with open_embedded(data, options=quiet) as engine:
+        volume = engine.volume("test")
+        assert read(volume, "old") == noise(20 * MIB)
+        write(volume, "new", noise(20 * MIB, 1))
+        assert engine.replication is not None
+        assert engine.replication.round().made >= 1
+        assert engine.replication.unhealthy() == 0
+        volume.close()
+    shutil.rmtree(data / "packs")
+    with open_embedded(data, options=quiet) as engine:
+        volume = engine.volume("test")
+        assert read(volume, "old") == noise(20 * MIB)
+        assert read(volume, "new") == noise(20 * MIB, 1)
+        engine.maintenance.scrub()
+        assert engine.replication is not None
+        engine.replication.round()
+        assert not engine.maintenance.check(read_data=True).findings
+        volume.close()
