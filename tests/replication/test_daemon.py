@@ -90,7 +90,7 @@ def test_directories_and_a_bucket_survive_kill(
     shutil.rmtree(scratch / "one" / "packs")
     graviton.allow_log(MISSING)
     graviton.run("scrub", data, status=3)
-    wait_until(lambda: _healthy(targets(graviton, data)), "repair", 60)
+    wait_until(lambda: healthy(targets(graviton, data)), "repair", 60)
     assert {name: daemon.get(name) for name in acknowledged} == acknowledged
     clean(graviton, data)
     daemon.running.stop()
@@ -105,7 +105,7 @@ def _in_background(call: Callable[[], None]) -> Any:
     return future
 
 
-def _healthy(found: dict[str, dict[str, Any]]) -> bool:
+def healthy(found: dict[str, dict[str, Any]]) -> bool:
     return not any(one["missing"] + one["bad"] + one["moving"] + one["leaving"] for one in found.values())
 
 
@@ -126,10 +126,10 @@ def test_targets_are_added_drained_and_removed_under_way(graviton: Graviton, scr
         "target", "add", data, "two", "--path", scratch / "two", "--zone", "zone-two", "--weight", "3"
     )
     graviton.run("target", "add", data, "again", "--path", scratch / "two", status=1)
-    wait_until(lambda: targets(graviton, data)["two"]["packs"] and _healthy(targets(graviton, data)), "share")
+    wait_until(lambda: targets(graviton, data)["two"]["packs"] and healthy(targets(graviton, data)), "share")
     assert packs(scratch / "two")
     graviton.run("target", "drain", data, "one")
-    wait_until(lambda: not packs(scratch / "one") and _healthy(targets(graviton, data)), "draining")
+    wait_until(lambda: not packs(scratch / "one") and healthy(targets(graviton, data)), "draining")
     removed = json.loads(graviton.run("target", "remove", data, "one", "--json").stdout)
     assert removed["state"] == "removed"
     shutil.rmtree(scratch / "one")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
+import msgspec
 import pytest
 
-from gravitonfs.errors import NoSpace, Unavailable
+from gravitonfs.errors import GravitonError, NoSpace, Unavailable
+from gravitonfs.ports.packs import PackState
 from gravitonfs.ports.replicas import CopyState
 from gravitonfs.testing.faulty import full
+from harness.waiting import wait_until
 from replication.rig import EVERYTHING, MIB, TWO, Make, fail, noise, read, write
 
 
@@ -61,6 +67,28 @@ def test_a_failing_target_is_passed_by_as_long_as_the_floor_holds(make: Make) ->
     write(volume, "three", noise(8 * MIB, 3))
     assert read(volume, "one") == noise(20 * MIB, 1)
     assert read(volume, "three") == noise(8 * MIB, 3)
+    volume.close()
+
+
+def test_a_frozen_target_holds_nobody_up_and_its_copies_count_when_they_come(make: Make) -> None:
+    store = make(msgspec.structs.replace(TWO, patience=0.0))
+    engine = store.open()
+    volume = engine.volume("test")
+    thaw, real = threading.Event(), {}
+    frozen = store.target.members.named("a").opened()  # type: ignore[union-attr]
+    real["put"] = frozen.put
+
+    def put(key: str, body: BinaryIO, length: int) -> None:
+        assert thaw.wait(60)
+        real["put"](key, body, length)
+
+    frozen.put = put  # type: ignore[method-assign]
+    write(volume, "file", noise(10 * MIB))
+    assert store.target.degraded_writes
+    assert not store.packs("a")
+    thaw.set()
+    wait_until(lambda: (store.packs("a") and store.healthy()) or None, "late copies")
+    assert read(volume, "file") == noise(10 * MIB)
     volume.close()
 
 
@@ -136,14 +164,45 @@ def test_deletions_wait_for_every_target(make: Make) -> None:
     volume.submit(Unlink(volume.namespace.root, b"file"))
     volume.commit()
     fail(store, "c", "delete")
-    with pytest.raises(Unavailable, match="not deleted everywhere"):
-        engine.maintenance.collect()
+    engine.maintenance.collect()
     assert store.packs("c")
+    assert {row.state for row in engine.namespace_store.packs.rows()} == {PackState.DELETING}
     store.faults["c"].heal()
     engine.maintenance.collect()
     assert [store.packs(name) for name in "abc"] == [[], [], []]
     assert engine.namespace_store.replicas.tally() == []
     volume.close()
+
+
+def test_a_pack_that_came_to_one_target_only_is_not_live_before_it_is_on_two(make: Make) -> None:
+    """As a process leaves it that is killed between its puts: recovery finds the object, and one copy."""
+    store = make()
+    engine = store.open()
+    volume = engine.volume("test")
+    fail(store, "c")
+    with pytest.raises(Unavailable):
+        write(volume, "file", noise(3 * MIB))
+    with suppress(GravitonError):
+        volume.close()
+    with suppress(GravitonError):
+        store.close()
+    alone = store.packs("a") + store.packs("b")
+    assert alone
+    for left in (store.home / "engine-0" / "staging").glob("*.pack"):
+        left.unlink()
+    with suppress(GravitonError):
+        store.open()
+    assert store.engine is not None
+    states = {row.state for row in store.engine.namespace_store.packs.rows()}
+    assert PackState.LIVE not in states
+    store.close()
+    for faults in store.faults.values():
+        faults.heal()
+    engine = store.open()
+    live = [row for row in engine.namespace_store.packs.rows() if row.state is PackState.LIVE]
+    assert len(live) == len(store.packs("c")) == len({path.name for path in alone})
+    assert store.healthy()
+    assert not engine.maintenance.check(read_data=True).findings
 
 
 def test_a_volume_that_crashed_with_one_target_goes_on_with_two(scratch: Path) -> None:

@@ -23,6 +23,7 @@ from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
 from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.errors import Unavailable
 from gravitonfs.ports.packs import PackRow, PackState
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,13 @@ def finish_deletions(stores: Stores, mark: Mark, work: Work, caution: Caution = 
         if marked is not None and (marked.live or marked.unreadable) and row.state is PackState.ABANDONED:
             continue
         work.tell(deleted, 0, "packs deleted")
-        size += delete_pack(stores, row)
+        try:
+            size += delete_pack(stores, row)
+        except Unavailable as error:
+            if stores.copies is None:
+                raise
+            log.warning("pack %d waits for a target that is away: %s", row.number, error)
+            continue
         deleted += 1
     return deleted, size
 

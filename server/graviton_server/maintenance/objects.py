@@ -27,6 +27,11 @@ def check_objects(stores: Stores) -> tuple[list[Finding], list[str]]:
     """
     lengths = {item.key: item.length for item in stores.target.list(PACKS)}
     findings: list[Finding] = []
+    if stores.copies is not None:
+        findings += [
+            Finding(kind="copy-damaged", what=f"the copy of a pack on the target {name}: {why}", pack=pack)
+            for pack, name, why in stores.copies.check_presence(PACKS)
+        ]
     for row in pack_rows(stores):
         key = pack_key(row.uuid)
         length = lengths.pop(key, None)

@@ -17,6 +17,7 @@ from graviton_server.packs.recovery import Recovery, RecoveryReport, seal_scanne
 from graviton_server.packs.staging import StagingTarget
 from gravitonfs.errors import Damaged, GravitonError, NotFound
 from gravitonfs.ports.packs import PackRegistry, PackRow, PackState
+from gravitonfs.ports.target import copies_of
 
 _log = logging.getLogger(__name__)
 
@@ -96,12 +97,25 @@ class StagedRecovery(Recovery):
         self._staging.put(key, BytesIO(data), len(data))
         return len(data), records, footer
 
+    def _everywhere(self, key: str) -> tuple[int, Records, bytes] | None:
+        """It may have come to one target of several: now to all of them, before anything relies on it."""
+        data = self._read(key)
+        scanned = self._scan_data(data)
+        trailer = decode_trailer(data[-TRAILER_SIZE:], len(data))
+        if trailer is None or scanned.skipped:
+            return None
+        self._staging.put(key, BytesIO(data), len(data))
+        footer = data[trailer.footer_offset :][: trailer.footer_length]
+        return len(data), Records.decode(footer), footer
+
     def _uploaded(self, key: str) -> tuple[int, Records, bytes] | None:
         """The object went up, and only its row was not told."""
         try:
             length, trailer = read_trailer(self._target, key)
             if trailer is None:
                 return None
+            if copies_of(self._target, key):
+                return self._everywhere(key)
             footer = bytes(memoryview(self._target.get(key, trailer.footer_offset, trailer.footer_length)))
             return length, Records.decode(footer), footer
         except (NotFound, Damaged):

@@ -23,13 +23,14 @@ from graviton_server.replication.members import Member
 from graviton_server.replication.target import ReplicatedTarget
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Damaged, GravitonError, NotFound
-from gravitonfs.ports.replicas import READABLE, UNHEALTHY, CopyJob, CopyState, PackCopies
+from gravitonfs.ports.replicas import READABLE, UNHEALTHY, Copy, CopyJob, CopyState, PackCopies
 
 _log = logging.getLogger(__name__)
 
 _CLAIMED: Final = 600.0
 """Seconds after which somebody else may do what was taken."""
 _AGAIN: Final = 60.0
+_PLANNED: Final = 86400.0
 _PAGE: Final = 512
 MOVES: Final = (CopyState.MOVING, CopyState.LEAVING)
 
@@ -229,6 +230,33 @@ class Repair:
         return Done(removed=1)
 
     # --- looking ---
+
+    def check_presence(self, prefix: str) -> list[tuple[PackNumber, str, str]]:
+        """Which copies a listing of their target does not have: (pack, target, what is wrong)."""
+        found: list[tuple[PackNumber, str, str]] = []
+        for member in self._members.all():
+            try:
+                there = {item.key for item in member.present().list(prefix)}
+            except GravitonError as error:
+                found.append((NO_PACK, member.name, f"it cannot be listed now: {error}"))
+                continue
+            after = NO_PACK
+            while page := self._replicas.page(after, _PAGE):
+                after = page[-1].pack
+                for pack in page:
+                    key = pack_key(pack.uuid)
+                    if Copy(member.number, CopyState.STORED) in pack.copies and key not in there:
+                        self._lost(pack, key, member, found)
+        return found
+
+    def _lost(
+        self, pack: PackCopies, key: str, member: Member, found: list[tuple[PackNumber, str, str]]
+    ) -> None:
+        try:
+            member.opened().head(key)  # stored since the listing
+        except NotFound:
+            self._target.report_missing(key, member)
+            found.append((pack.pack, member.name, "it is not there"))
 
     def check_copies(self, uuid: bytes, length: int) -> Copies:
         """Read every copy that should be there. What is not good is work from then on."""

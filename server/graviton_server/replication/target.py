@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from io import BytesIO
 from typing import BinaryIO, Final, TypeVar
 from uuid import UUID
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _KNOWN: Final = 65_536
 """Packs whose places are remembered."""
+_PACE: Final = 1_000_000
+"""Bytes a second that a target may take for a pack, beside the patience there is."""
 _PACKS: Final = "packs"
 _THREADS: Final = 32
 T = TypeVar("T")
@@ -77,6 +80,11 @@ class ReplicatedTarget:
             if writing.enough():
                 break
             self._put_at(writing, [other])
+        if not writing.enough():
+            self._wait_for_late(writing)
+        for future, member in writing.late.items():
+            writing.failed[member.name] = Unavailable(member.trouble)
+            future.add_done_callback(partial(self._comes_late, uuid, key, member))
         self._remember(uuid, [member.number for member in writing.done])
         if writing.done:
             self._replicas.stored(uuid, [member.number for member in writing.done])
@@ -100,14 +108,29 @@ class ReplicatedTarget:
 
     def _put_together(self, writing: _Writing, members: Sequence[Member]) -> None:
         running = {self._pool.submit(writing.put, member): member for member in members}
-        done, late = wait(running, timeout=self.members.settings.patience)
+        done, late = wait(running, timeout=self.members.settings.patience + writing.length / _PACE)
         self._take(writing, running, done)
-        if late and not writing.enough():
-            done, late = wait(late)
-            self._take(writing, running, done)
         for future in late:
-            running[future].failed(Unavailable(f"no answer within {self.members.settings.patience:.0f} s"))
-            writing.failed[running[future].name] = Unavailable("it takes too long")
+            member = running[future]
+            member.failed(Unavailable("it takes too long to store a pack"))
+            writing.late[future] = member
+
+    def _wait_for_late(self, writing: _Writing) -> None:
+        """There are not enough copies without them."""
+        late, writing.late = writing.late, {}
+        self._take(writing, late, set(wait(late).done))
+
+    def _comes_late(self, uuid: bytes, key: str, member: Member, future: Future[None]) -> None:
+        """A copy that nobody has waited for: it counts, unless its pack is gone."""
+        if future.cancelled() or future.exception() is not None:
+            return
+        try:
+            if self._replicas.copies(uuid):
+                self._replicas.stored(uuid, [member.number])
+            else:
+                member.opened().delete(key)
+        except GravitonError as error:
+            _log.warning("a late copy of %s on %s is not noted: %s", key, member.name, error)
 
     def _take(
         self, writing: _Writing, running: Mapping[Future[None], Member], done: set[Future[None]]
@@ -338,7 +361,7 @@ class _Bodies:
 
 
 class _Writing:
-    """One object on its way. ``done`` and ``failed`` are the caller's thread's."""
+    """One object on its way. ``done``, ``late`` and ``failed`` are the caller's thread's."""
 
     def __init__(self, wish: Wish, key: str, bodies: _Bodies, length: int) -> None:
         self._wish = wish
@@ -346,6 +369,7 @@ class _Writing:
         self._bodies = bodies
         self.length = length
         self.done: list[Member] = []
+        self.late: dict[Future[None], Member] = {}
         self.failed: dict[str, GravitonError] = {}
 
     def put(self, member: Member) -> None:

@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 
 _LOOK: Final = 10.0
 """Seconds between two looks at which targets there are."""
+_COUNTED_FOR: Final = 30.0
+_COUNT_SHARE: Final = 100.0
+"""A count is good for so many times as long as it took, and so many seconds at most."""
 
 
 class RepairStatus(NamedTuple):
@@ -31,7 +34,7 @@ class RepairStatus(NamedTuple):
 
 
 class Watch:
-    """``_lock`` guards ``_status``; one round at a time, by ``_turn``."""
+    """``_lock`` guards ``_status``, ``_counting`` the last count; one round at a time, by ``_turn``."""
 
     def __init__(self, target: ReplicatedTarget, repair: Repair) -> None:
         self.target = target
@@ -43,6 +46,9 @@ class Watch:
         self._turn = threading.Lock()
         self._status = RepairStatus(False, 0.0, 0, 0, 0, 0, "")
         self._thread: threading.Thread | None = None
+        self._counting = threading.Lock()
+        self._counted: list[CopyTally] = []
+        self._count_again = 0.0
 
     def start(self) -> None:
         self.target.on_damage = self._wake.set
@@ -112,7 +118,14 @@ class Watch:
             return self._status
 
     def tally(self) -> list[CopyTally]:
-        return self._members.replicas.tally()
+        """At most a few seconds old: counting reads all rows."""
+        with self._counting:
+            if time.monotonic() >= self._count_again:
+                began = time.monotonic()
+                self._counted = self._members.replicas.tally()
+                took = time.monotonic() - began
+                self._count_again = began + min(_COUNTED_FOR, _COUNT_SHARE * took)
+            return self._counted
 
     def unhealthy(self) -> int:
         """Copies that are missing or bad; the same on every daemon."""

@@ -40,7 +40,7 @@ def reports(engine: Engine) -> list[TargetReport]:
         row = _own(engine)
         stored = engine.maintenance.stored_bytes()
         return [TargetReport(row, _shown(row), {}, stored, engine.space(), True, "")]
-    tallies = replicas.tally()
+    tallies = replicas.tally() if engine.replication is None else engine.replication.tally()
     found = []
     for row in rows:
         mine = [tally for tally in tallies if tally.target == row.number]
