@@ -28,6 +28,7 @@ class BrowsableNamespace:
         self._present = present
         self._past = PastTree(store, session, lambda: present.attr(present.root))
         self.inline = present.inline
+        self.settles = present.settles
         self.volume = present.volume
         self.root = present.root
         self.format = present.format
