@@ -226,12 +226,7 @@ class Engine:
     def _open_maintenance(self, fmt: VolumeFormat) -> None:
         """Background work has caches of its own, and no rate limit but its own."""
         namespace, users = self.namespace_store, self.content
-        content = Content(
-            self.store,
-            waiting=self._waiting(),
-            dirty_limit=16 * MIB,
-            cache_limit=24 * MIB,
-        )
+        content = Content(self.store, waiting=self._waiting(), dirty_limit=16 * MIB, cache_limit=24 * MIB)
         self._closers.append(content.close)
         self._tell_of_packs(content)
 
