@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,42 @@ def test_targets_are_added_drained_and_removed_under_way(graviton: Graviton, scr
     clean(graviton, data)
     daemon.running.stop()
     clean(graviton, data)  # without a daemon, by what the database says
+
+
+def test_a_daemon_starts_without_one_of_its_targets(graviton: Graviton, scratch: Path) -> None:
+    """Its files can be read, writes wait until enough targets are there, and then it goes on by itself."""
+    data = scratch / "data"
+    file = configure(
+        scratch,
+        f"storage.targets = [{directories(scratch, 'one')}]\n"
+        "replication { factor = 2, min-zones = 2, repair.interval = 1s }",
+    )
+    daemon = Daemon(graviton, file, data)
+    body = os.urandom(6 * MIB)
+    daemon.put("file", body)
+    daemon.running.stop()
+    (scratch / "one").rename(scratch / "away")
+    graviton.allow_log(r"the target one fails")
+    daemon.restart()
+    assert daemon.get("file") == body
+    http = address(daemon.ready, "http")
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"{http}/health/ready", timeout=30)
+    found = targets(graviton, data)["one"]
+    assert "is no target of a store" in found["trouble"]
+    clean_but_for(graviton, data, "one")
+    (scratch / "away").rename(scratch / "one")
+    wait_until(lambda: targets(graviton, data)["one"]["in_use"], "the target")
+    daemon.put("more", body[::-1])
+    assert daemon.get("more") == body[::-1]
+    clean(graviton, data)
+    daemon.running.stop()
+
+
+def clean_but_for(graviton: Graviton, data: Path, name: str) -> None:
+    found = json.loads(graviton.run("fsck", "--json", data, status=3).stdout)
+    assert [finding["kind"] for finding in found["findings"]] == ["copy-damaged"]
+    assert f"the target {name}: it cannot be listed now" in found["findings"][0]["what"]
 
 
 def test_how_targets_are_chosen(graviton: Graviton, scratch: Path) -> None:

@@ -62,9 +62,11 @@ def test_a_failing_target_is_passed_by_as_long_as_the_floor_holds(make: Make) ->
     fail(store, "c", *EVERYTHING)
     with pytest.raises(Unavailable, match=r"1 copies in 1 zones.*under 2 in 2.*the medium fails"):
         write(volume, "two", noise(3 * MIB, 2))
+    assert "c: the medium fails" in (store.target.below_floor() or "")
     for faults in store.faults.values():
         faults.heal()
     write(volume, "three", noise(8 * MIB, 3))
+    assert store.target.below_floor() is None
     assert read(volume, "one") == noise(20 * MIB, 1)
     assert read(volume, "three") == noise(8 * MIB, 3)
     volume.close()

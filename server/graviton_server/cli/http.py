@@ -179,6 +179,9 @@ class Checks:
         return None
 
     def _storage(self) -> str | None:
+        copies = self._service.engine.replication
+        if copies is not None and (wrong := copies.target.below_floor()) is not None:
+            return wrong
         try:
             space = self._service.engine.space()
         except GravitonError as error:

@@ -32,7 +32,6 @@ _KNOWN: Final = 65_536
 """Packs whose places are remembered."""
 _PACE: Final = 1_000_000
 """Bytes a second that a target may take for a pack, beside the patience there is."""
-_PACKS: Final = "packs"
 _THREADS: Final = 32
 T = TypeVar("T")
 
@@ -290,8 +289,8 @@ class ReplicatedTarget:
             self.forget(uuid)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Each object once, with the length of the first that has it. Of packs it raises where a target is
-        away: what is there alone would look as if it were gone."""
+        """Each object once, with the length of the first that has it, on the targets that answer: what is not
+        listed is looked for (``head``) before it is called missing."""
         seen: set[str] = set()
         for member in self.members.all():
             try:
@@ -299,9 +298,8 @@ class ReplicatedTarget:
                     if item.key not in seen:
                         seen.add(item.key)
                         yield item
-            except GravitonError:
-                if prefix.startswith(_PACKS):
-                    raise
+            except GravitonError as error:
+                member.failed(error)
 
     def space(self) -> Space:
         """What goes in once more, all wanted copies counted."""
@@ -317,6 +315,18 @@ class ReplicatedTarget:
             free += space.free
         copies = max(1, self.members.wish().factor)
         return Space(capacity // copies, free // copies)
+
+    def below_floor(self) -> str | None:
+        """Why writes would be refused now, as far as that is known; None: they would not."""
+        works = [member.place for member in self.members.active() if not member.avoided]
+        floor = self.members.wish().floor
+        if floor.met_by(works):
+            return None
+        troubles = "; ".join(f"{m.name}: {m.trouble}" for m in self.members.active() if m.trouble)
+        return (
+            f"the targets that work give {copies_of(works)} copies in {zones_of(works)} zones, and writes"
+            f" need {floor.factor} in {floor.min_zones}: {troubles}"
+        )
 
     @property
     def max_object(self) -> int:

@@ -136,7 +136,9 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
             _create_names(names)
         store = NamespaceStore.open(names, max_file_size=options.max_file_size)
         try:
-            target = _target(config, data, store.store_uuid, create=not store.packs.rows(limit=1))
+            target = None
+            if not is_replicated(store):
+                target = _target(config, data, store.store_uuid, create=not store.packs.rows(limit=1))
             replicated = _save(config, data, store)
         except BaseException:
             store.close()
@@ -144,8 +146,9 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
     except BaseException:
         lock.release()
         raise
-    if replicated:
-        _close(target)
+    if target is None or replicated:
+        if target is not None:
+            _close(target)
         return open_replicated(store, data, options, shared=False, release=lock.release)
     return open_engine(store, target, data, options, release=lock.release)
 
@@ -177,13 +180,16 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     _when_it_answers(lambda: PostgresStore.found(settings, VolumeFormat(), uuid.uuid4().bytes, make))
     store = PostgresStore.open(settings)
     try:
-        target = _target(config, data, store.store_uuid, create=False)
+        target = None
+        if not is_replicated(store):
+            target = _target(config, data, store.store_uuid, create=False)
         replicated = _save(config, data, store)
     except BaseException:
         store.close()
         raise
-    if replicated:
-        _close(target)
+    if target is None or replicated:
+        if target is not None:
+            _close(target)
         return open_replicated(store, data, options, shared=True)
     return open_engine(store, target, data, options, shared=True)
 
