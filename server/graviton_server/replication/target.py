@@ -155,6 +155,8 @@ class ReplicatedTarget:
             try:
                 member.present().put(key, bodies.one(), length)
                 stored += 1
+            except Invalid:
+                raise
             except GravitonError as error:
                 member.failed(error)
                 trouble = error
