@@ -387,3 +387,20 @@ def test_collection_by_one_daemon_keeps_what_another_writes(
     told = json.loads(graviton.run("fsck", "--read-data", one.data, "--json").stdout)
     assert not told["findings"]
     assert one.running.stop() == other.running.stop() == 0
+
+
+def test_commands_take_the_configuration_file(graviton: Graviton, scratch: Path) -> None:
+    """In place of the data directory that it names, whether somebody serves it or not."""
+    file, point = configuration(scratch, f'data-dir = "{scratch}/data"'), scratch / "mnt"
+
+    def all_answer() -> None:
+        for command in ("gc", "fsck", "scrub"):
+            graviton.run(command, file)
+        for command in (("status",), ("target", "list"), ("session", "list"), ("token", "list")):
+            json.loads(graviton.run(*command, file, "--json").stdout)
+
+    all_answer()
+    mount = graviton.mount(file, point)
+    (point / "f").write_bytes(b"x" * 100_000)
+    all_answer()
+    graviton.unmount(mount, point)

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from graviton_server.cli import output
-from graviton_server.cli.opening import owner, reach
+from graviton_server.cli.opening import owner, reach_source
 from graviton_server.cli.params import DATA
 from graviton_server.cli.places import mount_of, remote_mount, source_of
 from graviton_server.control.answers import Counters, Operation, ReplicationInfo, Status
@@ -22,12 +22,11 @@ from gravitonfs.errors import NotFound, Unavailable
 
 
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @output.json_option
 def status(source: str, as_json: bool) -> None:
     """What serves a volume, and what its background work is doing."""
-    data = source_of(source)
-    with reach(data, "status") as caller:
+    with reach_source(source, "status") as caller:
         found = caller.call(GetStatus())
     served = found.pid != os.getpid()
     if as_json:

@@ -10,8 +10,8 @@ import msgspec
 
 from graviton_server.cli import output
 from graviton_server.cli.access import access, daemon_of
-from graviton_server.cli.opening import reach
-from graviton_server.cli.places import is_remote, source_of
+from graviton_server.cli.opening import reach_source
+from graviton_server.cli.places import is_remote
 from graviton_server.control.requests import EvictSession, ListSessions
 
 
@@ -34,7 +34,7 @@ def list_(source: str, as_json: bool, **access_: Path | None) -> None:
         with daemon_of(source, access_) as daemon:
             found = [one._asdict() for one in daemon.sessions()]
     else:
-        with reach(source_of(source), "session") as caller:
+        with reach_source(source, "session") as caller:
             found = [msgspec.to_builtins(one) for one in caller.call(ListSessions())]
     if as_json:
         output.print_json(found)
@@ -68,6 +68,6 @@ def evict(source: str, number: int, **access_: Path | None) -> None:
         with daemon_of(source, access_) as daemon:
             daemon.evict(number)
     else:
-        with reach(source_of(source), "session") as caller:
+        with reach_source(source, "session") as caller:
             caller.call(EvictSession(number=number))
     output.say(f"session {number} has ended")

@@ -9,9 +9,8 @@ import click
 import msgspec
 
 from graviton_server.cli import output
-from graviton_server.cli.opening import reach
+from graviton_server.cli.opening import reach_source
 from graviton_server.cli.params import DATA, SIZE
-from graviton_server.cli.places import source_of
 from graviton_server.control.answers import TargetInfo
 from graviton_server.control.requests import AddTarget, ChangeTarget, ListTargets
 from gravitonfs.core.units import format_size
@@ -37,8 +36,8 @@ def _placing(command: Any) -> Any:
 def target() -> None:
     """Where packs are kept: directories and buckets.
 
-    SOURCE is the data directory of a volume, or of a process that shares its store. Packs move in the
-    background while the store is served.
+    SOURCE is the data directory of a volume, or of a process that shares its store, or the configuration
+    file. Packs move in the background while the store is served.
     """
 
 
@@ -47,7 +46,7 @@ def target() -> None:
 @output.json_option
 def list_(source: str, as_json: bool) -> None:
     """List targets, and what is on them."""
-    with reach(source_of(source), "target") as caller:
+    with reach_source(source, "target") as caller:
         found = caller.call(ListTargets())
     if as_json:
         output.print_json([msgspec.to_builtins(one) for one in found])
@@ -113,7 +112,7 @@ def add(
     if path is not None:
         location = {"path": str(path.absolute())}
     kind = "directory" if path is not None else "s3"
-    with reach(source_of(source), "target") as caller:
+    with reach_source(source, "target") as caller:
         made = caller.call(AddTarget(name=name, kind=kind, location=location, **placing))
     later = "" if made.in_use else "; the next start of what serves the store begins to use it"
     _tell(made, as_json, f"{made.name} is a target{later}")
@@ -155,7 +154,7 @@ def remove(source: str, name: str, as_json: bool) -> None:
 
 
 def _change(source: str, as_json: bool, request: ChangeTarget, text: str) -> None:
-    with reach(source_of(source), "target") as caller:
+    with reach_source(source, "target") as caller:
         _tell(caller.call(request), as_json, text)
 
 

@@ -8,9 +8,8 @@ import click
 import msgspec
 
 from graviton_server.cli import output
-from graviton_server.cli.opening import reach
+from graviton_server.cli.opening import reach_source
 from graviton_server.cli.params import DATA, DURATION
-from graviton_server.cli.places import source_of
 from graviton_server.control.requests import ListTokens, MakeToken, RevokeToken
 
 
@@ -23,7 +22,7 @@ def token() -> None:
 
 
 @token.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.option("--name", required=True, help="What it is for; shows in lists and logs.")
 @click.option(
     "--scope",
@@ -47,7 +46,7 @@ def create(
 ) -> None:
     """Make a token and print it, this once."""
     request = MakeToken(name=name, scopes=list(scopes), volumes=list(volumes) or None, lasts=expires)
-    with reach(source_of(source), "token") as caller:
+    with reach_source(source, "token") as caller:
         made = caller.call(request)
     if as_json:
         output.print_json({"token": made.token} | msgspec.to_builtins(made.info))
@@ -57,11 +56,11 @@ def create(
 
 
 @token.command("list")
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @output.json_option
 def list_(source: str, as_json: bool) -> None:
     """List tokens, without their secrets."""
-    with reach(source_of(source), "token") as caller:
+    with reach_source(source, "token") as caller:
         found = caller.call(ListTokens())
     if as_json:
         output.print_json(msgspec.to_builtins(found))
@@ -84,11 +83,11 @@ def list_(source: str, as_json: bool) -> None:
 
 
 @token.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.argument("which", metavar="ID|NAME")
 def revoke(source: str, which: str) -> None:
     """Revoke a token; it is refused within seconds."""
-    with reach(source_of(source), "token") as caller:
+    with reach_source(source, "token") as caller:
         gone = caller.call(RevokeToken(token=which))
     output.say(f"the token {gone.name} ({gone.id}) is revoked")
 

@@ -8,9 +8,8 @@ import click
 import msgspec
 
 from graviton_server.cli import output
-from graviton_server.cli.opening import reach
+from graviton_server.cli.opening import reach_source
 from graviton_server.cli.params import DATA, SIZE
-from graviton_server.cli.places import source_of
 from graviton_server.control.requests import Check, Collect, Scrub
 from graviton_server.maintenance.reports import Finding
 from gravitonfs.core.units import format_size
@@ -19,7 +18,7 @@ DAMAGE = 3
 
 
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be freed.")
 @output.json_option
 def gc(source: str, dry_run: bool, as_json: bool) -> None:
@@ -27,7 +26,7 @@ def gc(source: str, dry_run: bool, as_json: bool) -> None:
 
     It happens by itself while 'up' or 'mount' runs; the volume may be in use meanwhile.
     """
-    with reach(source_of(source), "gc") as caller, output.progress("gc", "") as on_event:
+    with reach_source(source, "gc") as caller, output.progress("gc", "") as on_event:
         report = caller.call(Collect(dry_run=dry_run), on_event=on_event)
     if as_json:
         output.print_json(msgspec.to_builtins(report))
@@ -42,7 +41,7 @@ def gc(source: str, dry_run: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.option("--read-data", is_flag=True, help="Also read and verify every block.")
 @click.option("--rebuild-index", is_flag=True, help="First make the block index anew from the packs.")
 @click.option("--repair", is_flag=True, help="Put right what can be without losing anything.")
@@ -54,7 +53,7 @@ def fsck(source: str, read_data: bool, rebuild_index: bool, repair: bool, as_jso
     cannot be read. The volume may be in use meanwhile.
     """
     request = Check(read_data=read_data, rebuild_index=rebuild_index, repair=repair)
-    with reach(source_of(source), "fsck") as caller, output.progress("fsck", "") as on_event:
+    with reach_source(source, "fsck") as caller, output.progress("fsck", "") as on_event:
         report = caller.call(request, on_event=on_event)
     if as_json:
         output.print_json({"clean": report.clean} | msgspec.to_builtins(report))
@@ -71,7 +70,7 @@ def fsck(source: str, read_data: bool, rebuild_index: bool, repair: bool, as_jso
 
 
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.option("--bytes-per-second", type=SIZE, default="0", help="At most so many (default: no limit).")
 @output.json_option
 def scrub(source: str, bytes_per_second: int, as_json: bool) -> None:
@@ -80,7 +79,7 @@ def scrub(source: str, bytes_per_second: int, as_json: bool) -> None:
     Ends with status 3 when something is damaged. A run that was interrupted is continued by the next.
     """
     request = Scrub(bytes_per_second=bytes_per_second)
-    with reach(source_of(source), "scrub") as caller, output.progress("scrub", "") as on_event:
+    with reach_source(source, "scrub") as caller, output.progress("scrub", "") as on_event:
         report = caller.call(request, on_event=on_event)
     if as_json:
         output.print_json({"clean": report.clean} | msgspec.to_builtins(report))
