@@ -17,7 +17,8 @@ from cli.conftest import Shell
 from graviton_server.control.calls import Channel
 from graviton_server.control.client import NobodyThere, RemoteCaller
 from graviton_server.control.handlers import HANDLERS
-from graviton_server.control.requests import Flush, ListNames, ReadFile, Request, Stat, Warm, WriteFile
+from graviton_server.control.request import Request
+from graviton_server.control.requests import Flush, ListNames, ReadFile, Stat, Warm, WriteFile
 from graviton_server.control.service import Service
 from graviton_server.control.wire import PROTOCOL, Call, Disconnected, Event, Failed, Hello, Wire
 from graviton_server.wiring import EngineOptions, create_embedded, open_embedded
@@ -284,7 +285,8 @@ def test_an_owner_that_must_go_says_so(service: Service, caller: RemoteCaller) -
 
 
 def test_every_request_has_a_handler_and_an_answer_that_survives_the_wire() -> None:
-    from graviton_server.control.requests import REQUESTS, answer_type
+    from graviton_server.control.request import answer_type
+    from graviton_server.control.requests import REQUESTS
 
     assert set(HANDLERS) == set(REQUESTS.values())
     for request in REQUESTS.values():

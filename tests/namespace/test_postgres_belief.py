@@ -88,7 +88,7 @@ def test_a_directory_that_is_removed(pair: Pair) -> None:
 
 def test_a_snapshot_that_is_kept(pair: Pair) -> None:
     """What comes after it is not in it."""
-    version = pair.store.keep_snapshot("main", "s")
+    version = pair.store.create_snapshot("main", "s").version
     pair.session.make(b"after", parent=pair.directory)
     pair.session.make(b"later", parent=pair.directory)
     then = pair.store.attach(label="past", at=version)

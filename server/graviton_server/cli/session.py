@@ -12,7 +12,7 @@ from graviton_server.cli import output
 from graviton_server.cli.access import access, daemon_of
 from graviton_server.cli.opening import reach_source
 from graviton_server.cli.places import is_remote
-from graviton_server.control.requests import EvictSession, ListSessions
+from graviton_server.control.store_requests import EvictSession, ListSessions
 
 
 @click.group()

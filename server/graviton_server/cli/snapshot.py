@@ -15,7 +15,7 @@ import msgspec
 from graviton_server.cli import output, places
 from graviton_server.cli.access import access, daemon_of, remote_volume
 from graviton_server.cli.opening import reach_source
-from graviton_server.control.requests import (
+from graviton_server.control.store_requests import (
     CreateSnapshot,
     DeleteSnapshot,
     DiffSnapshots,

@@ -12,7 +12,7 @@ from graviton_server.cli import output
 from graviton_server.cli.opening import reach_source
 from graviton_server.cli.params import DATA, SIZE
 from graviton_server.control.answers import TargetInfo
-from graviton_server.control.requests import AddTarget, ChangeTarget, ListTargets
+from graviton_server.control.store_requests import AddTarget, ChangeTarget, ListTargets
 from gravitonfs.core.units import format_size
 
 _SOURCE = click.argument("source", metavar="SOURCE", type=DATA)

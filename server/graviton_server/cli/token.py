@@ -10,7 +10,7 @@ import msgspec
 from graviton_server.cli import output
 from graviton_server.cli.opening import reach_source
 from graviton_server.cli.params import DATA, DURATION
-from graviton_server.control.requests import ListTokens, MakeToken, RevokeToken
+from graviton_server.control.store_requests import ListTokens, MakeToken, RevokeToken
 
 
 @click.group()

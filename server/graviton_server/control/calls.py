@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from typing_extensions import Buffer
 
-from graviton_server.control.requests import Request
+from graviton_server.control.request import Request
 from graviton_server.control.wire import Event, Hole
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from graviton_server.control.calls import OnEvent, OnHole, Sink, Source, pass_hole
-from graviton_server.control.requests import Request, answer_type
+from graviton_server.control.request import Request, answer_type
 from graviton_server.control.wire import (
     PROTOCOL,
     Call,

@@ -11,13 +11,14 @@ from graviton_server.control import (
     requests,
     sessions,
     snapshots,
+    store_requests,
     targets,
     tokens,
     transfer,
     upkeep,
 )
 from graviton_server.control.calls import Channel, Handler
-from graviton_server.control.requests import Request
+from graviton_server.control.request import Request
 
 if TYPE_CHECKING:
     from graviton_server.control.service import Service
@@ -48,19 +49,19 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.KeepDump: upkeep.handle_keep_dump,
     requests.ListDumps: upkeep.handle_list_dumps,
     requests.DropDump: upkeep.handle_drop_dump,
-    requests.MakeToken: tokens.handle_make,
-    requests.ListTokens: tokens.handle_list,
-    requests.RevokeToken: tokens.handle_revoke,
-    requests.ListSessions: sessions.handle_list,
-    requests.EvictSession: sessions.handle_evict,
-    requests.CreateSnapshot: snapshots.handle_create,
-    requests.ListSnapshots: snapshots.handle_list,
-    requests.DeleteSnapshot: snapshots.handle_delete,
-    requests.DiffSnapshots: snapshots.handle_diff,
-    requests.RestoreSnapshot: snapshots.handle_restore,
-    requests.ListTargets: targets.handle_list,
-    requests.AddTarget: targets.handle_add,
-    requests.ChangeTarget: targets.handle_change,
+    store_requests.MakeToken: tokens.handle_make,
+    store_requests.ListTokens: tokens.handle_list,
+    store_requests.RevokeToken: tokens.handle_revoke,
+    store_requests.ListSessions: sessions.handle_list,
+    store_requests.EvictSession: sessions.handle_evict,
+    store_requests.CreateSnapshot: snapshots.handle_create,
+    store_requests.ListSnapshots: snapshots.handle_list,
+    store_requests.DeleteSnapshot: snapshots.handle_delete,
+    store_requests.DiffSnapshots: snapshots.handle_diff,
+    store_requests.RestoreSnapshot: snapshots.handle_restore,
+    store_requests.ListTargets: targets.handle_list,
+    store_requests.AddTarget: targets.handle_add,
+    store_requests.ChangeTarget: targets.handle_change,
 }
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from graviton_server.control import figures, requests, targets
+from graviton_server.control import figures, requests, store_requests, targets
 from graviton_server.control.answers import Counters, Status, Usage
 from graviton_server.control.calls import Channel
 from graviton_server.control.paths import existing
@@ -47,7 +47,7 @@ def handle_status(service: Service, request: requests.GetStatus, channel: Channe
         info=figures.info(service),
         http=service.http,
         grpc=service.grpc,
-        targets=targets.handle_list(service, requests.ListTargets(), channel),
+        targets=targets.handle_list(service, store_requests.ListTargets(), channel),
         replication=targets.replication(service),
     )
 

@@ -5,34 +5,36 @@ Paths are absolute in the volume, components separated by ``/``, any bytes but N
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any
 
 import msgspec
 
 from graviton_server.control.answers import (
     Counters,
-    Differences,
     NewNode,
-    NewToken,
     Node,
     Page,
-    Restored,
-    SessionInfo,
     SmallFile,
-    SnapshotInfo,
     Status,
-    TargetInfo,
-    TokenInfo,
     Usage,
 )
+from graviton_server.control.request import Request
+from graviton_server.control.store_requests import (
+    AddTarget,
+    ChangeTarget,
+    CreateSnapshot,
+    DeleteSnapshot,
+    DiffSnapshots,
+    EvictSession,
+    ListSessions,
+    ListSnapshots,
+    ListTargets,
+    ListTokens,
+    MakeToken,
+    RestoreSnapshot,
+    RevokeToken,
+)
 from graviton_server.maintenance.reports import Checked, Collected, DroppedDump, Dumped, KeptDump, Scrubbed
-
-R = TypeVar("R")
-
-
-class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
-    """The base of all; each is one of those in ``REQUESTS``."""
-
 
 # --- nodes ------------------------------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class WriteFile(Request[Node], frozen=True, kw_only=True):
     gid: int = 0
     atime_ns: int | None = None
     mtime_ns: int | None = None
-    xattrs: list[tuple[bytes, bytes]] = []
+    xattrs: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
 
 
 class WriteSmall(Request[int], frozen=True, kw_only=True):
@@ -214,109 +216,6 @@ class DropDump(Request[DroppedDump], frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-# --- sessions ---------------------------------------------------------------------------------
-
-
-class ListSessions(Request[list[SessionInfo]], frozen=True, kw_only=True):
-    """Of all volumes, in all processes."""
-
-
-class EvictSession(Request[None], frozen=True, kw_only=True):
-    number: int
-
-
-# --- snapshots --------------------------------------------------------------------------------
-
-
-class CreateSnapshot(Request[SnapshotInfo], frozen=True, kw_only=True):
-    volume: str
-    name: str
-
-
-class ListSnapshots(Request[list[SnapshotInfo]], frozen=True, kw_only=True):
-    volume: str
-
-
-class DeleteSnapshot(Request[None], frozen=True, kw_only=True):
-    volume: str
-    name: str
-
-
-class DiffSnapshots(Request[Differences], frozen=True, kw_only=True):
-    """What differs from ``before``; ``after`` None: now. Lines of JSON come as data from the owner."""
-
-    volume: str
-    before: str
-    after: str | None = None
-
-
-class RestoreSnapshot(Request[Restored], frozen=True, kw_only=True):
-    """Events say how many files there are. NotFound, Exists (without ``force``), Invalid."""
-
-    volume: str
-    name: str
-    path: bytes
-    target: bytes | None = None
-    force: bool = False
-
-
-# --- targets ----------------------------------------------------------------------------------
-
-
-class ListTargets(Request[list[TargetInfo]], frozen=True, kw_only=True):
-    pass
-
-
-class AddTarget(Request[TargetInfo], frozen=True, kw_only=True):
-    """``location``: path; or bucket, region, endpoint and so on. Exists, Invalid."""
-
-    name: str
-    kind: str
-    location: dict[str, Any]
-    zone: str | None = None
-    weight: float | None = None
-    capacity: int | None = None
-    copies: int | None = None
-    zones: int | None = None
-
-
-class ChangeTarget(Request[TargetInfo], frozen=True, kw_only=True):
-    """``state``: active, draining or removed; ``renew``: its place is new and empty. NotFound, Busy,
-    Invalid."""
-
-    name: str
-    state: str | None = None
-    zone: str | None = None
-    weight: float | None = None
-    capacity: int | None = None
-    copies: int | None = None
-    zones: int | None = None
-    renew: bool = False
-    force: bool = False
-
-
-# --- tokens -----------------------------------------------------------------------------------
-
-
-class MakeToken(Request[NewToken], frozen=True, kw_only=True):
-    """``volumes`` None: all; ``lasts``: seconds, None: until it is revoked."""
-
-    name: str
-    scopes: list[str]
-    volumes: list[str] | None = None
-    lasts: float | None = None
-
-
-class ListTokens(Request[list[TokenInfo]], frozen=True, kw_only=True):
-    pass
-
-
-class RevokeToken(Request[TokenInfo], frozen=True, kw_only=True):
-    """By id or name."""
-
-    token: str
-
-
 REQUESTS: dict[str, type[Request[Any]]] = {
     cls.__name__: cls
     for cls in (
@@ -327,8 +226,3 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         ListTargets, AddTarget, ChangeTarget,
     )
 }  # fmt: skip
-
-
-def answer_type(request: type[Request[Any]]) -> Any:
-    """The ``X`` of ``class ...(Request[X])``."""
-    return get_args(request.__orig_bases__[0])[0]  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from graviton_server.control import requests
+from graviton_server.control import store_requests
 from graviton_server.control.answers import Differences, Restored, SnapshotInfo
 from graviton_server.control.calls import Cancelled, Channel
 from graviton_server.control.differing import Difference, differences
@@ -23,24 +23,24 @@ _TELL: Final = 1000
 _TOGETHER: Final = 64 << 10
 
 
-def handle_create(service: Service, request: requests.CreateSnapshot, _: Channel) -> SnapshotInfo:
+def handle_create(service: Service, request: store_requests.CreateSnapshot, _: Channel) -> SnapshotInfo:
     return told(service.engine.namespace_store.create_snapshot(request.volume, request.name))
 
 
-def handle_list(service: Service, request: requests.ListSnapshots, _: Channel) -> list[SnapshotInfo]:
+def handle_list(service: Service, request: store_requests.ListSnapshots, _: Channel) -> list[SnapshotInfo]:
     return [told(row) for row in service.engine.namespace_store.snapshot_rows(request.volume)]
 
 
-def handle_delete(service: Service, request: requests.DeleteSnapshot, _: Channel) -> None:
+def handle_delete(service: Service, request: store_requests.DeleteSnapshot, _: Channel) -> None:
     service.engine.namespace_store.delete_snapshot(request.volume, request.name)
 
 
-def handle_diff(service: Service, request: requests.DiffSnapshots, channel: Channel) -> Differences:
+def handle_diff(service: Service, request: store_requests.DiffSnapshots, channel: Channel) -> Differences:
     with service.pool.volume(request.volume) as volume:
         return diff(volume, request.before, request.after, channel.send, channel.cancelled.is_set)
 
 
-def handle_restore(service: Service, request: requests.RestoreSnapshot, channel: Channel) -> Restored:
+def handle_restore(service: Service, request: store_requests.RestoreSnapshot, channel: Channel) -> Restored:
     def check(files: int) -> None:
         if channel.cancelled.is_set():
             raise Cancelled

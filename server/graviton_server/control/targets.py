@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graviton_server.control import requests
+from graviton_server.control import store_requests
 from graviton_server.control.answers import ReplicationInfo, TargetInfo
 from graviton_server.control.calls import Channel
 from graviton_server.control.service import Service
@@ -10,7 +10,7 @@ from gravitonfs.errors import Invalid
 from gravitonfs.ports.replicas import UNHEALTHY, CopyState
 
 
-def handle_list(service: Service, request: requests.ListTargets, _: Channel) -> list[TargetInfo]:
+def handle_list(service: Service, request: store_requests.ListTargets, _: Channel) -> list[TargetInfo]:
     from graviton_server.wiring.target_admin import reports
 
     return [
@@ -38,7 +38,7 @@ def handle_list(service: Service, request: requests.ListTargets, _: Channel) -> 
     ]
 
 
-def handle_add(service: Service, request: requests.AddTarget, channel: Channel) -> TargetInfo:
+def handle_add(service: Service, request: store_requests.AddTarget, channel: Channel) -> TargetInfo:
     from graviton_server.wiring.target_admin import add
     from graviton_server.wiring.targets import Location
 
@@ -56,7 +56,7 @@ def handle_add(service: Service, request: requests.AddTarget, channel: Channel) 
     return _told(service, request.name, channel)
 
 
-def handle_change(service: Service, request: requests.ChangeTarget, channel: Channel) -> TargetInfo:
+def handle_change(service: Service, request: store_requests.ChangeTarget, channel: Channel) -> TargetInfo:
     from graviton_server.wiring import target_admin
 
     engine, name = service.engine, request.name
@@ -86,7 +86,9 @@ def handle_change(service: Service, request: requests.ChangeTarget, channel: Cha
 
 
 def _told(service: Service, name: str, channel: Channel) -> TargetInfo:
-    return next(one for one in handle_list(service, requests.ListTargets(), channel) if one.name == name)
+    return next(
+        one for one in handle_list(service, store_requests.ListTargets(), channel) if one.name == name
+    )
 
 
 def replication(service: Service) -> ReplicationInfo | None:

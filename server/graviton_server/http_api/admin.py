@@ -10,7 +10,7 @@ import falcon
 import msgspec
 
 from graviton_server.control import requests
-from graviton_server.control.requests import Request
+from graviton_server.control.request import Request
 from graviton_server.http_api.context import Api, answer, document, whole
 from graviton_server.http_api.jobs import Jobs
 from gravitonfs.errors import NotFound

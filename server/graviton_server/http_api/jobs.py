@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from graviton_server.control.calls import Cancelled, Channel
-from graviton_server.control.requests import Request
+from graviton_server.control.request import Request
 from graviton_server.control.wire import Event
 from graviton_webdav.faults import Refused
 from gravitonfs.errors import GravitonError, NotFound
