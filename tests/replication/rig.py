@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from graviton_server.wiring.targets import Location, new_row, open_target
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import GravitonError
-from gravitonfs.ports.ops import Attr, Create
 from gravitonfs.ports.replicas import CopyState, TargetRow
 from gravitonfs.ports.target import AppendTarget, Target
 from gravitonfs.testing.faulty import Faults, FaultyTarget, broken
+from harness import contents
 
 KIB, MIB = 1 << 10, 1 << 20
 STORE = bytes(range(16))
@@ -31,10 +30,6 @@ ZONES = {"a": "north", "b": "north", "c": "south"}
 TWO = Settings(factor=2, min_zones=2, patience=5.0)
 EVERYTHING = ("put", "get", "head", "delete", "list")
 Make = Callable[..., "Store"]
-
-
-def noise(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
 
 
 class Store:
@@ -114,22 +109,4 @@ def fail(store: Store, name: str, *methods: str, error: Callable[[], GravitonErr
 
 
 def write(volume: Volume, name: str, data: bytes) -> None:
-    attr = volume.submit_for_attr(
-        Create(volume.namespace.root, name.encode(), volume.new_ino(), 0o100644, 0, 0)
-    )
-    writer = volume.writer(attr)
-    for start in range(0, len(data), MIB):
-        writer.write(start, data[start : start + MIB])
-        volume.shared.dirty.wait(60)
-    writer.flush(seal=True, durable=True)
-
-
-def lookup(volume: Volume, name: str) -> Attr:
-    attr = volume.namespace.lookup(volume.namespace.root, name.encode())
-    assert attr is not None
-    return attr
-
-
-def read(volume: Volume, name: str) -> bytes:
-    attr = lookup(volume, name)
-    return bytes(volume.reader(attr).read(0, attr.size))
+    contents.write(volume, name, data, durable=True)

@@ -110,13 +110,18 @@ def healthy(found: dict[str, dict[str, Any]]) -> bool:
     return not any(one["missing"] + one["bad"] + one["moving"] + one["leaving"] for one in found.values())
 
 
-def test_targets_are_added_drained_and_removed_under_way(graviton: Graviton, scratch: Path) -> None:
-    data = scratch / "data"
-    file = configure(
+def on_two(scratch: Path) -> Path:
+    """Two copies in two zones: the data directory and another one."""
+    return configure(
         scratch,
         f"storage.targets = [{directories(scratch, 'one')}]\n"
         "replication { factor = 2, min-zones = 2, repair.interval = 1s }",
     )
+
+
+def test_targets_are_added_drained_and_removed_under_way(graviton: Graviton, scratch: Path) -> None:
+    data = scratch / "data"
+    file = on_two(scratch)
     daemon = Daemon(graviton, file, data)
     bodies = {f"{at}": os.urandom(5 * MIB) for at in range(8)}
     for name, body in bodies.items():
@@ -153,11 +158,7 @@ def test_targets_are_added_drained_and_removed_under_way(graviton: Graviton, scr
 def test_a_daemon_starts_without_one_of_its_targets(graviton: Graviton, scratch: Path) -> None:
     """Its files can be read, writes wait until enough targets are there, and then it goes on by itself."""
     data = scratch / "data"
-    file = configure(
-        scratch,
-        f"storage.targets = [{directories(scratch, 'one')}]\n"
-        "replication { factor = 2, min-zones = 2, repair.interval = 1s }",
-    )
+    file = on_two(scratch)
     daemon = Daemon(graviton, file, data)
     body = os.urandom(6 * MIB)
     daemon.put("file", body)

@@ -8,7 +8,8 @@ import pytest
 
 from gravitonfs.errors import GravitonError
 from gravitonfs.testing.faulty import broken, full
-from replication.rig import MIB, Make, Store, noise, read, write
+from harness.contents import noise, read
+from replication.rig import MIB, Make, Store, write
 
 
 class Chaos:

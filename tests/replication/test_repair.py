@@ -13,8 +13,9 @@ import pytest
 
 from graviton_server.wiring.replicated import save_rows
 from gravitonfs.ports.replicas import CopyState, TargetState
+from harness.contents import noise, read
 from harness.waiting import wait_until
-from replication.rig import MIB, TWO, Make, Store, fail, noise, read, write
+from replication.rig import MIB, TWO, Make, Store, fail, write
 
 
 @dataclass

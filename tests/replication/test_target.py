@@ -15,8 +15,9 @@ from gravitonfs.errors import GravitonError, NoSpace, Unavailable
 from gravitonfs.ports.packs import PackState
 from gravitonfs.ports.replicas import CopyState
 from gravitonfs.testing.faulty import full
+from harness.contents import noise, read
 from harness.waiting import wait_until
-from replication.rig import EVERYTHING, MIB, TWO, Make, fail, noise, read, write
+from replication.rig import EVERYTHING, MIB, TWO, Make, fail, write
 
 
 def test_every_pack_lies_on_two_targets_in_two_zones(make: Make) -> None:

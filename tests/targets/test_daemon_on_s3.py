@@ -19,11 +19,12 @@ from gravitonfs.client.endpoint import Endpoint
 from gravitonfs.client.volumes import open_volume
 from gravitonfs.ports.packs import PackState
 from harness.buckets import settings
+from harness.contents import noise, read, write
 from harness.engines import open_on_bucket
 from harness.programs import Graviton, Running
 from harness.s3server import S3Server
 from rpc.serving import serving
-from targets.test_engine_on_s3 import KIB, MIB, noise, read, sent, write
+from targets.test_engine_on_s3 import KIB, MIB, sent
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -13,11 +13,11 @@ import pytest
 
 from graviton_server.targets.s3 import S3Settings
 from graviton_server.wiring import TargetEngine
-from gravitonfs.content.volume import Volume
 from gravitonfs.errors import GravitonError
-from gravitonfs.ports.ops import Attr, Create
+from gravitonfs.ports.ops import Create
 from gravitonfs.ports.packs import PackState
 from harness.buckets import settings
+from harness.contents import lookup, noise, read, write
 from harness.engines import open_on_bucket
 from harness.ports import free_port
 from harness.proxy import TcpProxy
@@ -37,33 +37,6 @@ def engine(bucket: S3Settings, scratch: Path) -> Iterator[TargetEngine]:
     made = open_on_bucket(scratch / "data", bucket)
     yield made
     made.close()
-
-
-def noise(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def write(volume: Volume, name: str, data: bytes, *, durable: bool = False) -> None:
-    """As a mount does it: created, written piece by piece, closed."""
-    attr = volume.submit_for_attr(
-        Create(volume.namespace.root, name.encode(), volume.new_ino(), 0o100644, 0, 0)
-    )
-    writer = volume.writer(attr)
-    for start in range(0, len(data), MIB):
-        writer.write(start, data[start : start + MIB])
-        volume.shared.dirty.wait(60)
-    writer.flush(seal=True, durable=durable)
-
-
-def lookup(volume: Volume, name: str) -> Attr:
-    attr = volume.namespace.lookup(volume.namespace.root, name.encode())
-    assert attr is not None
-    return attr
-
-
-def read(volume: Volume, name: str) -> bytes:
-    attr = lookup(volume, name)
-    return bytes(volume.reader(attr).read(0, attr.size))
 
 
 def sent(engine: TargetEngine) -> int:

@@ -21,10 +21,11 @@ from gravitonfs.ports.ops import Create
 from gravitonfs.ports.packs import PackState
 from gravitonfs.ports.target import Target
 from harness.buckets import settings
+from harness.contents import noise, write
 from harness.engines import open_on_bucket
 from harness.s3server import S3Server
 from harness.waiting import wait_until
-from targets.test_engine_on_s3 import MIB, noise, write
+from targets.test_engine_on_s3 import MIB
 
 
 class Gate:

@@ -81,9 +81,9 @@ class Attachment:
         self._renewed = renewed
         self.journal = journal
         self.store = b""
+        """Which store the daemon serves."""
         self.max_message = 4 << 20
         """Bytes that the daemon takes in one message."""
-        """Which store the daemon serves."""
         self._resumed: Resumed | None = None
         self._incarnation = 0
         self.last = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gravitonfs.core.frames import FramedBlock, taken_apart
+from gravitonfs.core.frames import FramedBlock, read_blocks
 from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
 
 
@@ -17,9 +17,5 @@ class BlocksReply(NamedTuple):
 
     @staticmethod
     def FromString(data: bytes) -> BlocksReply:  # named as the library's
-        apart = taken_apart(data, pb.GetReply.BLOCKS_FIELD_NUMBER)
-        if apart is None:
-            whole = pb.GetReply.FromString(data)
-            return BlocksReply(whole.blocks, whole.damaged)
-        blocks, rest = apart
-        return BlocksReply(blocks, pb.GetReply.FromString(rest).damaged)
+        reply, blocks = read_blocks(data, pb.GetReply.BLOCKS_FIELD_NUMBER, pb.GetReply.FromString)
+        return BlocksReply(reply.blocks if blocks is None else blocks, reply.damaged)

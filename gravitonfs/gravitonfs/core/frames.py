@@ -8,15 +8,15 @@ where this takes 0.02.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, TypeVar
 
 from typing_extensions import Buffer
 
+T = TypeVar("T")
+
 _BYTES: Final = 2
 """The wire type of a field whose length comes first."""
-
-
 _WHOLE: Final = 64 << 10
 """Messages under this are the library's: it takes 0.7 us a small block, and this 1.2."""
 _ID, _CODEC, _PLAIN_LENGTH, _PAYLOAD = 0x0A, 0x10, 0x18, 0x22
@@ -25,10 +25,10 @@ _ID, _CODEC, _PLAIN_LENGTH, _PAYLOAD = 0x0A, 0x10, 0x18, 0x22
 class FramedBlock(NamedTuple):
     """A ``graviton.v1.Block``; the payload is a part of the message."""
 
-    id: bytes = b""
-    codec: int = 0
-    plain_length: int = 0
-    payload: Buffer = b""
+    id: bytes
+    codec: int
+    plain_length: int
+    payload: Buffer
 
 
 class Framed:
@@ -69,6 +69,16 @@ def _varint(value: int) -> bytes:
         value >>= 7
     result.append(value)
     return bytes(result)
+
+
+def read_blocks(data: bytes, field: int, parse: Callable[[bytes], T]) -> tuple[T, list[FramedBlock] | None]:
+    """What ``parse``, the library's, makes of the message without the blocks of ``field``, and these; or of
+    the whole message, and None."""
+    apart = taken_apart(data, field)
+    if apart is None:
+        return parse(data), None
+    blocks, rest = apart
+    return parse(rest), blocks
 
 
 def taken_apart(data: bytes, field: int) -> tuple[list[FramedBlock], bytes] | None:

@@ -127,3 +127,10 @@ class AppendTarget(Target, Protocol):
 
     def read_cached(self, key: str, start: int, length: int) -> Buffer | None:
         """As ``get``, but ``None`` where answering would wait for the disk. Never blocks for long."""
+
+
+def close_target(target: Target) -> None:
+    """Have it let go of threads and connections, where it has any."""
+    close = getattr(target, "close", None)
+    if close is not None:
+        close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gravitonfs.core.frames import FramedBlock, taken_apart
+from gravitonfs.core.frames import FramedBlock, read_blocks
 from gravitonfs.rpc.graviton.v1 import blocks_pb2 as pb
 
 
@@ -17,9 +17,5 @@ class PutBlocks(NamedTuple):
 
     @staticmethod
     def FromString(data: bytes) -> PutBlocks:  # named as the library's
-        apart = taken_apart(data, pb.PutRequest.BLOCKS_FIELD_NUMBER)
-        if apart is None:
-            whole = pb.PutRequest.FromString(data)
-            return PutBlocks(whole.volume, whole.blocks)
-        blocks, rest = apart
-        return PutBlocks(pb.PutRequest.FromString(rest).volume, blocks)
+        request, blocks = read_blocks(data, pb.PutRequest.BLOCKS_FIELD_NUMBER, pb.PutRequest.FromString)
+        return PutBlocks(request.volume, request.blocks if blocks is None else blocks)

@@ -13,7 +13,7 @@ from graviton_server.replication.settings import Settings
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import GravitonError, NoSpace, NotFound, Unavailable
 from gravitonfs.ports.replicas import CopyState, Replicas, TargetNumber, TargetRow, TargetState
-from gravitonfs.ports.target import Space, Target
+from gravitonfs.ports.target import Space, Target, close_target
 
 _log = logging.getLogger(__name__)
 
@@ -206,6 +206,5 @@ class Members:
 
 def _close(member: Member) -> None:
     target, member.target = member.target, None
-    close = getattr(target, "close", None)
-    if close is not None:
-        close()
+    if target is not None:
+        close_target(target)

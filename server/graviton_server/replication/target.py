@@ -395,12 +395,10 @@ class _Writing:
     def refusal(self) -> GravitonError:
         places = [member.place for member in self.done]
         floor = self._wish.floor
-        why = (
-            "; ".join(f"{name}: {error}" for name, error in sorted(self.failed.items())) or "no other target"
-        )
+        why = "; ".join(f"{name}: {error}" for name, error in sorted(self.failed.items()))
         text = (
             f"a pack has {copies_of(places)} copies in {zones_of(places)} zones, and is not stored under"
-            f" {floor.factor} in {floor.min_zones}: {why or 'there is no other target'}"
+            f" {floor.factor} in {floor.min_zones}: {why or 'no other target'}"
         )
         full = self.failed and all(isinstance(error, NoSpace) for error in self.failed.values())
         return NoSpace(text) if full else Unavailable(text)

@@ -48,7 +48,7 @@ from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotAD
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.store import EngineNames
-from gravitonfs.ports.target import RemoteTarget, Space, Target
+from gravitonfs.ports.target import RemoteTarget, Space, Target, close_target
 
 log = logging.getLogger("graviton.engine")
 
@@ -405,9 +405,7 @@ class TargetEngine(Engine):
         if self._release is not None:
             self._closers.append(self._release)
         self._closers.append(self.namespace_store.close)
-        close = getattr(self._remote, "close", None)
-        if close is not None:
-            self._closers.append(close)
+        self._closers.append(partial(close_target, self._remote))
         self._directory = directory = EngineDirectory(self.path)
         self._closers.append(directory.release)
         self.owner = directory.owner

@@ -19,7 +19,6 @@ from graviton_server.config.jdbc import conninfo
 from graviton_server.lock import DataLock
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.replication.settings import Settings
-from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.wiring import (
     NAMESPACE,
     STORE,
@@ -32,10 +31,11 @@ from graviton_server.wiring import (
     open_engine,
 )
 from graviton_server.wiring.replicated import is_replicated, open_replicated, save_rows, save_settings
-from graviton_server.wiring.targets import configured_rows, own_row
+from graviton_server.wiring.targets import configured_rows, open_target, own_row
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import Invalid, NotFound, Unavailable
+from gravitonfs.ports.target import close_target
 
 if TYPE_CHECKING:
     from graviton_server.config.sections import Config
@@ -148,7 +148,7 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
         raise
     if target is None or replicated:
         if target is not None:
-            _close(target)
+            close_target(target)
         return open_replicated(store, data, options, shared=False, release=lock.release)
     return open_engine(store, target, data, options, release=lock.release)
 
@@ -175,7 +175,7 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     settings = _database(config, options)
 
     def make(store_uuid: bytes) -> None:
-        _close(_target(config, data, store_uuid, create=True))
+        close_target(_target(config, data, store_uuid, create=True))
 
     _when_it_answers(lambda: PostgresStore.found(settings, VolumeFormat(), uuid.uuid4().bytes, make))
     store = PostgresStore.open(settings)
@@ -189,7 +189,7 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
         raise
     if target is None or replicated:
         if target is not None:
-            _close(target)
+            close_target(target)
         return open_replicated(store, data, options, shared=True)
     return open_engine(store, target, data, options, shared=True)
 
@@ -228,37 +228,15 @@ def _when_it_answers(call: Callable[[], None]) -> None:
 
 
 def _target(config: Config, data: Path, store_uuid: bytes, *, create: bool) -> Target:
-    if config.storage.backend == "directory":
-        if create:
-            return DirectoryTarget.make(data, store_uuid)
-        try:
-            return DirectoryTarget(data, "local", store_uuid)
-        except NotFound as error:
-            raise NotFound(
-                f"{error}: the packs of this database lie in another directory; daemons that share a database"
-                " must share graviton.data-dir too, or keep packs in a bucket"
-            ) from error
-    from graviton_server.targets.s3 import S3Settings, S3Target
-
-    s3 = config.storage.s3
-    settings = S3Settings(
-        s3.bucket or "",
-        region=s3.region,
-        endpoint=s3.endpoint,
-        path_style=s3.path_style,
-        sse=s3.sse,
-        storage_class=s3.storage_class,
-        ca_file=s3.ca_file,
-        part_size=s3.multipart.part_size,
-        max_parts=s3.multipart.max_parts,
-    )
-    return S3Target(settings, "s3", store_uuid, create=create)
-
-
-def _close(target: Target) -> None:
-    close = getattr(target, "close", None)
-    if close is not None:
-        close()
+    try:
+        return open_target(own_row(data, config), store_uuid, create=create)
+    except NotFound as error:
+        if config.storage.backend != "directory":
+            raise
+        raise NotFound(
+            f"{error}: the packs of this database lie in another directory; daemons that share a database"
+            " must share graviton.data-dir too, or keep packs in a bucket"
+        ) from error
 
 
 __all__ = ["open_configured"]

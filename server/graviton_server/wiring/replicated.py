@@ -24,6 +24,7 @@ from gravitonfs.errors import GravitonError
 from gravitonfs.ports.packs import PackState
 from gravitonfs.ports.replicas import TargetRow
 from gravitonfs.ports.store import EngineNames
+from gravitonfs.ports.target import close_target
 
 if TYPE_CHECKING:
     from graviton_server.wiring import Engine, EngineOptions, TargetEngine
@@ -113,9 +114,7 @@ def _warn(members: Members) -> None:
 
 
 def close_quietly(target: Target) -> None:
-    close = getattr(target, "close", None)
-    if close is not None:
-        try:
-            close()
-        except GravitonError:
-            log.warning("closing the target %s failed", target.name)
+    try:
+        close_target(target)
+    except GravitonError:
+        log.warning("closing the target %s failed", target.name)

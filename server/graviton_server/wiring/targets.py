@@ -66,7 +66,7 @@ def own_row(data: Path, config: Config | None = None) -> TargetRow:
         BUCKET,
         "s3",
         Location(
-            bucket=s3.bucket,
+            bucket=s3.bucket or "",
             region=s3.region,
             endpoint=s3.endpoint,
             path_style=s3.path_style,

@@ -33,9 +33,9 @@ _RESERVE: Final = 16 << 30
 _SHARE_LEFT: Final = 20
 
 
-def default_reserve(disk: int) -> int:
-    """Bytes that are left free on a disk of so many."""
-    return min(_RESERVE, disk // _SHARE_LEFT)
+def _default_reserve(path: Path) -> int:
+    found = os.statvfs(path)
+    return min(_RESERVE, found.f_blocks * found.f_frsize // _SHARE_LEFT)
 
 
 class SegmentLog:
@@ -51,11 +51,11 @@ class SegmentLog:
         lock: threading.Condition,
         reserve: int | None = None,
     ) -> None:
-        """``reserve``: bytes left free on the disk, whatever the budget."""
+        """``reserve``: bytes left free on the disk, whatever the budget; None: by its size."""
         self._folder = folder
         self._scope = scope
         self._budget = budget
-        self._reserve = reserve
+        self.reserve = _default_reserve(folder.path) if reserve is None else reserve
         self._index = index
         self._lock = lock
         self._segment_size = min(max(2 * WINDOW, budget // _SEGMENTS), _LARGEST_SEGMENT)
@@ -187,14 +187,6 @@ class SegmentLog:
             if not self._evict():
                 return False
         return True
-
-    @property
-    def reserve(self) -> int:
-        """Bytes that stay free on the disk. Raises ``OSError``."""
-        if self._reserve is not None:
-            return self._reserve
-        found = os.statvfs(self._folder.path)
-        return default_reserve(found.f_blocks * found.f_frsize)
 
     def _disk_is_full(self) -> bool:
         found = os.statvfs(self._folder.path)
