@@ -24,6 +24,10 @@ _STORE: Final = "store"
 Opener = Callable[[TargetRow], Target]
 
 
+def place_of(row: TargetRow) -> Place:
+    return Place(row.number, row.name, row.zone, row.weight, row.copies, row.zones)
+
+
 class Member:
     """A target. Attributes are replaced whole; a stale one costs a try."""
 
@@ -61,8 +65,7 @@ class Member:
 
     @property
     def place(self) -> Place:
-        row = self.row
-        return Place(row.number, row.name, row.zone, row.weight, row.copies, row.zones)
+        return place_of(self.row)
 
     @property
     def avoided(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from graviton_server.replication.members import place_of
 from graviton_server.replication.placement import Wish, copies_of, zones_of
 from graviton_server.replication.settings import Settings
 from graviton_server.targets.staged import StagedTarget
 from graviton_server.wiring.replicated import close_quietly, save_rows
-from graviton_server.wiring.targets import BUCKET, Location, new_row, open_target, own_row
+from graviton_server.wiring.targets import BUCKET, Location, location_of, new_row, open_target, own_row
 from gravitonfs.errors import Busy, Exists, GravitonError, Invalid, NotFound
 from gravitonfs.ports.replicas import CopyState, TargetRow, TargetState
 from gravitonfs.ports.target import Space
@@ -39,7 +40,7 @@ def reports(engine: Engine) -> list[TargetReport]:
     if not rows:
         row = _own(engine)
         stored = engine.maintenance.stored_bytes()
-        return [TargetReport(row, _shown(row), {}, stored, engine.space(), True, "")]
+        return [TargetReport(row, location_of(row).shown, {}, stored, engine.space(), True, "")]
     tallies = replicas.tally() if engine.replication is None else engine.replication.tally()
     found = []
     for row in rows:
@@ -54,7 +55,7 @@ def reports(engine: Engine) -> list[TargetReport]:
         found.append(
             TargetReport(
                 row,
-                _shown(row),
+                location_of(row).shown,
                 {tally.state: tally.packs for tally in mine},
                 sum(tally.bytes for tally in mine if tally.state not in (CopyState.WANTED, CopyState.MOVING)),
                 space,
@@ -73,12 +74,6 @@ def _own(engine: Engine) -> TargetRow:
         return own_row(engine.path)
     fields = {name: getattr(settings, name) for name in Location.__struct_fields__ if name != "path"}
     return new_row(BUCKET, "s3", Location(**fields))
-
-
-def _shown(row: TargetRow) -> str:
-    from graviton_server.wiring.targets import location_of
-
-    return location_of(row).shown
 
 
 def add(engine: Engine, name: str, kind: str, location: Location, **given: Any) -> TargetRow:
@@ -142,9 +137,7 @@ def _active(engine: Engine, which: Callable[[TargetRow], bool]) -> list[TargetRo
 
 
 def _capped(wish: Wish, rows: list[TargetRow]) -> Wish:
-    from graviton_server.replication.placement import Place
-
-    places = [Place(r.number, r.name, r.zone, r.weight, r.copies, r.zones) for r in rows if r.weight > 0]
+    places = [place_of(row) for row in rows if row.weight > 0]
     return wish._replace(
         factor=min(wish.factor, copies_of(places)), min_zones=min(wish.min_zones, zones_of(places))
     )
