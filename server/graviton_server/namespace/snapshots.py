@@ -6,6 +6,7 @@ is that of the first release. What a dropped one alone saw is purged later (``pu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -113,33 +114,31 @@ def missing(name: str) -> NotFound:
 
 
 def create_here(store: NamespaceStore, volume: str, wanted: Wanted) -> SnapshotRow:
-    """Whoever has the volume to itself sends what it has answered and lets go first: it is in, too."""
+    """What whoever has the volume to itself has answered is in, too."""
     snapshots.check_name(wanted.name)
-    visitor = store.attach(volume, label="snapshot")
-    try:
-        with store.lock:
-            store.check_readable()
-            found = store.roster.named(volume)
-            usage = VolumeUsage(found.logical_bytes, found.inodes)
-            moment = store.applier.moment()
-            store.change(keep, store.execute, found, wanted, usage, moment)
-            store.commits.commit()
-            kept = next(row for row in rows(store.execute, found.id) if row.name == wanted.name)
-        _tell(store, found, moment.changes)
-    finally:
-        visitor.detach()
-    return kept
+
+    def change(found: Volume, moment: Moment) -> None:
+        usage = VolumeUsage(found.logical_bytes, found.inodes)
+        store.change(keep, store.execute, found, wanted, usage, moment)
+
+    _change(store, volume, change)
+    return next(row for row in rows_here(store, volume) if row.name == wanted.name)
 
 
 def drop_here(store: NamespaceStore, volume: str, name: str) -> None:
-    """Whoever has the volume to itself lets go first: it might show what is gone."""
+    """Whoever has the volume to itself does not show what is gone."""
+    _change(store, volume, lambda found, moment: store.change(drop, store.execute, found, name, moment))
+
+
+def _change(store: NamespaceStore, volume: str, change: Callable[[Volume, Moment], None]) -> None:
+    """Whoever has the volume to itself sends what it has answered and lets go first."""
     visitor = store.attach(volume, label="snapshot")
     try:
         with store.lock:
             store.check_readable()
             found = store.roster.named(volume)
             moment = store.applier.moment()
-            store.change(drop, store.execute, found, name, moment)
+            change(found, moment)
             store.commits.commit()
         _tell(store, found, moment.changes)
     finally:
