@@ -7,10 +7,12 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from graviton_server.namespace import committer
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
@@ -18,6 +20,7 @@ from gravitonfs.errors import GravitonError, NoSpace
 from gravitonfs.ports.ops import Batch, Create
 from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.namespace_suite.driver import Session
+from harness.waiting import wait_until
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -148,6 +151,22 @@ def test_changes_become_durable_by_themselves(path: Path) -> None:
         assert monotonic() < deadline, "nothing was committed"
     assert store.counters()["commits"] > before
     store.close()
+
+
+def test_a_log_is_moved_after_the_database_could_not_be_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that failed at just that moment ended the thread: the log grew until the next start."""
+    monkeypatch.setattr(committer, "CHECKPOINT_BYTES", 1)
+    with closing(NamespaceStore.open(path, group_seconds=0.01)) as store:
+        session = Session(store)
+        away = path.with_name("away")
+        path.rename(away)
+        session.make(b"while it is away")
+        wait_until(lambda: "could not be moved into the database" in caplog.text, "it to be told")
+        away.rename(path)
+        session.make(b"after that")
+        wait_until(lambda: b"after that" in path.read_bytes(), "the log to be moved")
 
 
 def test_errors_of_a_missing_and_a_second_file(tmp_path: Path, path: Path) -> None:

@@ -12,6 +12,7 @@ from gravitonfs.content.session import Session
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
 from gravitonfs.errors import Unavailable
+from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Attr, Create, SetAttr
 from harness.postgres import PostgresServer
 from harness.proxy import Direction, TcpProxy
@@ -47,6 +48,15 @@ def make(session: Session, name: bytes) -> Attr:
     return session.submit_for_attr(made)
 
 
+def reachable(namespace: Namespace) -> bool:
+    """The pool has connections again; how soon is its own business, and patience is little here."""
+    try:
+        namespace.usage()
+    except Unavailable:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("lost", AT)
 def test_a_number_is_not_used_again_where_it_may_have_been_used(
     store: PostgresStore, proxy: TcpProxy, lost: str
@@ -59,6 +69,7 @@ def test_a_number_is_not_used_again_where_it_may_have_been_used(
     with pytest.raises(Unavailable):
         make(session, b"cut-off")
     proxy.heal()
+    wait_until(lambda: reachable(namespace), "the database to be reached again")
 
     made = make(session, b"next")
     changed = session.submit_for_attr(SetAttr(first.ino, mode=0o100600))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from graviton_server.namespace.engine import DatabaseError, connect
@@ -72,21 +73,19 @@ class Committer:
             self._committed.set()
 
     def _checkpoint_loop(self) -> None:
-        connection = connect(self._store.path)
-        try:
-            while True:
-                self._committed.wait()
-                self._committed.clear()
-                if self._stop.is_set():
-                    return
-                size = self._store.engine.log_bytes()
-                if size < CHECKPOINT_BYTES:
-                    continue
-                try:
+        while True:
+            self._committed.wait()
+            self._committed.clear()
+            if self._stop.is_set():
+                return
+            size = self._store.engine.log_bytes()
+            if size < CHECKPOINT_BYTES:
+                continue
+            try:
+                # Opened each time, so that a disk that fails just then does not end this thread.
+                with closing(connect(self._store.path)) as connection:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                    if size >= RESTART_BYTES:
-                        self._store.finish_checkpoint()
-                except (DatabaseError, GravitonError) as error:
-                    log.warning("the namespace's log could not be moved into the database: %s", error)
-        finally:
-            connection.close()
+                if size >= RESTART_BYTES:
+                    self._store.finish_checkpoint()
+            except (DatabaseError, GravitonError) as error:
+                log.warning("the namespace's log could not be moved into the database: %s", error)
