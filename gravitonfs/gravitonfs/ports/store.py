@@ -176,6 +176,9 @@ class EngineNames(SessionStore, Protocol):
     @property
     def loose(self) -> LooseBlocks: ...
 
+    def hurry(self, seconds: float) -> None:
+        """From now on calls, those under way too, wait for a database that is away no longer than that."""
+
     @property
     def upkeep(self) -> Upkeep: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from graviton_server.auth.exposure import check_exposure
@@ -79,3 +80,9 @@ def grpc_server(
         pool=service.pool,
         ready=Checks(service).good,
     )
+
+
+def private_server(service: Service, config: Config, surroundings: Surroundings, socket: Path) -> GrpcServer:
+    """Behind a socket that this process alone reaches: there is nobody to keep out, or to pace."""
+    settings = replace(grpc_settings(config, surroundings), socket=socket, tls=None)
+    return GrpcServer(backend_of(service.engine, whole_store=True), settings, pool=service.pool)

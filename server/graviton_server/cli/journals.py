@@ -13,6 +13,7 @@ from graviton_server.cli.options import Choices
 from gravitonfs.core.units import format_size
 from gravitonfs.journal.journal import DEFAULT_LIMIT, Journal
 from gravitonfs.journal.place import Place, fresh, left_behind
+from gravitonfs.journal.scan import segments
 
 if TYPE_CHECKING:
     from gravitonfs.client.connection import Connection
@@ -25,6 +26,11 @@ _TELL_EVERY: Final = 1.0
 def state_directory() -> Path:
     """Where what has to survive a restart lies, if nothing else is said."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "graviton"
+
+
+def left_in(journal: Path) -> int:
+    """Bytes of a closed journal: nothing where the store has everything."""
+    return sum(path.stat().st_size for path in segments(journal))
 
 
 class LocalJournals:
@@ -70,11 +76,12 @@ class LocalJournals:
 
     def left_behind(self) -> str:
         """What the next mount will find, for people; empty where there is nothing."""
-        if self.journal is None or self.journal.idle:
+        left = 0 if self.journal is None else left_in(self.journal.directory)
+        if self.journal is None or not left:
             return ""
         return (
-            f"{format_size(self.journal.held_bytes)} are left in the journal {self.journal.directory}:"
-            f" the next mount of {self._source} uploads them"
+            f"{format_size(left)} are left in the journal {self.journal.directory}:"
+            f" the next mount of {self._source} with the same cache-dir uploads them"
         )
 
     def close(self) -> None:

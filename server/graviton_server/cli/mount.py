@@ -50,13 +50,12 @@ def mount(
         _remote(source, mountpoint, choices, foreground)
         return
     data = places.source(source)
-    if choices.local:
-        _needs_no_journal(data)
     if choices.of_daemons():
         raise click.UsageError(f"{', '.join(choices.of_daemons())}: for a SOURCE of graviton:// alone")
     if data.is_file():
         _direct(configured(ctx, str(data), {}, insecure=False), mountpoint, choices, foreground)
         return
+    _needs_no_journal(choices)
     refuse_disk_cache(choices)
     if foreground:
         terminate_like_interrupt()
@@ -72,29 +71,35 @@ def mount(
     output.say(f"{directory} is mounted by process {pid}; it logs to {data / LOG_NAME}")
 
 
-def _needs_no_journal(data: Path) -> None:
+def _needs_no_journal(choices: Choices) -> None:
     """The names of an embedded volume are on this machine's disk already, and so are its bytes."""
-    if data.is_file():
-        raise click.UsageError("durability=local: for a SOURCE of graviton:// alone")
-    output.say("durability=local: fsync is answered by this machine's disk anyway")
+    if choices.local:
+        output.say("durability=local: fsync is answered by this machine's disk anyway")
 
 
 def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool) -> None:
     """The mount is an engine of the store that the configuration describes."""
+    from graviton_server.cli.journalled import run_journalled
     from graviton_server.cli.remote import log_of
 
     refuse_what_is_not_served(loaded)
     config = loaded.config
     data = places.source(config.data_dir)
     choices = choices_of(loaded, choices)
+    journalled = False
     if config.storage.backend != "directory" or config.database.jdbc_url is not None:
         choices = with_disk_cache(choices, mountpoint, default=config.storage.backend != "directory")
         output.say(told(choices))
+        journalled = choices.local and not choices.ro
     else:
+        _needs_no_journal(choices)
         refuse_disk_cache(choices)
 
     def serve(ready: Ready) -> None:
         terminate_like_interrupt()
+        if journalled:
+            run_journalled(loaded, data, mountpoint, choices, ready)
+            return
         with Serving(data, "mount", choices, create=True, config=config) as serving:
             serving.run_mount(mountpoint, ready)
             output.say("unmounting: storing everything")

@@ -24,6 +24,7 @@ from graviton_server.control.figures import counters_of, mount_operations
 from gravitonfs.errors import GravitonError, Unavailable
 
 if TYPE_CHECKING:
+    from gravitonfs.client.endpoint import Endpoint
     from gravitonfs.client.volumes import RemoteVolume
     from gravitonfs.ports.target import Space
 
@@ -39,27 +40,48 @@ def log_of(mountpoint: Path) -> Path:
 
 def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[], None]) -> None:
     """Serve the mount until it is taken away or a signal comes; all is stored when this returns."""
-    from gravitonfs.client.connection import Connection
     from gravitonfs.client.endpoint import Endpoint
-    from gravitonfs.client.volumes import open_volume
-    from gravitonfs.fuse.mount import Mount, MountOptions
-    from gravitonfs.ports.namespace import Claims, Listener, Recall
 
     endpoint, volume, path = Endpoint.parse(source)
     if path:
         raise click.UsageError(f"{source}: use the option subdir={path} to mount a directory of the volume")
-    connection = Connection(
-        endpoint.with_options(
-            token_file=choices.token_file,
-            ca_file=choices.ca_file,
-            cert_file=choices.cert_file,
-            key_file=choices.key_file,
-        )
+    endpoint = endpoint.with_options(
+        token_file=choices.token_file,
+        ca_file=choices.ca_file,
+        cert_file=choices.cert_file,
+        key_file=choices.key_file,
     )
+    shown = f"{endpoint}/{volume}"
+    described: dict[str, object] = {
+        "source": shown,
+        "mountpoint": str(mountpoint),
+        "subdir": "/" + choices.subdir.strip("/"),
+        "read_only": choices.ro,
+        "pid": os.getpid(),
+    }
+    run_over(endpoint, volume, shown, mountpoint, choices, ready, described)
+
+
+def run_over(
+    endpoint: Endpoint,
+    volume: str,
+    shown: str,
+    mountpoint: Path,
+    choices: Choices,
+    ready: Callable[[], None],
+    described: dict[str, object],
+) -> None:
+    """As ``run_mount``. ``shown``: how people call what is mounted; ``described``: what commands ask for."""
+    from gravitonfs.client.connection import Connection
+    from gravitonfs.client.volumes import open_volume
+    from gravitonfs.fuse.mount import Mount, MountOptions
+    from gravitonfs.ports.namespace import Claims, Listener, Recall
+
+    connection = Connection(endpoint)
     opened: list[RemoteVolume] = []
-    local = LocalJournals(f"{endpoint}/{volume}", volume, choices)
+    local = LocalJournals(shown, volume, choices)
     memory = choices.memory or memory_budget(MEMORY)
-    disk = MountDiskCache(choices.disk_cache, source)
+    disk = MountDiskCache(choices.disk_cache, shown)
     upload, download = pace(choices.upload_limit), pace(choices.download_limit)
 
     def attach(claims: Claims, listener: Listener, recall: Recall) -> RemoteVolume:
@@ -80,14 +102,7 @@ def run_mount(source: str, mountpoint: Path, choices: Choices, ready: Callable[[
         opened.append(made)
         return made
 
-    described: dict[str, object] = {
-        "source": f"{endpoint}/{volume}",
-        "mountpoint": str(mountpoint),
-        "subdir": "/" + choices.subdir.strip("/"),
-        "read_only": choices.ro,
-        "pid": os.getpid(),
-        "durability": choices.durability,
-    }
+    described = described | {"durability": choices.durability}
     options = MountOptions(
         read_only=choices.ro,
         allow_other=choices.allow_other,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,10 +71,15 @@ class Serving:
     def __enter__(self) -> Serving:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         for number in _STOP_SIGNALS:
             signal.signal(number, self._be_patient)
-        self._ends.close()
+        try:
+            self._ends.close()
+        except GravitonError as another:
+            if not isinstance(error, GravitonError):
+                raise
+            output.say(str(another))  # what failed first tells more, and is what the process ends with
 
     def _be_patient(self, number: int, _: FrameType | None) -> None:
         """Another Ctrl-C does not make it quicker, and must not lose anything."""
@@ -104,6 +111,17 @@ class Serving:
         server.start()
         self._ends.callback(self._stop_grpc, server)
         self.service.grpc = server.address
+        return server.address
+
+    def serve_privately(self, config: Config, surroundings: Surroundings) -> str:
+        """gRPC for this process alone; returns the address."""
+        from graviton_server.cli.grpc import private_server
+
+        folder = Path(tempfile.mkdtemp(prefix="graviton-"))  # nobody else may enter it
+        self._ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        server = private_server(self.service, config, surroundings, folder / "grpc")
+        server.start()
+        self._ends.callback(server.stop)
         return server.address
 
     def _stop_grpc(self, server: GrpcServer) -> None:
@@ -157,7 +175,7 @@ class Serving:
                 cache_seconds=None if self.service.engine.shared else MountOptions.cache_seconds,
             ),
             space=self.service.engine.space,
-            describe=lambda: self._describe(where),
+            describe=lambda: self.describe(where),
         )
 
         def answering() -> None:
@@ -183,7 +201,7 @@ class Serving:
         names = engine.options.names_limit
         return engine.volume("mount", claims, listener, read_only=read_only, recall=recall, names=names)
 
-    def _describe(self, where: MountPoint) -> dict[str, object]:
+    def describe(self, where: MountPoint) -> dict[str, object]:
         """What ``graviton`` needs to find from a path in the mount to the volume behind it."""
         return {
             "data": str(self.service.data.resolve()),

@@ -147,9 +147,9 @@ def _look_into_journal(told: dict[str, Any]) -> None:
     """A mount with durability=local whose daemon did not answer leaves its journal for the next one."""
     if not told.get("journal"):
         return
-    from gravitonfs.journal.scan import segments
+    from graviton_server.cli.journals import left_in
 
-    left = sum(path.stat().st_size for path in segments(Path(told["journal"])))
+    left = left_in(Path(told["journal"]))
     if left:
         raise Unavailable(
             f"the store did not take everything: {format_size(left)} are left in the journal"

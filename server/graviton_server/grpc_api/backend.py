@@ -39,6 +39,8 @@ class Backend:
     store_uuid: bytes = b""
     whole_store: bool = False
     """Clients of a volume may name blocks of all volumes (``dedupe-scope = store``)."""
+    hurry: Callable[[float], None] = lambda _: None
+    """The database is waited for that many seconds at most, from now on."""
 
     @property
     def maintenance(self) -> Maintenance:
@@ -69,4 +71,5 @@ def backend_of(engine: Engine, *, whole_store: bool = False) -> Backend:
         sole=not engine.shared,
         store_uuid=store.store_uuid,
         whole_store=whole_store,
+        hurry=store.hurry,
     )

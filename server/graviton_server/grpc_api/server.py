@@ -39,6 +39,7 @@ log = logging.getLogger("graviton.grpc")
 
 _LOOK: Final = 1.0
 _HEALTH: Final = 2.0
+_LAST: Final = 3.0
 
 
 class GrpcServer:
@@ -62,6 +63,7 @@ class GrpcServer:
         (``Vetting``). ``ready``: asked every few seconds, for those who check this port's health."""
         settings.check()
         self.settings = settings
+        self._hurry = backend.hurry
         self.tallies = tallies or Tallies()
         self.sessions = SessionTable(backend, settings.lease, settings.request_timeout / 2)
         self._own_pool = VolumePool(backend.volume, settings.idle_volume) if pool is None else None
@@ -108,6 +110,8 @@ class GrpcServer:
         self._tending = threading.Thread(target=self._tend, name="grpc-tending", daemon=True)
 
     def _bind(self) -> int:
+        if self.settings.socket is not None:
+            return self._server.add_insecure_port(self.settings.address)
         return listen(self.settings.host, self.settings.port, self._add)
 
     def _add(self, address: str) -> int:
@@ -118,7 +122,9 @@ class GrpcServer:
 
     @property
     def address(self) -> str:
-        """HOST:PORT, with the port that was bound."""
+        """HOST:PORT, with the port that was bound; of a socket, unix:PATH."""
+        if self.settings.socket is not None:
+            return self.settings.address
         return self.settings.address.rpartition(":")[0] + f":{self.port}"
 
     def start(self) -> None:
@@ -143,6 +149,7 @@ class GrpcServer:
         self._health.enter_graceful_shutdown()
         self.sessions.release_all()
         self._server.stop(self.settings.stop_grace if grace is None else grace).wait()
+        self._hurry(_LAST)  # calls that still wait for the database are answered to nobody
         self._threads.shutdown()
         if self._watching.is_alive():
             self._watching.join()

@@ -31,6 +31,8 @@ class GrpcSettings:
     host: str = "127.0.0.1"
     port: int = 50051
     """0: a free one."""
+    socket: Path | None = None
+    """Of the file system, in place of host and port: whoever may reach it is let in as that port would."""
     tls: TlsFiles | None = None
     max_message_size: int = 100_000_000
     keepalive_time: float = 30.0
@@ -63,6 +65,8 @@ class GrpcSettings:
 
     @property
     def address(self) -> str:
+        if self.socket is not None:
+            return f"unix:{self.socket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 

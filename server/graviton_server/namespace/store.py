@@ -465,6 +465,9 @@ class NamespaceStore:
             "log_bytes": self.engine.log_bytes(),
         }
 
+    def hurry(self, seconds: float) -> None:
+        """Nobody waits for this database."""
+
     def close(self) -> None:
         """Commit, fold the log into the database, stop the threads. Idempotent."""
         self._committer.stop()

@@ -25,7 +25,6 @@ from graviton_server.namespace.postgres import exchange as exchanging
 from graviton_server.namespace.postgres import foreseen
 from graviton_server.namespace.postgres.belief import check, parameters
 from graviton_server.namespace.postgres.database import (
-    Backoff,
     Connection,
     Rerun,
     is_contention,
@@ -152,7 +151,7 @@ class Applier:
 
     def _patiently(self, session: PostgresSession, batches: Sequence[Batch], durable: bool) -> Outcome:
         """Until it is done: waits for a server that is away, and gives way to others."""
-        backoff = Backoff(self._store.database.settings.patience)
+        backoff = self._store.database.backoff()
         manner = Manner()
         duplicates = 0
         while True:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
@@ -43,6 +44,8 @@ _NO_ENTRY: Final = re.compile(
     r"|does not have CONNECT privilege"
 )
 CHECKED_WITHIN: Final = 2.0
+_LOOK: Final = 5.0
+"""Seconds in the pool's queue, before a call looks whether it is to wait on."""
 
 
 class Settings(NamedTuple):
@@ -153,13 +156,20 @@ def _first_line(error: Exception) -> str:
 class Backoff:
     """Pauses that grow, with jitter, up to a deadline."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, latest: Callable[[], float] = lambda: inf) -> None:
+        """``latest``: when it is over for everybody, on the monotonic clock."""
         self._deadline = time.monotonic() + patience
+        self._latest = latest
         self._pause = FIRST_PAUSE
 
     @property
+    def left(self) -> float:
+        """Seconds; nothing or less when it is over."""
+        return min(self._deadline, self._latest()) - time.monotonic()
+
+    @property
     def over(self) -> bool:
-        return time.monotonic() >= self._deadline
+        return self.left <= 0
 
     def wait(self) -> None:
         time.sleep(self._pause * (0.5 + random.random()))
@@ -174,6 +184,7 @@ class Database:
         self.greet: Callable[[Connection], None] | None = None
         """Called with each new connection before anybody asks through it. May raise psycopg.Error."""
         self._prepare = settings.prepare
+        self._latest = inf
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             settings.conninfo,
             connection_class=Link,
@@ -193,6 +204,14 @@ class Database:
     def close(self) -> None:
         self._pool.close()
 
+    def hurry(self, seconds: float) -> None:
+        """Calls wait for a server that is away for so long at most, all together: also those that wait."""
+        self._latest = min(self._latest, time.monotonic() + seconds)
+
+    def backoff(self) -> Backoff:
+        """For a call that begins now."""
+        return Backoff(self.settings.patience, lambda: self._latest)
+
     def _configure(self, connection: Connection) -> None:
         _adapt(connection)
         connection.prepare_threshold = None  # what goes through psycopg is rare
@@ -207,7 +226,7 @@ class Database:
         Nobody who has one asks for another: with all of them in such hands nobody would go on.
         """
         try:
-            with self._pool.connection(self.settings.patience) as connection:
+            with self._pooled() as connection:
                 try:
                     yield connection
                 finally:
@@ -220,6 +239,22 @@ class Database:
         except psycopg.Error as error:
             self.learn(error)
             raise
+
+    @contextmanager
+    def _pooled(self) -> Iterator[Connection]:
+        backoff = self.backoff()
+        while True:
+            try:
+                connection = self._pool.getconn(max(0.0, min(backoff.left, _LOOK)))
+                break
+            except PoolTimeout:
+                if backoff.over:
+                    raise
+        try:
+            with connection:
+                yield connection
+        finally:
+            self._pool.putconn(connection)
 
     def check(self) -> None:
         """One question, for which nobody waits long. Unavailable."""
@@ -257,7 +292,7 @@ class Database:
 
         For calls that may be made twice. Raises what the last error means, after ``patience``.
         """
-        backoff = Backoff(self.settings.patience)
+        backoff = self.backoff()
         while True:
             try:
                 with self.connection() as connection:

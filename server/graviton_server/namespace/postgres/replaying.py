@@ -69,7 +69,7 @@ class Replayer:
 
     def _again(self, session: PostgresSession, kept: Kept) -> None:
         settle = Backoff(SETTLE_SECONDS)
-        backoff = Backoff(self._store.database.settings.patience)
+        backoff = self._store.database.backoff()
         given = {kept.batch.number: kept.given}
         manner = Manner()
         while True:

@@ -324,6 +324,10 @@ class PostgresStore:
             "loose_bytes": self.loose.loose_bytes(),
         }
 
+    def hurry(self, seconds: float) -> None:
+        """From now on nobody waits longer than that for a server that is away."""
+        self.database.hurry(seconds)
+
     def close(self) -> None:
         """Everything applied is durable; what only sessions of this process kept goes. Idempotent."""
         if self.closed:

@@ -10,7 +10,7 @@ import psycopg
 
 from graviton_server.namespace import checking, dumping, recounting
 from graviton_server.namespace.engine import Cursor, Execute
-from graviton_server.namespace.postgres.database import Backoff, Connection, Contended, is_lost, translate
+from graviton_server.namespace.postgres.database import Connection, Contended, is_lost, translate
 from graviton_server.namespace.postgres.dialect import statement
 from graviton_server.namespace.postgres.exchange import Rows
 from graviton_server.namespace.postgres.work import VERSION
@@ -54,7 +54,7 @@ class PostgresUpkeep(SqlUpkeep):
         self._postgres = store
 
     def again(self, call: Callable[..., T], *args: Any) -> T:
-        backoff = Backoff(self._postgres.database.settings.patience)
+        backoff = self._postgres.database.backoff()
         while True:
             try:
                 return call(*args)
