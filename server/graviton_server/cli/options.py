@@ -23,6 +23,9 @@ class Choices(NamedTuple):
 
     ro: bool = False
     allow_other: bool = False
+    noexec: bool = False
+    nosuid: bool = False
+    nodev: bool = False
     subdir: str = ""
     snapshot: str | None = None
     """Then it is read-only, and ``subdir`` lies in the snapshot."""
@@ -73,6 +76,11 @@ class Choices(NamedTuple):
             for name in _OF_MOUNTS
             if getattr(self, field := name.rstrip("=").replace("-", "_")) != self._field_defaults[field]
         ]
+
+    @property
+    def restrictions(self) -> tuple[str, ...]:
+        """What the kernel does not allow in the mount."""
+        return tuple(name for name in _RESTRICTIONS if getattr(self, name))
 
     @property
     def local(self) -> bool:
@@ -137,7 +145,13 @@ def _directory(text: str) -> Path:
     return Path(os.path.expanduser(text)).absolute()
 
 
-_FLAGS = {"ro": {"ro": True}, "rw": {"ro": False}, "allow_other": {"allow_other": True}}
+_RESTRICTIONS = ("noexec", "nosuid", "nodev")
+_FLAGS = {
+    "ro": {"ro": True},
+    "rw": {"ro": False},
+    "allow_other": {"allow_other": True},
+    **{name: {name: True} for name in _RESTRICTIONS},
+}
 _VALUES: dict[str, Callable[[str], Any]] = {
     "subdir": str,
     "snapshot": _snapshot,
@@ -160,7 +174,10 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "journal-size": _positive_size,
 }
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
-_OF_MOUNTS = ("allow_other", "subdir=", "snapshot=", "uid=", "gid=", "umask=", "durability=", "journal-size=")
+_OF_MOUNTS = (
+    "allow_other", *_RESTRICTIONS, "subdir=", "snapshot=", "uid=", "gid=", "umask=", "durability=",
+    "journal-size=",
+)  # fmt: skip
 GATEWAY_NAMES = tuple(name for name in NAMES if name not in _OF_MOUNTS)
 
 

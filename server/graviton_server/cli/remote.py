@@ -110,6 +110,7 @@ def run_over(
         uid=choices.uid,
         gid=choices.gid,
         umask=choices.umask,
+        extra=choices.restrictions,
         timeout=choices.timeout,
         cache_seconds=None,  # others may change the volume too
     )

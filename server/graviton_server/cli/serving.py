@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from graviton_server.cli import output
+from graviton_server.cli import output, supervised
 from graviton_server.cli.engines import engine_options, open_store
 from graviton_server.cli.memory import share_heaps
 from graviton_server.cli.options import Choices
@@ -72,6 +72,7 @@ class Serving:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        supervised.tell("STOPPING=1")
         for number in _STOP_SIGNALS:
             signal.signal(number, self._be_patient)
         try:
@@ -171,6 +172,7 @@ class Serving:
                 uid=choices.uid,
                 gid=choices.gid,
                 umask=choices.umask,
+                extra=choices.restrictions,
                 timeout=choices.timeout,
                 cache_seconds=None if self.service.engine.shared else MountOptions.cache_seconds,
             ),
@@ -221,6 +223,7 @@ class Serving:
                 left = self.service.pending_bytes()
                 if mount.stopping and left:
                     output.say(f"storing what is left: {format_size(left)}")
+                    supervised.storing(format_size(left))
 
         thread = threading.Thread(target=tell, name="telling", daemon=True)
         thread.start()
@@ -267,3 +270,4 @@ def announce(text: str) -> None:
     gc.freeze()  # what was imported stays: going through it again and again holds everybody up for 80 ms
     sys.stdout.write(f"ready {text}\n")
     sys.stdout.flush()
+    supervised.tell("READY=1", f"STATUS=ready {text}")
