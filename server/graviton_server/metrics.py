@@ -39,7 +39,9 @@ _TOTALS = {
 }
 """Those of the disk cache where there is one."""
 _HELD_FOR = 60.0
-_UNHEALTHY_FOR = 300.0
+_UNHEALTHY_FOR = 15.0
+_UNHEALTHY_BY_LISTING_FOR = 300.0
+"""Without rows for each copy every object is looked for."""
 _LEVELS = {
     "dirty_bytes": ("graviton_dirty_bytes", "Bytes accepted from writers and not stored yet."),
     "cached_bytes": ("graviton_cached_bytes", "Bytes in the memory cache."),
@@ -135,7 +137,9 @@ class _Collector:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._held = _Remembered(self._compute_held, _HELD_FOR)
-        self._unhealthy = _Remembered(self._compute_unhealthy, _UNHEALTHY_FOR)
+        listed = service.engine.replication is None
+        seconds = _UNHEALTHY_BY_LISTING_FOR if listed else _UNHEALTHY_FOR
+        self._unhealthy = _Remembered(self._compute_unhealthy, seconds)
 
     def _compute_held(self) -> dict[str, float]:
         from graviton_server.control.figures import info
@@ -176,10 +180,10 @@ class _Collector:
             "Bytes a target has for packs: those stored, and free.",
             labels=["target"],
         )
-        for name, stored, free in self._of_targets():
-            bytes_.add_metric([name], stored)
+        for one, stored, free in self._of_targets():
+            bytes_.add_metric([one], stored)
             if free is not None:
-                capacity.add_metric([name], stored + free)
+                capacity.add_metric([one], stored + free)
         yield bytes_
         if capacity.samples:
             yield capacity

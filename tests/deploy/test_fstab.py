@@ -32,7 +32,7 @@ def helpers() -> Iterator[None]:
             assert not path.exists(), f"{path} is somebody else's"
             made.append(path)
             path.write_text(
-                f"#!{sys.executable}\nfrom graviton_server.cli.fstab import {function}\n{function}()\n"
+                f"#!{sys.executable}\nfrom graviton_server.fstab import {function}\n{function}()\n"
             )
             path.chmod(0o755)
         yield
