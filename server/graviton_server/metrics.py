@@ -142,9 +142,9 @@ class _Collector:
         self._unhealthy = _Remembered(self._compute_unhealthy, seconds)
 
     def _compute_held(self) -> dict[str, float]:
-        from graviton_server.control.figures import info
+        from graviton_server.control.figures import info, trash
 
-        return info(self._service)
+        return info(self._service) | trash(self._service)
 
     def _compute_unhealthy(self) -> dict[str, float]:
         engine = self._service.engine
@@ -195,6 +195,14 @@ class _Collector:
         held = self._held.get()
         yield GaugeMetricFamily("graviton_logical_bytes", "Bytes of all files.", value=held["logical_bytes"])
         yield GaugeMetricFamily("graviton_dedupe_ratio", "Logical over unique.", value=held["dedupe_ratio"])
+        yield GaugeMetricFamily(
+            "graviton_trash_bytes", "Bytes of removed files that are kept.", value=held["trash_bytes"]
+        )
+        yield GaugeMetricFamily(
+            "graviton_trash_inodes",
+            "Removed files and directories that are kept.",
+            value=held["trash_inodes"],
+        )
         requests = CounterMetricFamily(
             "graviton_target_requests", "Requests to a target.", labels=["target", "kind"]
         )

@@ -90,6 +90,14 @@ class CachingStore:
         self._made.append(made)
         return made
 
+    @property
+    def trash_age_ns(self) -> Any:
+        return self._store.trash_age_ns
+
+    @trash_age_ns.setter
+    def trash_age_ns(self, age: int | None) -> None:
+        self._store.trash_age_ns = age
+
     def create_snapshot(self, volume: str, name: str) -> Any:
         """What was answered is sent first, as when somebody else is let in; but what is known stays."""
         for made in self._made:

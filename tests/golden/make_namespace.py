@@ -19,7 +19,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import BlockId
 from gravitonfs.ports.ops import Create, LooseBlock, Unlink
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
-from namespace.test_schema import populate
+from namespace.test_schema import lose, populate
 
 
 def crashed(folder: Path) -> Path:
@@ -27,9 +27,10 @@ def crashed(folder: Path) -> Path:
     path = folder / "live" / "namespace.db"
     path.parent.mkdir()
     NamespaceStore.create(path, VolumeFormat(), bytes(16))
-    store = NamespaceStore.open(path, group_seconds=3600)
+    store = NamespaceStore.open(path, group_seconds=3600, trash_age_ns=10**9)
     session = Session(store)
     populate(session)
+    lose(session)
     store.commit()
     loose = LooseBlock(BlockId(b"loose".ljust(32)), 0, 5, b"loose")
     session.do(Create(ROOT, b"logged", session.ino(), 0o100644, 0, 0), loose=(loose,), durable=True)

@@ -17,14 +17,16 @@ from gravitonfs.ports.packs import PackState
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
 from harness.postgres import PostgresServer, debian_binaries
 from namespace.postgres_stores import PostgresStores
-from namespace.test_schema import populate
+from namespace.test_schema import lose, populate
 
 
 def fill(stores: PostgresStores) -> None:
     """A bit of everything: also a session that never said goodbye, and a pack of a dead engine."""
     store = stores.open()
+    store.trash_age_ns = 10**9
     session = Session(store)
     populate(session)
+    lose(session)
     loose = LooseBlock(BlockId(b"loose".ljust(32)), 0, 5, b"loose")
     session.do(Create(ROOT, b"logged", session.ino(), 0o100644, 0, 0), loose=(loose,), durable=True)
     store.create_snapshot("main", "kept")

@@ -14,7 +14,15 @@ from hypothesis import settings
 from content.trusting import CachingStore
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.testing.namespace_suite import attributes, caching_model, contents, names, sessions, snapshots
+from gravitonfs.testing.namespace_suite import (
+    attributes,
+    caching_model,
+    contents,
+    names,
+    sessions,
+    snapshots,
+    trash,
+)
 from namespace.conftest import SqliteStores
 
 
@@ -77,6 +85,9 @@ class TestBrowsing(snapshots.BrowsingSuite): ...
 class TestRecords(sessions.RecordSuite): ...
 
 
+class TestTrash(trash.TrashSuite): ...
+
+
 class SqliteCaching(caching_model.CachingModel):
     def open_store(self) -> Any:
         self.path = Path(tempfile.mkdtemp(prefix="graviton-caching-"))
@@ -90,10 +101,21 @@ class SqliteCaching(caching_model.CachingModel):
             shutil.rmtree(self.path, ignore_errors=True)
 
 
+class SqliteCachingTrash(SqliteCaching):
+    """Nothing that is removed is freed."""
+
+    def open_store(self) -> Any:
+        store = super().open_store()
+        store.trash_age_ns = 0
+        return store
+
+
 class LongSqliteCaching(SqliteCaching): ...
 
 
 TestCachingModel = SqliteCaching.TestCase
 TestCachingModel.settings = caching_model.QUICK
+TestCachingTrashModel = SqliteCachingTrash.TestCase
+TestCachingTrashModel.settings = caching_model.QUICK
 TestLongCachingModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongSqliteCaching.TestCase))
 TestLongCachingModel.settings = settings(caching_model.QUICK, max_examples=1500)

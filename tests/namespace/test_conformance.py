@@ -22,6 +22,7 @@ from gravitonfs.testing.namespace_suite import (
     sessions,
     small_maps,
     snapshots,
+    trash,
     tree_model,
     upkeep,
 )
@@ -152,3 +153,6 @@ TestLongFilesModel = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteFiles.
 TestLongFilesModel.settings = settings(model.QUICK, max_examples=600)
 TestLongTreeModel = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteTrees.TestCase))
 TestLongTreeModel.settings = settings(tree_model.QUICK, max_examples=600)
+
+
+class TestTrash(trash.TrashSuite): ...

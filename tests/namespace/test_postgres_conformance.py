@@ -16,6 +16,7 @@ from gravitonfs.testing.namespace_suite import (
     sessions,
     small_maps,
     snapshots,
+    trash,
     upkeep,
 )
 from harness.postgres import BINARIES, PostgresServer
@@ -112,3 +113,6 @@ class TestLeases(leases.LeaseSuite): ...
 
 
 class TestVolumes(leases.VolumesSuite): ...
+
+
+class TestTrash(trash.TrashSuite): ...

@@ -24,6 +24,7 @@ from gravitonfs.ports.ops import (
     Create,
     Link,
     LooseBlock,
+    RemoveTree,
     Rename,
     Rmdir,
     SetAttr,
@@ -55,8 +56,10 @@ def kind_of(session: Session, *todo: object) -> Kind | None:
 # --- round trips --------------------------------------------------------------------------------------
 
 
-def test_hot_ops_take_two_round_trips(stores: PostgresStores) -> None:
+@pytest.mark.parametrize("trash_age", [None, 0])
+def test_hot_ops_take_two_round_trips(stores: PostgresStores, trash_age: int | None) -> None:
     store = stores.open()
+    store.trash_age_ns = trash_age
     session = Session(store)
     directory, other = session.mkdir(b"d").ino, session.mkdir(b"e").ino
     file = session.make(b"f", parent=directory).ino
@@ -91,6 +94,15 @@ def test_hot_ops_take_two_round_trips(stores: PostgresStores) -> None:
     assert trips(Rename(directory, b"g", other, b"h")) == 2
     assert trips(Rename(directory, b"f2", other, b"h")) == 2
     assert trips(Rmdir(directory, b"sub")) == 2
+    assert trips(RemoveTree(ROOT, b"d")) == 2
+    for number in range(20):
+        session.make(b"%d" % number, parent=other)
+    before = store.applier.trips
+    gone = [session.batch(Unlink(other, b"%d" % number)) for number in range(20)]
+    assert all(reply.failure is None for reply in session.ns.apply(gone, durable=False))
+    assert store.applier.trips - before == 2
+    kept = store.upkeep.trash_usage().inodes
+    assert kept == (0 if trash_age is None else 23)
     before = store.applier.trips
     session.ns.apply([], durable=True)
     assert store.applier.trips - before == 1

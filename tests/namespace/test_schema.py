@@ -14,6 +14,7 @@ from graviton_server.namespace.redo import SIZE, redo_path
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
+from gravitonfs.core.trash import DIRECTORY as TRASH
 from gravitonfs.errors import Damaged, FormatError
 from gravitonfs.ports.namespace import ContentKind
 from gravitonfs.ports.ops import Clone, Link, SetXattr, Unlink
@@ -45,6 +46,14 @@ def populate(session: Session) -> None:
     session.make(b"link", 0o120777, target=b"directory/\xfe")
     session.make(b"pipe", 0o010600)
     session.do(Link(file, ROOT, b"hard"))
+
+
+def lose(session: Session) -> None:
+    """Something in the trash."""
+    ino = session.make(b"lost").ino
+    session.write(ino, 0, b"lost bytes")
+    session.time += 60 * 10**9
+    session.do(Unlink(ROOT, b"lost"))
 
 
 class TestVersions:
@@ -109,6 +118,11 @@ class TestVersions:
         assert session.ns.readlink(session.find(b"link").ino) == b"directory/\xfe"
         assert dict(session.ns.xattrs(file.ino))[b"user.a"] == b"\0\xff"
         assert session.problems() == []
+        lost = session.ns.resolve([TRASH])[0]
+        days = session.ns.entries(lost.ino, None, 10)
+        in_trash = [entry for day in days for entry in session.ns.entries(day.attr.ino, None, 10)]
+        schema_of = int(golden.stem.rpartition("-")[2])
+        assert [(e.name, e.attr.size) for e in in_trash] == ([(b"lost", 10)] if schema_of >= 6 else [])
         session.write(copy.ino, 0, b"still changes")
         store.close()
 

@@ -14,6 +14,8 @@ from typing import Final
 
 from gravitonfs.core.ids import NO_CONTENT, NO_INO, ContentId, Ino
 from gravitonfs.core.snapshots import DIRECTORY, DIRECTORY_INO
+from gravitonfs.core.trash import DIRECTORY as TRASH
+from gravitonfs.core.trash import is_trash
 from gravitonfs.ports.namespace import Change, ContentInfo, Entry, Touched
 from gravitonfs.ports.ops import Attr
 
@@ -24,6 +26,10 @@ _ONE_DIRECTORY: Final = 2
 """A directory with more names than this part of the budget holds is not kept."""
 _KEPT: Final = 0.75
 _TYPE: Final = 0o170000
+
+
+_HIDDEN: Final = (DIRECTORY, TRASH)
+"""Of a root: there, and not listed."""
 
 
 class Unknown(enum.Enum):
@@ -142,7 +148,7 @@ class KnownNames:
         names.used = True
         found = names.found.get(name)
         if found is None:
-            return NO_INO if names.complete and name != DIRECTORY else UNKNOWN
+            return NO_INO if names.complete and name not in _HIDDEN else UNKNOWN
         return found
 
     def xattrs_at(self, ino: Ino) -> dict[bytes, bytes] | None:
@@ -184,6 +190,8 @@ class KnownNames:
         node = self._nodes.get(ino)
         if node is None:
             entry = self._listed.get(ino)
+            if is_trash(ino):
+                return Node()  # nothing is kept of it: it changes with every removal
             if entry is None:
                 node = self._nodes[ino] = Node()
                 self.size += _NODE
@@ -208,6 +216,8 @@ class KnownNames:
         return node
 
     def set_xattrs(self, ino: Ino, xattrs: dict[bytes, bytes]) -> None:
+        if is_trash(ino):
+            return
         node = self.make(ino)
         self.size += _weight(xattrs) - _weight(node.xattrs)
         node.xattrs = xattrs
@@ -220,7 +230,7 @@ class KnownNames:
 
     def set_name(self, parent: Ino, name: bytes, ino: Ino) -> None:
         """NO_INO: there is none. Call it after the inode's attributes are set."""
-        if ino == DIRECTORY_INO:
+        if ino == DIRECTORY_INO or is_trash(ino) or is_trash(parent):
             return  # it is not listed
         names = self.names_of(parent)
         if names.refused:
@@ -241,6 +251,8 @@ class KnownNames:
 
     def set_page(self, parent: Ino, page: Sequence[Entry]) -> None:
         """As ``set_attr`` and ``set_name`` of each."""
+        if is_trash(parent):
+            return
         nodes, listed, names = self._nodes, self._listed, self.names_of(parent)
         plain = [
             entry for entry in page if entry.attr.ino not in nodes and entry.attr.mode & _TYPE != stat.S_IFDIR

@@ -17,7 +17,8 @@ DIRECTORY: Final = b".snapshots"
 PAST: Final = 1 << 62
 _BITS: Final = 40
 _NUMBER: Final = (1 << _BITS) - 1
-NUMBER_MAX: Final = (1 << 22) - 1
+NUMBER_MAX: Final = (1 << 21) - 1
+"""Higher ones are days of the trash."""
 DIRECTORY_INO: Final = Ino(PAST | 1)
 
 NAME: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._:+ -]{0,98}[A-Za-z0-9._:+-])?"

@@ -11,6 +11,7 @@ from pyfuse3 import FileHandleT, FileInfo, FileNameT, FlagT, InodeT, ModeT, Requ
 
 from gravitonfs.content.fresh import Ticket
 from gravitonfs.core.ids import NAME_MAX, Ino
+from gravitonfs.core.trash import is_trash
 from gravitonfs.errors import NotFound
 from gravitonfs.fuse.attributes import Ownership, entry_attributes, no_entry, reply_entries
 from gravitonfs.fuse.counted import TRANSFERS, counted
@@ -48,12 +49,16 @@ class Operations(pyfuse3.Operations):
 
     def _entry(self, attr: Attr, mark: Ticket | None, *, own: bool = False) -> pyfuse3.EntryAttributes:
         """An answer is made when all that is waited for has come: from here on it may be kept for a time."""
+        if is_trash(attr.ino):
+            return entry_attributes(attr, 0.0, self._shown)
         return entry_attributes(attr, self._times.of_inode(attr.ino, mark, own=own), self._shown)
 
     def _named(
         self, parent: InodeT, name: bytes, attr: Attr, mark: Ticket | None, *, own: bool = True
     ) -> pyfuse3.EntryAttributes:
         """``own``: it is what a change has made; see ``Times``."""
+        if is_trash(attr.ino):
+            return entry_attributes(attr, 0.0, self._shown)  # it is there until something else is removed
         return entry_attributes(attr, self._times.of_name(parent, name, attr.ino, mark, own=own), self._shown)
 
     def _handle(self, handle: FileHandle | DirectoryHandle) -> FileHandleT:
@@ -74,7 +79,8 @@ class Operations(pyfuse3.Operations):
         mark = self._times.mark()
         attr = await self._ask(self._vfs.lookup, self._ino(parent_inode), name)
         if attr is None:
-            return no_entry(self._times.of_name(parent_inode, name, 0, mark))
+            trash = is_trash(parent_inode)
+            return no_entry(0.0 if trash else self._times.of_name(parent_inode, name, 0, mark))
         return self._named(parent_inode, name, attr, mark, own=False)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
@@ -236,7 +242,7 @@ class Operations(pyfuse3.Operations):
         for position, name, dot in dots:
             if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(dot, mark), position):
                 return
-        seconds = self._times.of_page(mark)
+        seconds = 0.0 if is_trash(handle.ino) else self._times.of_page(mark)
         taken = reply_entries(token, page.entries, page.position + 3, seconds, self._shown)
         if seconds:
             self._times.handed(parent, page.entries[:taken])

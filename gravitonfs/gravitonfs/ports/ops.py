@@ -76,6 +76,9 @@ class Link(_Op, frozen=True, tag=True, array_like=True, gc=False):
 class Unlink(_Op, frozen=True, tag=True, array_like=True, gc=False):
     """Remove a name that is no directory. ``claim``: this session has the inode open and keeps it.
 
+    Where there is a trash, what loses its last name by any op goes there. An op that names a place in it
+    (``core.trash``) erases what is there, and Rename brings it back, never over what exists (Exists).
+
     Answer: Removed.
     """
 

@@ -48,6 +48,14 @@ class HeldBySnapshots(NamedTuple):
     logical_bytes: int
 
 
+class TrashUsage(NamedTuple):
+    """``inodes`` in the trash, those below directories that went as a whole included, and the bytes of files
+    among them, before deduplication."""
+
+    inodes: int
+    logical_bytes: int
+
+
 class Upkeep(Protocol):
     """Thread-safe. Every call is short (bounded by its limit), so that front ends are not held up."""
 
@@ -92,6 +100,14 @@ class Upkeep(Protocol):
 
     def held_by_snapshots(self) -> HeldBySnapshots:
         """Not short where much has changed since the oldest snapshot; holds nobody up."""
+
+    def erase_trash(self, before_ns: int, limit: int) -> int:
+        """Of what was removed before then (by the database's clock), erase up to ``limit`` files, links and
+        trees for good, the oldest of each volume first. Returns how many; 0 when there are none left. Each
+        step is atomic; what was erased in a crash may be there again."""
+
+    def trash_usage(self) -> TrashUsage:
+        """Of all volumes. Not short where there is much; holds nobody up."""
 
     def recount(self) -> list[str]:
         """Put right what is merely counted: links, uses, totals. Sentences on what was wrong. Durable.

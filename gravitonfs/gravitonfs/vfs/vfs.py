@@ -15,6 +15,7 @@ from gravitonfs.content.volume import Volume
 from gravitonfs.core.extents import REGION
 from gravitonfs.core.ids import NAME_MAX, NO_CONTENT, NO_INO, BlobId, Ino
 from gravitonfs.core.snapshots import PAST
+from gravitonfs.core.trash import is_trash
 from gravitonfs.errors import GravitonError, NameTooLong, NoAttribute, NotPermitted, ReadOnly, Stale
 from gravitonfs.ports.namespace import EVERYTHING, Change, ContentKind, Entry, Touched
 from gravitonfs.ports.ops import (
@@ -184,7 +185,8 @@ class Vfs:
         if self.read_only:
             raise ReadOnly("the mount is read-only")
         if ino >= PAST:
-            raise ReadOnly("a snapshot cannot be changed")
+            what = "what is in the trash" if is_trash(ino) else "a snapshot"
+            raise ReadOnly(f"{what} cannot be changed")
 
     # Directories.
 

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "mv": Entry(FILES, "files:mv", "Move or rename inside a volume."),
     "rm": Entry(FILES, "files:rm", "Remove files and trees."),
     "mkdir": Entry(FILES, "files:mkdir", "Create directories."),
+    "restore": Entry(FILES, "restore:restore", "Bring back what was removed, or list it."),
     "stat": Entry(FILES, "listing:stat", "Show everything about a file."),
     "warmup": Entry(FILES, "files:warmup", "Read a path into the caches."),
     "info": Entry(REPORTS, "reports:info", "What a volume or a path holds, and what it takes to store."),

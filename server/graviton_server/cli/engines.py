@@ -33,10 +33,13 @@ def engine_options(choices: Choices) -> EngineOptions:
     upkeep = upkeep._replace(grace=choices.grace, keep=choices.keep or 0.0)
     if choices.snapshots is not None:
         upkeep = upkeep._replace(snapshots=choices.snapshots)
+    days, age = choices.trash or (EngineOptions.trash_days, EngineOptions.trash_min_age)
     return EngineOptions(
         maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),
         processors=processors(),
+        trash_days=days,
+        trash_min_age=age,
         disk_cache=choices.disk_cache,
         upload_limit=choices.upload_limit,
         download_limit=choices.download_limit,

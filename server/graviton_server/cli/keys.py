@@ -58,7 +58,7 @@ is told at the start at once; a server that does not answer yet is waited for, u
 what `replication` asks for holds among them: [copies](replication.md).
 
 **In this version** `storage.backend = sharded` is refused; `graviton up` refuses PostgreSQL and buckets.
-`trash` and `backup` are checked and have no effect yet.
+`backup` is checked and has no effect yet.
 
 **Snapshots by the clock.** With `snapshots.hourly`, `daily` or `weekly` above 0, whoever serves the store (a
 daemon, `up`, a mount of the file) makes one of each volume an hour, a day, a week, such as

@@ -59,7 +59,10 @@ def _reach_configured(file: str, role: str) -> Caller:
     found = owner(places.source(config.data_dir))
     if found is not None:
         return found
-    service = Service(open_configured(config, EngineOptions(background=False)), role)
+    options = EngineOptions(
+        background=False, trash_days=config.trash.days, trash_min_age=config.trash.min_age
+    )
+    service = Service(open_configured(config, options), role)
     service.listen()
     return LocalCaller(service, _waiting)
 

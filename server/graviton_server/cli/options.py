@@ -55,6 +55,8 @@ class Choices(NamedTuple):
     """Packs younger than so many seconds are not collected."""
     snapshots: Kept | None = None
     """Those that the clock makes."""
+    trash: tuple[int, float] | None = None
+    """Days for which it is kept, and the age in seconds that takes."""
     max_file_size: int | None = None
     token_file: Path | None = None
     ca_file: Path | None = None

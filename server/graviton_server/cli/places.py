@@ -108,6 +108,13 @@ def remote_mount(text: str) -> str | None:
     return mountpoint if told is not None and "data" not in told else None
 
 
+def path_below(text: str, mountpoint: str) -> bytes:
+    """A path in a mount, as one of its volume."""
+    told = mount_of(mountpoint) or {}
+    below = os.path.relpath(_resolved(text), mountpoint)
+    return os.fsencode(os.path.join("/", str(told.get("subdir", "")), "" if below == "." else below))
+
+
 def _mountpoint(path: str) -> str:
     _refuse_dead(path)
     while not os.path.ismount(path):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("trash.", "backup."))
+_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("backup.",))
 _LEVELS = {"WARN": "warning"}
 
 
@@ -132,6 +132,7 @@ def _wanted(loaded: Loaded) -> Choices:
         grace=config.gc.grace,
         keep=config.gc.keep,
         snapshots=Kept(config.snapshots.hourly, config.snapshots.daily, config.snapshots.weekly),
+        trash=(config.trash.days, config.trash.min_age),
         max_file_size=config.constraints.max_blob_size,
     )
 

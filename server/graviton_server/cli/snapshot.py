@@ -13,8 +13,9 @@ import click
 import msgspec
 
 from graviton_server.cli import output, places
-from graviton_server.cli.access import access, daemon_of, remote_volume
+from graviton_server.cli.access import access, daemon_of
 from graviton_server.cli.opening import reach_source
+from graviton_server.cli.volume_work import MAIN, in_volume, whose
 from graviton_server.control.store_requests import (
     CreateSnapshot,
     DeleteSnapshot,
@@ -27,9 +28,7 @@ from gravitonfs.core.units import format_size
 if TYPE_CHECKING:
     from graviton_server.control.calls import Caller
     from gravitonfs.client.administration import Administration
-    from gravitonfs.content.volume import Volume
 
-MAIN = "main"
 _volume = click.option("--volume", metavar="NAME", help="Of a store with several; default: main.")
 
 
@@ -130,8 +129,8 @@ def diff(
     from graviton_server.control.snapshots import diff as differ
 
     send = output.write if as_json else _Lines().take
-    counts = _in_volume(
-        source, volume, options,
+    counts = in_volume(
+        source, volume, options, "snapshot",
         lambda caller, of: caller.call(
             DiffSnapshots(volume=of, before=before, after=after), sink=lambda data: send(bytes(data))
         ),
@@ -169,8 +168,8 @@ def restore(
 
     wanted, target = os.fsencode(path), None if to is None else os.fsencode(to)
     with output.progress("restore", "files") as on_event:
-        found = _in_volume(
-            source, volume, options,
+        found = in_volume(
+            source, volume, options, "snapshot",
             lambda caller, of: caller.call(
                 RestoreSnapshot(volume=of, name=name, path=wanted, target=target, force=force),
                 on_event=on_event,
@@ -212,27 +211,6 @@ def _bytes(found: dict[str, Any], key: str) -> bytes:
     return found[key].encode() if exact is None else base64.b64decode(exact)
 
 
-def _in_volume(
-    source: str,
-    volume: str | None,
-    options: dict[str, Path | None],
-    owner: Callable[[Caller, str], Any],
-    work: Callable[[Volume], Any],
-    *,
-    read_only: bool = False,
-) -> dict[str, Any]:
-    """Done by the process that owns the volume, or here, in a session of a daemon's volume."""
-    source = _whose(source)
-    answer: dict[str, Any]
-    if places.is_remote(source):
-        with remote_volume(source, volume, options, "snapshot", read_only=read_only) as opened:
-            answer = msgspec.to_builtins(work(opened))
-    else:
-        with reach_source(source, "snapshot") as caller:
-            answer = msgspec.to_builtins(owner(caller, volume or MAIN))
-    return answer
-
-
 def _ask(
     source: str,
     volume: str | None,
@@ -241,7 +219,7 @@ def _ask(
     remote: Callable[[Administration, str], Any],
 ) -> Any:
     """Of whoever has the volume: the process that owns it, or a daemon. As JSON has it."""
-    source = _whose(source)
+    source = whose(source)
     if places.is_remote(source):
         from gravitonfs.client.endpoint import Endpoint
 
@@ -251,13 +229,3 @@ def _ask(
         return answer._asdict() if hasattr(answer, "_asdict") else answer
     with reach_source(source, "snapshot") as caller:
         return msgspec.to_builtins(owner(caller, volume or MAIN))
-
-
-def _whose(source: str) -> str:
-    """What a path in a mount of a daemon's volume is a path of."""
-    mountpoint = places.remote_mount(source)
-    if mountpoint is not None:
-        told = places.mount_of(mountpoint)
-        if told is not None:
-            return str(told["source"])
-    return source

@@ -20,18 +20,21 @@ DAMAGE = 3
 @click.command()
 @click.argument("source", metavar="SOURCE", type=DATA)
 @click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be freed.")
+@click.option("--empty-trash", is_flag=True, help="First erase what was removed and is still kept.")
 @output.json_option
-def gc(source: str, dry_run: bool, as_json: bool) -> None:
+def gc(source: str, dry_run: bool, empty_trash: bool, as_json: bool) -> None:
     """Give back the space of what was removed, now.
 
     It happens by itself while 'up' or 'mount' runs; the volume may be in use meanwhile.
     """
     with reach_source(source, "gc") as caller, output.progress("gc", "") as on_event:
-        report = caller.call(Collect(dry_run=dry_run), on_event=on_event)
+        report = caller.call(Collect(dry_run=dry_run, empty_trash=empty_trash), on_event=on_event)
     if as_json:
         output.print_json(msgspec.to_builtins(report))
         return
     would = "would be " if dry_run else ""
+    if report.erased:
+        output.line(f"{report.erased} files and trees {would}erased from the trash")
     output.line(f"{format_size(report.freed_bytes)} {would}freed; {report.condemned} packs {would}given up")
     if report.compacted:
         moved = format_size(report.moved_bytes)

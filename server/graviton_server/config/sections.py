@@ -270,7 +270,10 @@ class Scrub:
 @dataclass(frozen=True)
 class Trash:
     days: int = _key(
-        kinds.number(0, 36500), 0, "How long what was removed stays in the trash; 0: none is kept."
+        kinds.number(0, 36500), 1, "How long what was removed stays in the trash; 0: none is kept."
+    )
+    min_age: float = _key(
+        kinds.DURATION_OR_ZERO, 10.0, "What was made less than so long before it is removed is not kept."
     )
 
 

@@ -156,6 +156,14 @@ class Restored(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class BroughtBack(msgspec.Struct, frozen=True):
+    """``restored``: files, links and trees; ``left``: those whose names are taken. ``to``: where."""
+
+    restored: int
+    left: int
+    to: str
+
+
 class Differences(msgspec.Struct, frozen=True):
     """How many of each kind were told."""
 

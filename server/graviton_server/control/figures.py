@@ -37,6 +37,12 @@ def snapshots(service: Service) -> dict[str, Any]:
     return {"snapshots": held.snapshots, "snapshot_bytes": held.logical_bytes}
 
 
+def trash(service: Service) -> dict[str, int]:
+    """Removed files, directories and links that are kept, and the bytes of files, before deduplication."""
+    kept = service.engine.namespace_store.upkeep.trash_usage()
+    return {"trash_inodes": kept.inodes, "trash_bytes": kept.logical_bytes}
+
+
 def counters(service: Service) -> dict[str, float]:
     """Totals since the process started; ``dirty_bytes`` and ``cached_bytes`` are levels."""
     engine = service.engine

@@ -15,6 +15,7 @@ from graviton_server.control import (
     targets,
     tokens,
     transfer,
+    trash,
     upkeep,
 )
 from graviton_server.control.calls import Channel, Handler
@@ -59,6 +60,8 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     store_requests.DeleteSnapshot: snapshots.handle_delete,
     store_requests.DiffSnapshots: snapshots.handle_diff,
     store_requests.RestoreSnapshot: snapshots.handle_restore,
+    store_requests.ListTrash: trash.handle_list,
+    store_requests.RestoreRemoved: trash.handle_restore,
     store_requests.ListTargets: targets.handle_list,
     store_requests.AddTarget: targets.handle_add,
     store_requests.ChangeTarget: targets.handle_change,

@@ -30,7 +30,8 @@ def handle_usage(service: Service, request: requests.TreeUsage, channel: Channel
 
 
 def handle_info(service: Service, request: requests.Info, _: Channel) -> dict[str, Any]:
-    return figures.info(service) | {"extents": figures.extents(service)} | figures.snapshots(service)
+    more = {"extents": figures.extents(service)} | figures.snapshots(service) | figures.trash(service)
+    return figures.info(service) | more
 
 
 def handle_status(service: Service, request: requests.GetStatus, channel: Channel) -> Status:

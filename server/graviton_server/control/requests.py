@@ -30,7 +30,9 @@ from graviton_server.control.store_requests import (
     ListSnapshots,
     ListTargets,
     ListTokens,
+    ListTrash,
     MakeToken,
+    RestoreRemoved,
     RestoreSnapshot,
     RevokeToken,
 )
@@ -177,9 +179,10 @@ class Drain(Request[None], frozen=True, kw_only=True):
 
 
 class Collect(Request[Collected], frozen=True, kw_only=True):
-    """Free what nothing names. ``dry_run``: only tell."""
+    """Free what nothing names. ``dry_run``: only tell. ``empty_trash``: erase that first."""
 
     dry_run: bool = False
+    empty_trash: bool = False
 
 
 class Check(Request[Checked], frozen=True, kw_only=True):
@@ -223,6 +226,7 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
         Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
         CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
+        ListTrash, RestoreRemoved,
         ListTargets, AddTarget, ChangeTarget,
     )
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graviton_server.control.answers import (
+    BroughtBack,
     Differences,
     NewToken,
     Restored,
@@ -59,6 +60,24 @@ class RestoreSnapshot(Request[Restored], frozen=True, kw_only=True):
     path: bytes
     target: bytes | None = None
     force: bool = False
+
+
+# --- trash ------------------------------------------------------------------------------------
+
+
+class ListTrash(Request[int], frozen=True, kw_only=True):
+    """What was removed at or below a path. Lines of JSON come as data from the owner; how many."""
+
+    volume: str
+    path: bytes
+
+
+class RestoreRemoved(Request[BroughtBack], frozen=True, kw_only=True):
+    """``path``: where it was, or a place in ``.trash``; ``target`` None: there. NotFound, Exists, Invalid."""
+
+    volume: str
+    path: bytes
+    target: bytes | None = None
 
 
 # --- targets ----------------------------------------------------------------------------------

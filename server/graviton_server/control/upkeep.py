@@ -20,7 +20,9 @@ def _work(channel: Channel, *, bytes_per_second: int = 0) -> Work:
 
 
 def handle_collect(service: Service, request: requests.Collect, channel: Channel) -> Collected:
-    return service.engine.maintenance.collect(_work(channel), dry_run=request.dry_run)
+    return service.engine.maintenance.collect(
+        _work(channel), dry_run=request.dry_run, empty_trash=request.empty_trash
+    )
 
 
 def handle_check(service: Service, request: requests.Check, channel: Channel) -> Checked:

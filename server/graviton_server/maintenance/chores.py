@@ -14,6 +14,7 @@ from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.schedule import Task, Timing
 from graviton_server.maintenance.snapshotting import HOUR, Kept, Snapshotter
 from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.trash import Emptier
 from graviton_server.maintenance.turns import LASTS, turn
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.volume import Volume
@@ -48,6 +49,7 @@ class Settings(NamedTuple):
     """None: as is right for the store."""
     snapshots: Kept = Kept()
     """Those that the clock makes."""
+    trash_days: int = 1
 
 
 class _Alarm:
@@ -89,6 +91,7 @@ class Chores:
         self._collect = collect
         self._due_in = due_in
         self._let_go = let_go
+        self.emptier = Emptier(stores, settings.trash_days, self.nearly_full)
         self._collection = _Alarm()
         self._tidying = _Alarm()
         self._drained_at = time.monotonic()
@@ -107,6 +110,7 @@ class Chores:
             *(tend if self._stores.tended else ()),
             *self._by_the_clock(),
             Task("drain", self._run_drain, self._drain_due, Timing()),
+            Task("trash", self.emptier.run, self.emptier.due, Timing()),
             Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
             Task("rechunk", self._run_rechunk, self._tidy_due, heavy),
             Task("digest", self._run_digest, self._tidy_due, heavy),

@@ -24,6 +24,8 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
     moved_bytes: int = 0
     kept: int = 0
     """Packs that were to go and that somebody came to rely on meanwhile."""
+    erased: int = 0
+    """From the trash: files, links and trees."""
     seconds: float = 0.0
 
 

@@ -138,10 +138,20 @@ class Maintenance:
     # --- on command ----------------------------------------------------------------------------------
 
     def collect(
-        self, work: Work | None = None, *, dry_run: bool = False, compaction: bool = True
+        self,
+        work: Work | None = None,
+        *,
+        dry_run: bool = False,
+        compaction: bool = True,
+        empty_trash: bool = False,
     ) -> Collected:
-        """``graviton gc``: free what nothing names, condemn and delete packs, compact wasteful ones."""
+        """``graviton gc``: free what nothing names, condemn and delete packs, compact wasteful ones.
+        ``empty_trash``: what was removed is first erased for good (with ``dry_run`` only counted)."""
         work = work or Work()
+        if empty_trash:
+            erased = self._chores.emptier.empty(work, dry_run=dry_run)
+            report = self.collect(work, dry_run=dry_run, compaction=compaction)
+            return msgspec.structs.replace(report, erased=erased)
         self._wait_for_index(work)
         with self._in_turn(work), own_turn(self._stores.housekeeping, COLLECT, work):
             tidy(self._stores, self._dumps)

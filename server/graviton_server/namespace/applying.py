@@ -101,6 +101,7 @@ class Applier:
         txn.session = session.id
         txn.volume = volume.id
         txn.snapshot = volume.snapshot
+        txn.trash = self._store.trash_age_ns
         txn.bytes = txn.inodes = 0
         txn.tape = tape
         txn.changes = [] if session.others else None
@@ -159,7 +160,7 @@ class Applier:
         txn = self.txn
         txn.version, txn.now, txn.tape = moment.version, moment.clock, moment.tape
         txn.clock = moment.clock
-        txn.volume, txn.snapshot, txn.session = volume.id, volume.snapshot, 0
+        txn.volume, txn.snapshot, txn.session, txn.trash = volume.id, volume.snapshot, 0, None
         txn.changes = moment.changes
         txn.bytes = txn.inodes = 0
         moment.tape.rewind()

@@ -1,6 +1,8 @@
-"""A volume's namespace with its snapshots in it: the ``Namespace`` port around one that has only the present.
+"""A volume's namespace with its snapshots and its trash in it: the ``Namespace`` port around one that has
+only the present.
 
-What is asked of the present passes straight through; ``.snapshots`` is found where the root has no such name.
+What is asked of the present passes straight through; ``.snapshots`` and ``.trash`` are found where the root
+has no such name.
 """
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from graviton_server.namespace.past import PastTree
+from graviton_server.namespace.trash_tree import TrashTree
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.core.snapshots import DIRECTORY, PAST
+from gravitonfs.core.trash import DIRECTORY as TRASH
+from gravitonfs.core.trash import is_trash, trash_parted
 from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, Entry, RegionMap, VolumeUsage
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
@@ -27,6 +32,7 @@ class BrowsableNamespace:
     def __init__(self, present: SqlNamespace, store: HistoricStore, session: Session) -> None:
         self._present = present
         self._past = PastTree(store, session, lambda: present.attr(present.root))
+        self._trash = TrashTree(store, session, present, lambda: present.attr(present.root))
         self.inline = present.inline
         self.settles = present.settles
         self.volume = present.volume
@@ -72,47 +78,64 @@ class BrowsableNamespace:
 
     # --- names ---------------------------------------------------------------------------------------
 
+    def _tree(self, ino: Ino) -> PastTree | TrashTree:
+        return self._trash if is_trash(ino) else self._past
+
+    def _live(self, ino: Ino) -> Ino:
+        """What is in the trash is a live inode."""
+        return trash_parted(ino)[1] if is_trash(ino) else ino
+
+    def _hidden(self, name: bytes) -> PastTree | TrashTree | None:
+        if name == TRASH:
+            return self._trash
+        return self._past if name == DIRECTORY else None
+
     def lookup(self, parent: Ino, name: bytes) -> Attr | None:
         if parent >= PAST:
-            return self._past.lookup(parent, name)
+            return self._tree(parent).lookup(parent, name)
         found = self._present.lookup(parent, name)
-        if found is None and name == DIRECTORY and parent == self.root:
-            return self._past.directory()
+        if found is None and parent == self.root:
+            hidden = self._hidden(name)
+            return None if hidden is None else hidden.directory()
         return found
 
     def resolve(self, path: Sequence[bytes], start: Ino | None = None) -> list[Attr]:
         if start is not None and start >= PAST:
-            return self._past.resolve(path, start)
+            return self._tree(start).resolve(path, start)
         found = self._present.resolve(path, start)
-        if not found and path and path[0] == DIRECTORY and start in (None, self.root):
-            directory = self._past.directory()
-            return [directory, *self._past.resolve(path[1:], directory.ino)]
+        hidden = self._hidden(path[0]) if not found and path and start in (None, self.root) else None
+        if hidden is not None:
+            directory = hidden.directory()
+            return [directory, *hidden.resolve(path[1:], directory.ino)]
         return found
 
     def attr(self, ino: Ino) -> Attr:
-        return self._past.attr(ino) if ino >= PAST else self._present.attr(ino)
+        return self._tree(ino).attr(ino) if ino >= PAST else self._present.attr(ino)
 
     def entries(self, parent: Ino, after: bytes | None, limit: int) -> list[Entry]:
-        source = self._past if parent >= PAST else self._present
+        source = self._tree(parent) if parent >= PAST else self._present
         return source.entries(parent, after, limit)
 
     def parent(self, ino: Ino) -> tuple[Ino, bytes] | None:
-        return self._past.parent(ino) if ino >= PAST else self._present.parent(ino)
+        return self._tree(ino).parent(ino) if ino >= PAST else self._present.parent(ino)
 
     def readlink(self, ino: Ino) -> bytes:
+        ino = self._live(ino)
         return self._past.readlink(ino) if ino >= PAST else self._present.readlink(ino)
 
     def xattr(self, ino: Ino, name: bytes) -> bytes:
+        ino = self._live(ino)
         return self._past.xattr(ino, name) if ino >= PAST else self._present.xattr(ino, name)
 
     def xattrs(self, ino: Ino) -> list[tuple[bytes, bytes]]:
+        ino = self._live(ino)
         return self._past.xattrs(ino) if ino >= PAST else self._present.xattrs(ino)
 
     def xattrs_of(self, inos: Sequence[Ino], prefix: bytes) -> list[tuple[Ino, bytes, bytes]]:
         present = [ino for ino in inos if ino < PAST]
         found = self._present.xattrs_of(present, prefix)
         for ino in sorted(ino for ino in inos if ino >= PAST):
-            found += [(ino, name, value) for name, value in self._past.xattrs(ino) if name.startswith(prefix)]
+            found += [(ino, name, value) for name, value in self.xattrs(ino) if name.startswith(prefix)]
         return found
 
     # --- bytes ---------------------------------------------------------------------------------------

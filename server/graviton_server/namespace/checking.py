@@ -60,7 +60,21 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
         "inode {0} has no name and nobody keeps it",
         (
             "SELECT ino, 0 FROM inodes WHERE nlink = 0 AND ino NOT IN (SELECT ino FROM claims)"
-            " AND ino NOT IN (SELECT ino FROM doomed)"
+            " AND ino NOT IN (SELECT ino FROM doomed) AND ino NOT IN (SELECT ino FROM trash)"
+        ),
+    ),
+    (
+        "inode {0} is in the trash and does not exist, or has names",
+        (
+            "SELECT t.ino, 0 FROM trash t LEFT JOIN inodes i ON i.ino = t.ino"
+            " WHERE i.ino IS NULL OR i.nlink <> 0"
+        ),
+    ),
+    (
+        "inode {0} is in the trash, and directory {2}, where it was, does not exist",
+        (
+            "SELECT t.ino, 0, t.parent FROM trash t LEFT JOIN inodes i ON i.ino = t.parent"
+            " AND (i.mode & 61440) = 16384 WHERE i.ino IS NULL"
         ),
     ),
     (
@@ -212,7 +226,8 @@ def problems(execute: Execute) -> Iterator[Problem]:
 def _unreachable(execute: Execute) -> Iterator[Problem]:
     """Directories in a circle of their own, which no root leads to."""
     sql = (
-        "WITH RECURSIVE down (ino) AS (SELECT root FROM volumes UNION SELECT ino FROM doomed UNION"
+        "WITH RECURSIVE down (ino) AS (SELECT root FROM volumes UNION SELECT ino FROM doomed"
+        " UNION SELECT ino FROM trash UNION"
         " SELECT n.ino FROM down JOIN names n ON n.parent = down.ino)"
         f" SELECT ino FROM inodes WHERE {_DIRECTORY} AND nlink <> 0 AND ino NOT IN (SELECT ino FROM down)"
     )

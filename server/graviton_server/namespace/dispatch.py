@@ -12,8 +12,8 @@ from graviton_server.namespace import (
     names,
     orphans,
     records,
-    renaming,
     staging,
+    trash_ops,
     trees,
 )
 from graviton_server.namespace.txn import Txn
@@ -22,9 +22,9 @@ from gravitonfs.ports import ops
 APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
     ops.Create: names.create,
     ops.Link: names.link,
-    ops.Unlink: names.unlink,
-    ops.Rmdir: names.rmdir,
-    ops.Rename: renaming.rename,
+    ops.Unlink: trash_ops.unlink,
+    ops.Rmdir: trash_ops.rmdir,
+    ops.Rename: trash_ops.rename,
     ops.SetAttr: attributes.set_attr,
     ops.SetXattr: attributes.set_xattr,
     ops.RemoveXattr: attributes.remove_xattr,
@@ -35,7 +35,7 @@ APPLY: Final[dict[type, Callable[[Txn, Any], ops.Result]]] = {
     ops.Seal: data.seal,
     ops.Publish: staging.publish,
     ops.Clone: trees.clone,
-    ops.RemoveTree: trees.remove_tree,
+    ops.RemoveTree: trash_ops.remove_tree,
     ops.Disclaim: orphans.disclaim,
     ops.Retain: orphans.retain,
     ops.SetRecord: records.set_record,

@@ -37,6 +37,7 @@ TABLES: Final[dict[str, str]] = {
     "regions_history": "content, region, seq, born, data, died",
     "doomed": "ino",
     "ragged": "content",
+    "trash": "ino, volume, parent, name%, removed",
     "packs": "number, uuid, state, owner, length, blocks, created, relied, changed, footer",
     "loose": "n, id, codec, plain_length, payload",
     "blob_refs": "volume, digest, length, content, created",
@@ -228,7 +229,8 @@ def _insertion(engine: SqliteEngine, value: dict[str, Any]) -> tuple[str, int]:
 def _settle(engine: SqliteEngine) -> None:
     """A new incarnation; inodes without names were kept by sessions, which are over."""
     engine.execute("UPDATE meta SET value = value + 1 WHERE key = 'incarnation'")
+    trash = " AND ino NOT IN (SELECT ino FROM trash)" if engine.columns("trash") else ""
     engine.execute(
         "INSERT INTO claims (ino, session) SELECT ino, 0 FROM inodes WHERE nlink = 0"
-        " AND ino NOT IN (SELECT ino FROM doomed)"
+        f" AND ino NOT IN (SELECT ino FROM doomed){trash}"
     )

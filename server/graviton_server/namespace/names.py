@@ -5,13 +5,14 @@ from __future__ import annotations
 import stat
 from typing import Final
 
-from graviton_server.namespace import orphans
+from graviton_server.namespace import orphans, trash
 from graviton_server.namespace.engine import DuplicateKey
 from graviton_server.namespace.history import keep_inode, keep_name
 from graviton_server.namespace.inheritance import inherit
 from graviton_server.namespace.txn import ACL_DEFAULT, ROW, Inode, Txn, check_name
 from gravitonfs.core.ids import NO_CONTENT, Ino
 from gravitonfs.core.snapshots import DIRECTORY
+from gravitonfs.core.trash import DIRECTORY as TRASH
 from gravitonfs.errors import (
     Exists,
     Invalid,
@@ -29,6 +30,11 @@ from gravitonfs.ports.ops import Attr, Create, Link, Removed, Rmdir, Unlink
 
 LINK_MAX: Final = 65_000
 TARGET_MAX: Final = 4095
+_OURS: Final = {DIRECTORY: "snapshots are read", TRASH: "removed files are kept"}
+_STAYS: Final = {
+    DIRECTORY: "snapshots cannot be changed here: 'graviton snapshot delete' lets one go",
+    TRASH: "the trash stays where it is: 'graviton gc --empty-trash' empties it",
+}
 _KINDS: Final = frozenset(
     (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 )
@@ -108,8 +114,8 @@ def _target(op: Create, kind: int) -> bytes | None:
 
 
 def add_name(txn: Txn, parent: Ino, name: bytes, ino: Ino) -> None:
-    if name == DIRECTORY and _is_root(txn, parent):
-        raise Exists(f"{name.decode()} is where snapshots are read: choose another name")
+    if name in _OURS and _is_root(txn, parent):
+        raise Exists(f"{name.decode()} is where {_OURS[name]}: choose another name")
     try:
         txn.execute(_ADD_NAME, (parent, name, ino, txn.version))
     except DuplicateKey:
@@ -133,8 +139,8 @@ def find(txn: Txn, parent: Ino, name: bytes) -> Inode | None:
     row = txn.execute(_NAMED, (parent, name)).fetchone()
     if row is None or row[14] != txn.volume:
         txn.directory(parent)
-        if name == DIRECTORY and _is_root(txn, parent):
-            raise ReadOnly("snapshots cannot be changed here: 'graviton snapshot delete' lets one go")
+        if name in _OURS and _is_root(txn, parent):
+            raise ReadOnly(_STAYS[name])
         return None
     return Inode._make(row)
 
@@ -176,12 +182,14 @@ def _set_links(txn: Txn, inode: Inode, links: int) -> None:
     txn.execute(_LINKS, (links, txn.now, inode.ino))
 
 
-def lose_name(txn: Txn, inode: Inode, claim: bool) -> Removed:
-    """An inode that is no directory has lost one name."""
+def lose_name(txn: Txn, inode: Inode, claim: bool, place: tuple[Ino, bytes] | None = None) -> Removed:
+    """An inode that is no directory has lost one name. ``place``: where, if it may go to the trash."""
     links = inode.nlink - 1
     if links > 0:
         _set_links(txn, inode, links)
         return Removed(inode.ino, links, False)
+    if place is not None and trash.keep(txn, inode, *place):
+        return Removed(inode.ino, 0, claim)
     return Removed(inode.ino, 0, orphans.last_link_gone(txn, inode, claim))
 
 
@@ -191,7 +199,7 @@ def unlink(txn: Txn, op: Unlink) -> Removed:
         raise IsADirectory(f"{op.name!r} is a directory")
     delete_name(txn, op.parent, op.name)
     txn.touch_directory(op.parent)
-    result = lose_name(txn, inode, op.claim)
+    result = lose_name(txn, inode, op.claim, (op.parent, op.name))
     if txn.changes is not None:
         txn.tell_entry(op.parent, op.name, inode.ino)
         txn.tell(Touched.ATTR, inode.ino)
@@ -205,11 +213,18 @@ def rmdir(txn: Txn, op: Rmdir) -> Removed:
     must_be_empty(txn, inode.ino, op.name)
     delete_name(txn, op.parent, op.name)
     txn.touch_directory(op.parent, -1)
-    kept = orphans.last_link_gone(txn, inode, False)
+    kept = lose_directory(txn, inode, False, (op.parent, op.name))
     if txn.changes is not None:
         txn.tell_entry(op.parent, op.name, inode.ino)
         txn.tell(Touched.ATTR, inode.ino)
     return Removed(inode.ino, 0, kept)
+
+
+def lose_directory(txn: Txn, inode: Inode, claim: bool, place: tuple[Ino, bytes]) -> bool:
+    """An empty one has lost its name. Is it kept for a session?"""
+    if trash.keep(txn, inode, *place):
+        return claim
+    return orphans.last_link_gone(txn, inode, claim)
 
 
 def must_be_empty(txn: Txn, ino: Ino, name: bytes) -> None:

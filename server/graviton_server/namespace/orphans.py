@@ -17,7 +17,7 @@ RETAINED: Final = -1
 
 _CLAIM: Final = "INSERT INTO claims (ino, session) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DROP: Final = "DELETE FROM claims WHERE ino = ? AND session = ?"
-_CLAIMED: Final = "SELECT 1 FROM claims WHERE ino = ?"
+_KEPT: Final = "SELECT 1 FROM claims WHERE ino = ? UNION ALL SELECT 1 FROM trash WHERE ino = ?"
 _DELETE: Final = "DELETE FROM inodes WHERE ino = ?"
 _DELETE_XATTRS: Final = "DELETE FROM xattrs WHERE ino = ?"
 _NO_LINKS: Final = "UPDATE inodes SET nlink = 0, ctime = ? WHERE ino = ?"
@@ -65,9 +65,10 @@ def doom(txn: Txn, ino: Ino) -> None:
 
 
 def drop_claim(txn: Txn, ino: Ino, session: int) -> None:
-    """End one session's claim; free the inode if it was the last one and there is no name."""
+    """End one session's claim; free the inode if it was the last one, there is no name, and it is not in the
+    trash."""
     txn.execute(_DROP, (ino, session))
-    if txn.execute(_CLAIMED, (ino,)).fetchone() is not None:
+    if txn.execute(_KEPT, (ino, ino)).fetchone() is not None:
         return
     try:
         inode = txn.get(ino)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from typing import Final
 
-from graviton_server.namespace import names, orphans
+from graviton_server.namespace import names, orphans, trash
 from graviton_server.namespace.history import keep_inode
 from graviton_server.namespace.txn import Inode, Txn
 from gravitonfs.core.ids import Ino
@@ -49,11 +49,14 @@ def empty_directory(txn: Txn, ino: Ino, limit: int) -> int:
         elif names.lose_name(txn, inode, False).kept:
             # Whoever has it open learns that its last name is gone.
             txn.tell(Touched.ATTR, child)
-    if len(children) < limit:
+    count = len(children)
+    if count < limit:
+        count += trash.erase_below(txn, ino, limit - count)
+    if count < limit:
         txn.execute(_PARDON, (ino,))
         _free_directory(txn, ino)
-        return len(children) + 1
-    return len(children)
+        return count + 1
+    return count
 
 
 def _free_directory(txn: Txn, ino: Ino) -> None:

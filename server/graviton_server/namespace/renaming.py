@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from graviton_server.namespace import names, orphans
+from graviton_server.namespace import names
 from graviton_server.namespace.history import keep_inode
 from graviton_server.namespace.txn import Inode, Txn, check_name
 from gravitonfs.core.ids import NO_INO
@@ -59,10 +59,11 @@ def _move(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Removed:
     _changed(txn, inode)
     result = Removed(NO_INO, 0, False)
     if there is not None:
+        place = (op.new_parent, op.new_name)
         if there.is_directory:
-            result = Removed(there.ino, 0, orphans.last_link_gone(txn, there, op.claim))
+            result = Removed(there.ino, 0, names.lose_directory(txn, there, op.claim, place))
         else:
-            result = names.lose_name(txn, there, op.claim)
+            result = names.lose_name(txn, there, op.claim, place)
     if txn.changes is not None:
         txn.tell_entry(op.parent, op.name, inode.ino)
         txn.tell_entry(op.new_parent, op.new_name, inode.ino)

@@ -132,6 +132,15 @@ CREATE TABLE replicas (
 CREATE INDEX replicas_work ON replicas (due) WHERE state <> 'stored';
 """
 
+# What lost its last name, and where it was. A version that does not know of it would free none of it.
+VERSION_6: Final = """
+CREATE TABLE trash (
+    ino INTEGER PRIMARY KEY, volume INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL,
+    removed INTEGER NOT NULL);
+CREATE INDEX trash_parent ON trash (parent, name);
+CREATE INDEX trash_removed ON trash (volume, removed);
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -157,7 +166,13 @@ def _version_5(engine: SqliteEngine) -> None:
     engine.script(VERSION_5)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4, _version_5)
+def _version_6(engine: SqliteEngine) -> None:
+    engine.script(VERSION_6)
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6,
+)  # fmt: skip
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

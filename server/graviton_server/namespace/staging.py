@@ -61,7 +61,7 @@ def _give_name(txn: Txn, op: Publish, staged: Inode, there: Inode | None) -> Att
         names.add_name(txn, op.parent, op.name, staged.ino)
     else:
         names.point_name(txn, op.parent, op.name, staged.ino)
-        names.lose_name(txn, there, False)
+        names.lose_name(txn, there, False, (op.parent, op.name))
     txn.touch_directory(op.parent)
     if txn.snapshot:
         keep_inode(txn, staged.ino)

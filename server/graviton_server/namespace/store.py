@@ -65,7 +65,9 @@ class NamespaceStore:
         group_seconds: float,
         lease_seconds: float,
         max_file_size: int | None = None,
+        trash_age_ns: int | None = None,
     ) -> None:
+        self.trash_age_ns = trash_age_ns
         self.lock = threading.RLock()
         self.engine = engine
         self.execute: Execute = engine.execute
@@ -112,12 +114,14 @@ class NamespaceStore:
         group_seconds: float = 1.0,
         lease_seconds: float = LEASE_SECONDS,
         max_file_size: int | None = None,
+        trash_age_ns: int | None = None,
     ) -> NamespaceStore:
         """Sessions of a process that died are over: what they alone kept goes. ``max_file_size``: where
-        that is less than the volume's format allows."""
+        that is less than the volume's format allows. ``trash_age_ns``: what is removed stays
+        for a while if it is so old; None: it does not."""
         engine = schema.open_file(path.absolute())
         try:
-            return cls(engine, barrier, group_seconds, lease_seconds, max_file_size)
+            return cls(engine, barrier, group_seconds, lease_seconds, max_file_size, trash_age_ns)
         except DatabaseError as error:
             engine.close()
             raise translate(error) from error

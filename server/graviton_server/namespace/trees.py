@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from typing import Final
 
-from graviton_server.namespace import contents, names, orphans, staging
+from graviton_server.namespace import contents, names, orphans, staging, trash
 from graviton_server.namespace.history import keep_inode
 from graviton_server.namespace.schema import INODE_COLUMNS
 from graviton_server.namespace.txn import Inode, Txn, check_name
@@ -108,7 +108,7 @@ def _replace(txn: Txn, op: Clone, source: Inode, there: Inode) -> Attr:
     contents.share(txn, source)
     _copy_inode(txn, op, source, 1)
     names.point_name(txn, op.parent, op.name, op.ino)
-    names.lose_name(txn, there, False)
+    names.lose_name(txn, there, False, (op.parent, op.name))
     txn.touch_directory(op.parent)
     txn.tell_entry(op.parent, op.name, op.ino)
     return txn.get(op.ino).attr()
@@ -157,13 +157,14 @@ def remove_tree(txn: Txn, op: RemoveTree) -> Removed:
     names.delete_name(txn, op.parent, op.name)
     if not inode.is_directory:
         txn.touch_directory(op.parent)
-        result = names.lose_name(txn, inode, False)
+        result = names.lose_name(txn, inode, False, (op.parent, op.name))
     else:
         txn.touch_directory(op.parent, -1)
-        if txn.snapshot:
-            keep_inode(txn, inode.ino)
-        txn.execute(_NO_LINKS, (txn.now, inode.ino))
-        orphans.doom(txn, inode.ino)
+        if not trash.keep(txn, inode, op.parent, op.name):
+            if txn.snapshot:
+                keep_inode(txn, inode.ino)
+            txn.execute(_NO_LINKS, (txn.now, inode.ino))
+            orphans.doom(txn, inode.ino)
         result = Removed(inode.ino, 0, False)
     txn.tell_entry(op.parent, op.name, inode.ino)
     txn.tell(Touched.ATTR, inode.ino)

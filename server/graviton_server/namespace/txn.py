@@ -12,6 +12,7 @@ from graviton_server.namespace.tape import Tape
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import NAME_MAX, ContentId, Ino
 from gravitonfs.core.snapshots import is_past
+from gravitonfs.core.trash import is_trash
 from gravitonfs.errors import Invalid, IsADirectory, NameTooLong, NotADirectory, NotFound, ReadOnly, Stale
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import Attr
@@ -67,7 +68,7 @@ class Txn:
 
     __slots__ = (
         "bytes", "changes", "claimants", "clock", "content", "content_limit", "execute", "format", "grant",
-        "ino_limit", "inodes", "now", "session", "snapshot", "tape", "touched", "version", "volume",
+        "ino_limit", "inodes", "now", "session", "snapshot", "tape", "touched", "trash", "version", "volume",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,8 @@ class Txn:
         self.version = 1
         self.snapshot = 0
         """Version of the volume's newest snapshot; 0: none."""
+        self.trash: int | None = None
+        """What is removed is kept for a while if it is so old (ns); None: it is not."""
         self.volume = 0
         self.session = 0
         self.content = 1
@@ -167,6 +170,8 @@ class Txn:
 
 
 def refuse_past(ino: Ino) -> None:
+    if is_trash(ino):
+        raise ReadOnly("what is in the trash cannot be changed, only moved out or removed")
     if is_past(ino):
         raise ReadOnly("a snapshot cannot be changed")
 

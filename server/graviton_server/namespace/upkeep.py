@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import checking, dumping, reaping, recounting
+from graviton_server.namespace import checking, dumping, reaping, recounting, trash, trash_places
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
 from graviton_server.namespace.flattening import Flattener
@@ -16,8 +16,10 @@ from graviton_server.namespace.purging import Purger
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.extents import unpack_row
 from gravitonfs.core.ids import BlockId, ContentId, Ino
+from gravitonfs.core.trash import DIRECTORY as TRASH
+from gravitonfs.core.trash import day_name, day_of
 from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.upkeep import ExtentRow, Fragmented, HeldBySnapshots, Problem, Undigested
+from gravitonfs.ports.upkeep import ExtentRow, Fragmented, HeldBySnapshots, Problem, TrashUsage, Undigested
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -139,6 +141,44 @@ class SqlUpkeep:
         txn = self._store.applier.outside_batch(self._store.volumes()[0], moment)
         counted.append(reaping.free_content(txn, content, limit))
 
+    # --- trash ---------------------------------------------------------------------------------------
+
+    def erase_trash(self, before_ns: int, limit: int) -> int:
+        store = self._store
+        done = 0
+        told: list[Change] = []
+        for number in [volume.id for volume in store.volumes()]:
+            while done < limit:
+                with store.lock:
+                    store.check_readable()
+                    volume = store.roster.volume(number)
+                    step = self._erase_some(volume, before_ns, min(limit - done, REAP_STEP), told)
+                if not step:
+                    break
+                done += step
+                time.sleep(0)
+        store.tell_all(told)
+        return done
+
+    def _erase_some(self, volume: Volume, before_ns: int, limit: int, told: list[Change]) -> int:
+        store = self._store
+        if store.execute(trash.OLDEST, (before_ns, volume.id, 1)).fetchone() is None:
+            return 0
+        moment = store.applier.moment()
+        counted: list[int] = []
+        store.change(self._expire, volume, before_ns, limit, moment, counted)
+        told.extend(moment.changes)
+        return counted[0]
+
+    def _expire(self, volume: Volume, before_ns: int, limit: int, moment: Moment, counted: list[int]) -> None:
+        txn = self._store.applier.outside_batch(volume, moment)
+        counted.append(trash.expire(txn, before_ns, limit))
+        volume.add(txn.bytes, txn.inodes)
+
+    def trash_usage(self) -> TrashUsage:
+        with self._snapshot() as execute:
+            return trash.usage(execute)
+
     # --- contents ------------------------------------------------------------------------------------
 
     def fragmented(self, idle_before_ns: int, limit: int) -> list[Fragmented]:
@@ -172,14 +212,19 @@ class SqlUpkeep:
         roots = {volume.root for volume in self._store.volumes()}
         names: list[bytes] = []
         at: int = ino
+        top = b"/"
         with self._store.reading() as execute:
             while at not in roots:
                 row = execute(_PARENT, (at,)).fetchone()
+                if row is None and (lost := trash_places.row_of(execute, Ino(at))) is not None:
+                    row = lost[1:3]
+                    if top == b"/":
+                        top = b"/%b/%b/" % (TRASH, day_name(day_of(lost.removed_ns)))
                 if row is None:
                     return b"#%d" % ino if not names else b"#%d/" % at + b"/".join(reversed(names))
                 at = row[0]
                 names.append(row[1])
-        return b"/" + b"/".join(reversed(names))
+        return top + b"/".join(reversed(names))
 
     def check(self) -> Iterator[Problem]:
         with self._snapshot() as execute:

@@ -306,6 +306,7 @@ class Engine:
 
     def _settings(self) -> UpkeepSettings:
         settings = self.options.maintenance or UpkeepSettings()
+        settings = settings._replace(trash_days=self.options.trash_days)
         return settings if settings.compaction else settings._replace(compaction=self._policy())
 
     def _policy(self) -> Policy:

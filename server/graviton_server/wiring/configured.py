@@ -134,7 +134,9 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
         names = data / NAMESPACE
         if not names.exists():
             _create_names(names)
-        store = NamespaceStore.open(names, max_file_size=options.max_file_size)
+        store = NamespaceStore.open(
+            names, max_file_size=options.max_file_size, trash_age_ns=options.trash_age_ns
+        )
         try:
             target = None
             if not is_replicated(store):
@@ -203,7 +205,13 @@ def _database(config: Config, options: EngineOptions) -> DatabaseSettings:
     listen = None
     if database.listen_jdbc_url is not None:
         listen = conninfo(database.listen_jdbc_url, user=database.username, password=database.password)
-    return Settings(found, pool_size=database.pool_size, listen=listen, max_file_size=options.max_file_size)
+    return Settings(
+        found,
+        pool_size=database.pool_size,
+        listen=listen,
+        max_file_size=options.max_file_size,
+        trash_age_ns=options.trash_age_ns,
+    )
 
 
 def _when_it_answers(call: Callable[[], None]) -> None:

@@ -25,7 +25,9 @@ class OpenedNames:
                     f"{path} has no packs: when its configuration keeps them in a bucket, commands need a"
                     f" running 'graviton serve'; otherwise the file {STORE!r} is missing"
                 )
-            self.store = NamespaceStore.open(path / NAMESPACE, max_file_size=options.max_file_size)
+            self.store = NamespaceStore.open(
+                path / NAMESPACE, max_file_size=options.max_file_size, trash_age_ns=options.trash_age_ns
+            )
         except BaseException:
             self.lock.release()
             raise

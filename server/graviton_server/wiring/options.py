@@ -29,6 +29,10 @@ class EngineOptions:
     """Bytes a second that front ends may read from packs."""
     max_file_size: int | None = None
     """Bytes of a file, where that is less than the volume's format allows."""
+    trash_days: int = 1
+    """How long what was removed stays in the trash; 0: nothing goes there."""
+    trash_min_age: float = 10.0
+    """What lived for less (seconds) does not go there."""
     disk_cache: CacheSettings | None = None
     """Of blocks that front ends read, where packs are behind a network. Its memory is counted by itself."""
 
@@ -37,6 +41,11 @@ class EngineOptions:
         if self.cache is not None:
             return self.cache
         return self.memory * 9 // 16
+
+    @property
+    def trash_age_ns(self) -> int | None:
+        """How old a file has to be to go to the trash; None: nothing does."""
+        return int(self.trash_min_age * 1e9) if self.trash_days else None
 
     @property
     def dirty_limit(self) -> int:

@@ -372,7 +372,7 @@ class _Run:
         self._bytes, self._inodes = head.logical_bytes, head.inodes
         txn = self._txn
         txn.version, txn.clock, txn.snapshot = head.version, head.clock, head.snapshot
-        txn.volume, txn.session = session.volume.id, session.id
+        txn.volume, txn.session, txn.trash = session.volume.id, session.id, store.trash_age_ns
         txn.ino_limit = store.numbers.limit(0)
 
     def _note_belief(self) -> None:

@@ -59,6 +59,8 @@ class Settings(NamedTuple):
     """Off for a PgBouncer that does not know of prepared statements (before 1.21)."""
     patience: float = 60.0
     """Seconds for which a call waits for a server that is away."""
+    trash_age_ns: int | None = None
+    """What is removed stays for a while if it is so old; None: it does not."""
     silence: float = 60.0
     """Seconds after which a session that has said nothing is over."""
     max_file_size: int | None = None

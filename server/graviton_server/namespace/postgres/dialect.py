@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import Final, NamedTuple
 
-from graviton_server.namespace import reaping, trees, txn
+from graviton_server.namespace import reaping, trash, trash_ops, trees, txn
 
 TOUCH_CHECKED: Final = (
     "WITH t AS (UPDATE inodes SET mtime = %s, ctime = %s, nlink = nlink + %s WHERE ino = %s AND nlink > 0"
@@ -29,6 +29,9 @@ _DIFFERENT: Final = {
     reaping.NEXT_DOOMED: _marks(reaping.NEXT_DOOMED) + " FOR UPDATE OF d SKIP LOCKED",
     reaping.NEXT_UNUSED: _marks(reaping.NEXT_UNUSED) + " FOR UPDATE SKIP LOCKED",
     reaping._CHILDREN: _marks(reaping._CHILDREN) + " FOR UPDATE",
+    trash.OLDEST: _marks(trash.OLDEST) + " FOR UPDATE SKIP LOCKED",
+    trash_ops.LOCK: _marks(trash_ops.LOCK) + " FOR UPDATE",
+    trash.BELOW: _marks(trash.BELOW) + " FOR UPDATE",
     txn._TOUCH: TOUCH_CHECKED.replace(", nlink = nlink + %s", ""),
     txn._TOUCH_LINKS: TOUCH_CHECKED,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, contents, inheritance, names, regions, txn
+from graviton_server.namespace import attributes, contents, inheritance, names, regions, trash, txn
 from graviton_server.namespace.postgres.exchange import Params, Row
 from graviton_server.namespace.postgres.foreseen import Exchange, check_named
 from graviton_server.namespace.postgres.overlay import DIRECTORY
@@ -34,7 +34,10 @@ _NAMED: Final = (
     f"SELECT n.parent, n.name, {_ROW} FROM {_OF_NAMES} JOIN inodes i ON i.ino = n.ino"
     " ORDER BY i.ino FOR UPDATE OF i"
 )
-_OCCUPIED: Final = f"SELECT n.ino, EXISTS (SELECT 1 FROM names c WHERE c.parent = n.ino) FROM {_OF_NAMES}"
+_OCCUPIED: Final = (
+    "SELECT n.ino, EXISTS (SELECT 1 FROM names c WHERE c.parent = n.ino),"
+    f" EXISTS (SELECT 1 FROM trash t WHERE t.parent = n.ino) FROM {_OF_NAMES}"
+)
 _PEEK: Final = f"SELECT n.parent, n.name FROM {_OF_NAMES}"
 _INODES: Final = f"SELECT {_ROW} FROM inodes i WHERE i.ino = ANY(%s) ORDER BY i.ino FOR UPDATE"
 _DIRECTORIES: Final = (
@@ -98,11 +101,11 @@ class Foresight:
         self._directories.add(op.parent)
         self._inodes.add(op.ino)
 
-    def unlink(self, op: ops.Unlink | ops.RemoveTree) -> None:
+    def unlink(self, op: ops.Unlink) -> None:
         self._locked.add((op.parent, op.name))
         self._directories.add(op.parent)
 
-    def rmdir(self, op: ops.Rmdir) -> None:
+    def rmdir(self, op: ops.Rmdir | ops.RemoveTree) -> None:
         self._locked.add((op.parent, op.name))
         self._emptied.add((op.parent, op.name))
         self._directories.add(op.parent)
@@ -220,8 +223,9 @@ class Foresight:
                 row = found.get(ino)
                 exchange.know(txn._GET, (ino,), [] if row is None else [row], ("inodes", ino))
         if self._emptied:
-            for ino, occupied in next(rest):
+            for ino, occupied, lost in next(rest):
                 exchange.know(names._ANY_NAME, (ino,), [(1,)] if occupied else [])
+                exchange.know(trash.ANY_BELOW, (ino,), [(1,)] if lost else [])
         if self._peeked:
             present = {(row[0], row[1]) for row in next(rest)}
             for parent, name in self._peeked:
@@ -272,7 +276,7 @@ _OPS: Final[dict[type, Any]] = {
     ops.Create: Foresight.create,
     ops.Link: Foresight.link,
     ops.Unlink: Foresight.unlink,
-    ops.RemoveTree: Foresight.unlink,
+    ops.RemoveTree: Foresight.rmdir,
     ops.Rmdir: Foresight.rmdir,
     ops.Rename: Foresight.rename,
     ops.Publish: Foresight.publish,

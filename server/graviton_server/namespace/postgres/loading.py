@@ -28,11 +28,12 @@ _SETTLE: Final = (
     (
         "INSERT INTO sessions (id, volume, label, process, asks, heartbeat)"
         " SELECT 0, 1, 'before the dump', 0, false, 0 WHERE EXISTS"
-        " (SELECT 1 FROM inodes WHERE nlink = 0 AND ino NOT IN (SELECT ino FROM doomed))"
+        " (SELECT 1 FROM inodes WHERE nlink = 0 AND ino NOT IN (SELECT ino FROM doomed)"
+        " AND ino NOT IN (SELECT ino FROM trash))"
     ),
     (
         "INSERT INTO claims (ino, session) SELECT ino, 0 FROM inodes WHERE nlink = 0"
-        " AND ino NOT IN (SELECT ino FROM doomed)"
+        " AND ino NOT IN (SELECT ino FROM doomed) AND ino NOT IN (SELECT ino FROM trash)"
     ),
 )
 

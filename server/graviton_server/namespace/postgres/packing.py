@@ -13,14 +13,16 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from graviton_server.namespace import contents, names, regions, txn
+from graviton_server.namespace import contents, names, regions, trash, txn
 from graviton_server.namespace.postgres.dialect import statement
 from graviton_server.namespace.postgres.exchange import Params, Query, Row, Write
 from graviton_server.namespace.postgres.touching import CHANGES, Tag
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.schema import INODE_COLUMNS
 
-INSERTIONS: Final = frozenset((names._ADD_NAME, names._ADD_INODE, contents._INSERT, regions._INSERT))
+INSERTIONS: Final = frozenset(
+    (names._ADD_NAME, names._ADD_INODE, contents._INSERT, regions._INSERT, trash._ADD)
+)
 _WHOLE_INODE: Final = (
     f"INSERT INTO inodes ({INODE_COLUMNS}) VALUES ({', '.join('%s' for _ in INODE_COLUMNS.split(','))})"
 )

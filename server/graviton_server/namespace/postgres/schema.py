@@ -161,7 +161,17 @@ def _version_4(connection: Connection) -> None:
     connection.execute(replicas.TABLES.encode(), prepare=False)
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4)
+def _version_5(connection: Connection) -> None:
+    """The trash. A process of an older version would free what is in it."""
+    connection.execute(
+        "CREATE TABLE trash (ino bigint PRIMARY KEY, volume bigint NOT NULL, parent bigint NOT NULL,"
+        " name bytea NOT NULL, removed bigint NOT NULL)"
+    )
+    connection.execute("CREATE INDEX trash_parent ON trash (parent, name)")
+    connection.execute("CREATE INDEX trash_removed ON trash (volume, removed)")
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4, _version_5)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

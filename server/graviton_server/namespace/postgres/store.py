@@ -59,6 +59,7 @@ class PostgresStore:
         self.secret = identity["secret"]
         self.format = VolumeFormat.from_json(identity["format"]).at_most(database.settings.max_file_size)
         self.process = secrets.randbits(62)
+        self.trash_age_ns = database.settings.trash_age_ns
         self.closed = False
         self.barrier: Callable[[], None] = _nothing
         self.numbers = Numbers(database, "next_ino", INO_STEP)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from graviton_server.namespace import attributes, contents, data, names, orphans, regions, renaming, txn
+from graviton_server.namespace import (
+    attributes,
+    contents,
+    data,
+    names,
+    orphans,
+    regions,
+    renaming,
+    trash,
+    txn,
+)
 from graviton_server.namespace.postgres.dialect import TOUCHES, statement
 from graviton_server.namespace.postgres.exchange import Params, Query, Write
 
@@ -34,6 +44,8 @@ CHANGES: Final[dict[str, Callable[[Params], Tag]]] = {
     data._UPDATE_SAME: _last_is("inodes"),
     orphans._DELETE: _last_is("inodes"),
     orphans._NO_LINKS: _last_is("inodes"),
+    trash._ADD: _first_is("trash"),
+    trash.DROP: _first_is("trash"),
     contents._INSERT: _first_is("contents"),
     contents._ADD_REF: _last_is("contents"),
     contents._DROP_REF: _last_is("contents"),
