@@ -31,6 +31,7 @@ def crashed(folder: Path) -> Path:
     session = Session(store)
     populate(session)
     lose(session)
+    store.quotas.set("main", ROOT, 1 << 30, 1000)
     store.commit()
     loose = LooseBlock(BlockId(b"loose".ljust(32)), 0, 5, b"loose")
     session.do(Create(ROOT, b"logged", session.ino(), 0o100644, 0, 0), loose=(loose,), durable=True)

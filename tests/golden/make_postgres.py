@@ -27,6 +27,7 @@ def fill(stores: PostgresStores) -> None:
     session = Session(store)
     populate(session)
     lose(session)
+    store.quotas.set("main", ROOT, 1 << 30, 1000)
     loose = LooseBlock(BlockId(b"loose".ljust(32)), 0, 5, b"loose")
     session.do(Create(ROOT, b"logged", session.ino(), 0o100644, 0, 0), loose=(loose,), durable=True)
     store.create_snapshot("main", "kept")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,8 @@ from gravitonfs.testing.namespace_suite import (
     leases,
     model,
     names,
+    quota_model,
+    quotas,
     sessions,
     small_maps,
     snapshots,
@@ -74,6 +77,9 @@ class TestListeners(sessions.ListenerSuite): ...
 
 
 class TestRecords(sessions.RecordSuite): ...
+
+
+class TestQuotas(quotas.QuotaSuite): ...
 
 
 class TestPacks(sessions.PackSuite): ...
@@ -138,6 +144,21 @@ class SqliteTrees(Scratch, tree_model.TreeModel):
             self.remove_store()
 
 
+class SqliteQuotas(Scratch, quota_model.QuotaModel):
+    def open_stores(self) -> Any:
+        store = self.open_store()
+        return store, store
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.remove_store()
+
+
+class LongSqliteQuotas(SqliteQuotas): ...
+
+
 class LongSqliteFiles(SqliteFiles): ...
 
 
@@ -148,6 +169,11 @@ TestFilesModel = SqliteFiles.TestCase
 TestFilesModel.settings = model.QUICK
 TestTreeModel = SqliteTrees.TestCase
 TestTreeModel.settings = tree_model.QUICK
+
+TestQuotaModel = SqliteQuotas.TestCase
+TestQuotaModel.settings = quota_model.QUICK
+TestLongQuotaModel = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteQuotas.TestCase))
+TestLongQuotaModel.settings = settings(quota_model.QUICK, max_examples=600)
 
 TestLongFilesModel = pytest.mark.soak(pytest.mark.timeout(1200)(LongSqliteFiles.TestCase))
 TestLongFilesModel.settings = settings(model.QUICK, max_examples=600)

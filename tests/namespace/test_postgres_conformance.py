@@ -13,6 +13,7 @@ from gravitonfs.testing.namespace_suite import (
     history,
     leases,
     names,
+    quotas,
     sessions,
     small_maps,
     snapshots,
@@ -83,6 +84,9 @@ class TestListeners(sessions.ListenerSuite): ...
 
 
 class TestRecords(sessions.RecordSuite): ...
+
+
+class TestQuotas(quotas.QuotaSuite): ...
 
 
 class TestPacks(sessions.PackSuite): ...

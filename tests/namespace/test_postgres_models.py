@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from gravitonfs.testing.namespace_suite import caching_model, model, tree_model
+from gravitonfs.testing.namespace_suite import caching_model, model, quota_model, tree_model
 from harness.postgres import PostgresServer, debian_binaries
 from namespace.postgres_stores import PostgresStores
 
@@ -64,6 +64,24 @@ class PostgresCaching(Scratch, caching_model.CachingModel):
             self.remove_store()
 
 
+class PostgresQuotas(Scratch, quota_model.QuotaModel):
+    """Two processes' stores."""
+
+    def open_stores(self) -> Any:
+        first = self.open_store()
+        assert self.stores is not None
+        return first, self.stores.open()
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.remove_store()
+
+
+class LongPostgresQuotas(PostgresQuotas): ...
+
+
 class LongPostgresFiles(PostgresFiles): ...
 
 
@@ -79,6 +97,8 @@ TestTreeModel = PostgresTrees.TestCase
 TestTreeModel.settings = settings(tree_model.QUICK, max_examples=6, deadline=None)
 TestCachingModel = PostgresCaching.TestCase
 TestCachingModel.settings = settings(caching_model.QUICK, max_examples=6, deadline=None)
+TestQuotaModel = PostgresQuotas.TestCase
+TestQuotaModel.settings = settings(quota_model.QUICK, max_examples=6, deadline=None)
 
 TestLongFilesModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresFiles.TestCase))
 TestLongFilesModel.settings = settings(model.QUICK, max_examples=150, deadline=None)
@@ -86,3 +106,5 @@ TestLongTreeModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresTrees
 TestLongTreeModel.settings = settings(tree_model.QUICK, max_examples=150, deadline=None)
 TestLongCachingModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresCaching.TestCase))
 TestLongCachingModel.settings = settings(caching_model.QUICK, max_examples=150, deadline=None)
+TestLongQuotaModel = pytest.mark.soak(pytest.mark.timeout(1800)(LongPostgresQuotas.TestCase))
+TestLongQuotaModel.settings = settings(quota_model.QUICK, max_examples=150, deadline=None)

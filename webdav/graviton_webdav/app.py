@@ -17,6 +17,7 @@ from graviton_webdav.traffic import Traffic, Unhindered
 from graviton_webdav.upload import Owner
 from gravitonfs.content.pool import Attached
 from gravitonfs.content.volume import Volume
+from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Busy, Invalid
 
 DEFAULT_PORT = 8081
@@ -141,9 +142,15 @@ class WebDavServer:
         """Requests that have begun and are not answered yet."""
         return self._gateway.busy
 
-    def _quota(self, volume: Volume) -> Quota:
-        used = volume.namespace.usage().logical_bytes
-        return Quota(self._space() if self._space is not None else None, used)
+    def _quota(self, volume: Volume, directory: Ino) -> Quota:
+        """Of what comes into a collection: what its quotas leave, where it has any."""
+        available = self._space() if self._space is not None else None
+        room = volume.namespace.room(directory)
+        if room is None:
+            return Quota(available, volume.namespace.usage().logical_bytes)
+        if room.free_bytes is not None:
+            available = room.free_bytes if available is None else min(available, room.free_bytes)
+        return Quota(available, room.used_bytes)
 
     def __enter__(self) -> WebDavServer:
         self.start()

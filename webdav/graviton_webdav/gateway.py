@@ -29,7 +29,8 @@ from graviton_webdav.upload import Owner, Upload
 from gravitonfs.content.pool import Attached
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.correlation import begin
-from gravitonfs.errors import GravitonError, Kind, Throttled
+from gravitonfs.core.ids import Ino
+from gravitonfs.errors import GravitonError, Kind, QuotaExceeded, Throttled
 
 log = logging.getLogger("graviton.webdav")
 
@@ -67,7 +68,7 @@ class Gateway:
         attached: Callable[[], AbstractContextManager[Attached]],
         guard: Guard,
         owner: Owner,
-        quota: Callable[[Volume], Quota],
+        quota: Callable[[Volume, Ino], Quota],
         correlation_header: str,
         max_file_size: int | None,
         traffic: Traffic,
@@ -144,8 +145,8 @@ class Gateway:
                 response = self._answered(http, body)
             except GravitonError as error:
                 kind = error.kind.value
-                ours = not isinstance(error, Throttled)
-                if error.http_status >= 500:
+                ours = not isinstance(error, Throttled | QuotaExceeded)
+                if ours and error.http_status >= 500:
                     log.error("%s %s: %s", http.method.decode("latin-1"), http.uri.decode("latin-1"), error)
                 response = refused_response(refusal_of(error))
             response.headers.append((self._correlation_header, number))

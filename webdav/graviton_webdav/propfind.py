@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -94,7 +95,7 @@ class Propfind:
     """The method PROPFIND."""
 
     def __init__(
-        self, resources: Resources, locks: Locks, conditions: Conditions, quota: QuotaSource
+        self, resources: Resources, locks: Locks, conditions: Conditions, quota: Callable[[Ino], Quota]
     ) -> None:
         self._resources = resources
         self._names = resources.volume.namespace
@@ -104,8 +105,9 @@ class Propfind:
 
     def __call__(self, request: Request) -> Response:
         depth = request.depth("infinity")
-        wanted = parse_propfind(request.xml(), self._quota)
+        body = request.xml()
         place, attr = self._resources.existing(request.path, slash=request.slash)
+        wanted = parse_propfind(body, partial(self._quota, attr.ino))
         self._conditions.tokens(request)
         if not is_collection(attr):
             depth = "0"

@@ -11,6 +11,8 @@ from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
 
 _ADMIN: Final = "/graviton.v1.AdminService/"
 _CALL: Final = 60.0
+_COUNTING: Final = 3600.0
+"""A whole tree may have to be counted."""
 
 
 class SessionInfo(NamedTuple):
@@ -60,8 +62,32 @@ class SnapshotInfo(NamedTuple):
     scheduled: bool
 
 
+class QuotaInfo(NamedTuple):
+    """Limits: None for none. ``counting``: what was there before is being counted."""
+
+    path: bytes
+    max_bytes: int | None
+    max_inodes: int | None
+    bytes: int
+    inodes: int
+    counting: bool
+
+
+class QuotaCheckInfo(NamedTuple):
+    """As it was kept, and as it was counted at the same moment."""
+
+    quota: QuotaInfo
+    bytes: int
+    inodes: int
+    repaired: bool
+
+    @property
+    def right(self) -> bool:
+        return (self.bytes, self.inodes) == (self.quota.bytes, self.quota.inodes)
+
+
 class Administration:
-    """Needs the scope graviton:admin; ``snapshots`` only that the volume may be read."""
+    """Needs the scope graviton:admin; ``snapshots`` and ``quotas`` only that the volume may be read."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -108,6 +134,47 @@ class Administration:
         """NotFound."""
         request = pb.DeleteSnapshotRequest(volume=volume, name=name)
         self._connection.call(_ADMIN + "DeleteSnapshot", request, pb.DeleteSnapshotReply, timeout=_CALL)
+
+    # --- quotas --------------------------------------------------------------------------------------
+
+    def quotas(self, volume: str = "main") -> Sequence[QuotaInfo]:
+        """By path."""
+        request = pb.ListQuotasRequest(volume=volume)
+        reply = self._connection.call(_ADMIN + "ListQuotas", request, pb.ListQuotasReply, timeout=_CALL)
+        return [_quota(one) for one in reply.quotas]
+
+    def set_quota(
+        self, path: bytes, max_bytes: int | None, max_inodes: int | None, volume: str = "main"
+    ) -> QuotaInfo:
+        """See ``ports.quotas``. NotFound, NotADirectory, Invalid."""
+        request = pb.SetQuotaRequest(volume=volume, path=path, max_bytes=max_bytes, max_inodes=max_inodes)
+        return _quota(self._connection.call(_ADMIN + "SetQuota", request, pb.Quota, timeout=_COUNTING))
+
+    def delete_quota(self, path: bytes, volume: str = "main") -> None:
+        """NotFound."""
+        request = pb.DeleteQuotaRequest(volume=volume, path=path)
+        self._connection.call(_ADMIN + "DeleteQuota", request, pb.DeleteQuotaReply, timeout=_CALL)
+
+    def check_quotas(
+        self, path: bytes | None = None, *, repair: bool = False, volume: str = "main"
+    ) -> Sequence[QuotaCheckInfo]:
+        """One, or all. NotFound."""
+        request = pb.CheckQuotasRequest(volume=volume, path=path, repair=repair)
+        reply = self._connection.call(_ADMIN + "CheckQuotas", request, pb.CheckQuotasReply, timeout=_COUNTING)
+        return [
+            QuotaCheckInfo(_quota(one.quota), one.bytes, one.inodes, one.repaired) for one in reply.quotas
+        ]
+
+
+def _quota(one: pb.Quota) -> QuotaInfo:
+    return QuotaInfo(
+        one.path,
+        one.max_bytes if one.HasField("max_bytes") else None,
+        one.max_inodes if one.HasField("max_inodes") else None,
+        one.bytes,
+        one.inodes,
+        one.counting,
+    )
 
 
 def _snapshot(one: pb.Snapshot) -> SnapshotInfo:

@@ -18,7 +18,7 @@ from gravitonfs.client.resuming import Resumed
 from gravitonfs.client.volumes import RemoteVolume, open_volume
 from gravitonfs.content.lost import LostAndFound
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Fenced, GravitonError, Kind, NotFound, Stale
+from gravitonfs.errors import Fenced, GravitonError, Kind, NotFound, QuotaExceeded, Stale
 from gravitonfs.journal import found as finding
 from gravitonfs.journal import records
 from gravitonfs.journal.found import Found, FoundInode, Piece, Write
@@ -183,7 +183,10 @@ class Recovery:
         elif (attr.content, attr.version) not in inode.known:
             self._keep(ino, writes, "somebody else has changed the file")
         else:
-            self._write(attr, differing, max(write.time_ns for write in writes))
+            try:
+                self._write(attr, differing, max(write.time_ns for write in writes))
+            except QuotaExceeded as error:
+                self._keep(ino, writes, str(error))
 
     def _attr(self, ino: Ino) -> Attr | None:
         try:

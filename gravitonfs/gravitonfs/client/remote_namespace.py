@@ -52,6 +52,7 @@ from gravitonfs.ports.namespace import (
     Listener,
     Recall,
     RegionMap,
+    Room,
     VolumeUsage,
 )
 from gravitonfs.ports.ops import Attr, Batch, Reply
@@ -397,6 +398,19 @@ class RemoteNamespace:
     def usage(self) -> VolumeUsage:
         reply = self._read("Usage", pb.UsageRequest(), pb.UsageReply)
         return VolumeUsage(reply.logical_bytes, reply.inodes)
+
+    def room(self, directory: Ino | None) -> Room | None:
+        request = pb.UsageRequest(room=True, directory=directory or 0)
+        reply = self._read("Usage", request, pb.UsageReply)
+        if not reply.HasField("room"):
+            return None
+        room = reply.room
+        return Room(
+            room.used_bytes,
+            room.free_bytes if room.HasField("free_bytes") else None,
+            room.used_inodes,
+            room.free_inodes if room.HasField("free_inodes") else None,
+        )
 
     def space(self) -> Space:
         """Of the daemon's targets."""

@@ -10,8 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
+from gravitonfs.content.headroom import Headroom
 from gravitonfs.content.kept import KEPT_MAX, Kept
 from gravitonfs.content.names_cache import NamesCache
 from gravitonfs.content.op_log import GATHER, OpLog
@@ -55,6 +57,7 @@ class Answering:
         self._cache = cache
         self._claims = claims
         self._listener = listener
+        self._headroom = Headroom(partial(namespace.room, None))
         self._granted: Iterator[int] = iter(range(0))
         self._left = 0
         self._relied: dict[PackNumber, float] = {}
@@ -73,7 +76,7 @@ class Answering:
         if batch.packs and (kept is None or kept.size > KEPT_MAX or not self._may_rely(batch.packs)):
             return None
         predicted = predict(known, batch, self._take, self._claims)
-        if predicted is None:
+        if predicted is None or not self._headroom.admits(known, predicted):
             return None
         reply = Reply(batch.number, predicted.results, None, 0)
         touched = touches(known, (predicted.batch,))
@@ -97,8 +100,10 @@ class Answering:
 
     # --- on the way to the store ---------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        """Before a call that waits anyway."""
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Before a call that waits anyway, with these."""
+        self._headroom.refresh(self._cache.known, self.log.drain)
+        self._headroom.spend(self._cache.known, batches)
         if self._left < _LOW:
             try:
                 granted = self._namespace.grant_contents(_GRANT)

@@ -39,6 +39,7 @@ from gravitonfs.ports.namespace import (
     Entry,
     Namespace,
     RegionMap,
+    Room,
     VolumeUsage,
 )
 from gravitonfs.ports.ops import Attr, Batch, Create, Reply
@@ -151,7 +152,7 @@ class CachingNamespace:
         if answering is None:
             return self._apply(batches, durable)
         if self.trusted():
-            answering.prepare()
+            answering.prepare(batches)
         replies = self._apply(batches, durable)
         answering.applied(batches, replies)
         self._learn_parents(batches)
@@ -487,6 +488,9 @@ class CachingNamespace:
 
     def usage(self) -> VolumeUsage:
         return self._ask(self._namespace.usage, lambda _, __: None)
+
+    def room(self, directory: Ino | None) -> Room | None:
+        return self._ask(lambda: self._namespace.room(directory), lambda _, __: None)
 
     def watch(self, since: int) -> Iterator[Change]:
         return self._namespace.watch(since)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pyfuse3
 
-from gravitonfs.core.ids import Ino
+from gravitonfs.core.ids import NO_INO, Ino
 from gravitonfs.ports.namespace import Change, Touched
 
 log = logging.getLogger("graviton.fuse")
@@ -45,6 +45,10 @@ class KernelCaches:
             except OSError as error:
                 if error.errno not in _HARMLESS:
                     log.warning("the kernel refused to drop %r: %s", change, error)
+
+    def written_in_vain(self, ino: Ino) -> None:
+        """The kernel has the size and the bytes that a writer gave the file; it has not got them."""
+        self.changed([Change(Touched.ATTR | Touched.DATA, ino, NO_INO, b"")])
 
     def _drop(self, change: Change) -> None:
         if change.touched & Touched.ENTRY:

@@ -96,6 +96,7 @@ class Mount:
         )
         self._root = self._find_root()
         self._kernel = KernelCaches(self._root)
+        self.vfs.files.given_up = self._kernel.written_in_vain
         self._times = self._make_times(options.cache_seconds)
         self._scope: trio.CancelScope | None = None
 

@@ -195,12 +195,12 @@ class Operations(pyfuse3.Operations):
 
     @counted
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        space = await self._call(self._vfs.space)
+        space = await self._call(self._vfs.space, self._root)
         data = pyfuse3.StatvfsData()
         data.f_bsize = data.f_frsize = _FRAGMENT
         data.f_blocks = space.total // _FRAGMENT
         data.f_bfree = data.f_bavail = space.free // _FRAGMENT
-        data.f_ffree = data.f_favail = space.free // _FRAGMENT
+        data.f_ffree = data.f_favail = space.free_inodes
         data.f_files = space.inodes + data.f_ffree
         data.f_namemax = NAME_MAX
         return data

@@ -80,6 +80,15 @@ class VolumeUsage(NamedTuple):
     inodes: int
 
 
+class Room(NamedTuple):
+    """What quotas leave: of bytes and of inodes each that one which leaves the least. None: no limit."""
+
+    used_bytes: int
+    free_bytes: int | None
+    used_inodes: int
+    free_inodes: int | None
+
+
 EXTENTS_OF_MAX = 1000
 SMALL_CONTENT = 1 << 20
 """Bytes of a content whose map ``Namespace.extents_of`` tells."""
@@ -189,6 +198,11 @@ class Namespace(Protocol):
         """Its references behind (digest, length), in that order; fewer than ``limit`` at the end only."""
 
     def usage(self) -> VolumeUsage: ...
+
+    def room(self, directory: Ino | None) -> Room | None:
+        """What the quotas that count a directory leave for what comes into it; None where there are none.
+        ``directory`` None: the least that any quota of the volume leaves, so that whatever is less is taken
+        anywhere, as long as nobody else changes anything."""
 
     def watch(self, since: int) -> Iterator[Change]:
         """What other sessions changed after version ``since``; ends when there is no more now.

@@ -9,6 +9,7 @@ from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import Ino
 from gravitonfs.ports.namespace import Claims, Listener, Namespace, Recall
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.quotas import Quotas
 from gravitonfs.ports.replicas import Replicas
 from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
@@ -152,6 +153,9 @@ class SessionStore(Protocol):
 
     def snapshot_rows(self, volume: str) -> list[SnapshotRow]:
         """The oldest comes first. NotFound."""
+
+    @property
+    def quotas(self) -> Quotas: ...
 
 
 class EngineNames(SessionStore, Protocol):

@@ -75,7 +75,8 @@ class Files:
         self._beside = beside
         self._pace = Pace()
         self.journal = volume.journal
-        self.uploads = Uploads()
+        self.given_up: Callable[[Ino], None] = lambda ino: None  # what was written to it is not in it
+        self.uploads = Uploads(volume.namespace, volume.journal)
         self._max_size = volume.namespace.format.max_file_size
 
     def open(self, attr: Attr, flags: int) -> tuple[FileHandle, bool]:
@@ -215,7 +216,6 @@ class Files:
         inode.behind = False
 
     async def _make_room_in_journal(self, journal: Journal) -> None:
-        """Until the store has more of what is in the journal."""
         deadline = time.monotonic() + self._timeout
         while journal.full:
             self.uploads.hurry()
@@ -255,7 +255,6 @@ class Files:
             inode.lock.release()
 
     async def _flush(self, inode: OpenInode, *, seal: bool = False, durable: bool = False) -> None:
-        """With the inode's lock."""
         if inode.behind:
             await self._catch_up(inode)
         writer = inode.writer
@@ -283,6 +282,7 @@ class Files:
         self._adopt(inode, writer.attr)
         if self.journal is not None:
             self.journal.applied(inode.attr.ino, recorded)
+            self.uploads.bounded.ask_soon()
 
     async def upload(self, inode: OpenInode) -> None:
         """As ``flush``, in the background: who writes meanwhile does not wait for it."""
@@ -311,7 +311,7 @@ class Files:
 
     async def _synced_here(self) -> bool:
         """The journal has everything on disk. No longer when that disk has failed: the store answers then."""
-        if self.journal is None or self.journal.failure is not None:
+        if self.journal is None or self.journal.failure is not None or self.uploads.bounded.known:
             return False
         try:
             await self._thread(self.journal.sync)
@@ -416,6 +416,7 @@ class Files:
             elif inode.handles == 1 and inode.writer is not None:
                 inode.writer.discard()
                 inode.put_off = None
+                await self._thread(partial(self.given_up, inode.attr.ino))
             raise
         finally:
             await self._let_go(inode, writes=handle.writes)

@@ -13,6 +13,8 @@ import trio
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import GravitonError, Stale, Unavailable
 from gravitonfs.journal.journal import Journal
+from gravitonfs.ports.namespace import Namespace
+from gravitonfs.vfs.bounded import Bounded
 
 if TYPE_CHECKING:
     from gravitonfs.vfs.files import Files
@@ -31,7 +33,10 @@ _AGAIN: Final = 1.0
 class Uploads:
     """What is to be uploaded. On the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: Namespace, journal: Journal | None) -> None:
+        self.bounded = Bounded(namespace)
+        if journal is not None:
+            self.bounded.ask()
         self.synced: dict[Ino, OpenInode] = {}
         self.kept: dict[Ino, OpenInode] = {}
         """Nobody has them open any more; their last flush has failed."""

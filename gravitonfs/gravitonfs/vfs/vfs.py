@@ -38,6 +38,7 @@ from gravitonfs.vfs.directories import DirectoryHandle, Page
 from gravitonfs.vfs.files import FileHandle, Files
 from gravitonfs.vfs.lookups import Lookups
 from gravitonfs.vfs.pace import Beside
+from gravitonfs.vfs.space import VolumeSpace, volume_space
 
 log = logging.getLogger("graviton.vfs")
 
@@ -48,17 +49,6 @@ _CAPABILITY = b"security.capability"
 
 VIRTUAL = (XATTR_DIGEST, XATTR_STAT, XATTR_MOUNT)
 """Attributes that are computed, some of them by asking the store of blocks."""
-
-
-class VolumeSpace:
-    """What statfs shows. Bytes and inodes."""
-
-    __slots__ = ("free", "inodes", "total")
-
-    def __init__(self, total: int, free: int, inodes: int) -> None:
-        self.total = total
-        self.free = free
-        self.inodes = inodes
 
 
 class Vfs:
@@ -278,10 +268,12 @@ class Vfs:
         await self.files.flush_all()
         await self.files.commit(own=True)
 
-    def space(self) -> VolumeSpace:
+    def space(self, directory: Ino) -> VolumeSpace:
+        """For what comes into a directory: what its quotas leave, and the targets have."""
         usage = self.namespace.usage()
         space = self._space()
-        return VolumeSpace(space.capacity, space.free, usage.inodes)
+        room = self.namespace.room(directory)
+        return volume_space(space, usage, room)
 
     # Extended attributes.
 

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "token": Entry(VOLUMES, "token:token", "Make, list and revoke tokens for programs and WebDAV."),
     "session": Entry(VOLUMES, "session:session", "List who uses a volume, and end sessions."),
     "snapshot": Entry(VOLUMES, "snapshot:snapshot", "Keep a volume as it is now, under a name."),
+    "quota": Entry(VOLUMES, "quota:quota", "Limit how much may lie below a directory."),
     "passwd": Entry(VOLUMES, "passwd:passwd", "Set a WebDAV user's password."),
     "put": Entry(FILES, "put:put", "Copy files and trees into a volume; resumes."),
     "get": Entry(FILES, "get:get", "Copy files and trees out of a volume; resumes."),

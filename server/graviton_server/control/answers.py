@@ -138,6 +138,29 @@ class SessionInfo(msgspec.Struct, frozen=True):
     holds: bool
 
 
+class QuotaInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may lie below a directory (None: no limit), and what does. ``path_base64``: of a path that is no
+    text. ``counting``: what was there before is being counted, and nothing is refused."""
+
+    path: str
+    path_base64: str | None = None
+    max_bytes: int | None
+    max_inodes: int | None
+    bytes: int
+    inodes: int
+    counting: bool
+
+
+class CheckedQuota(msgspec.Struct, frozen=True):
+    """As it was kept, and as it was counted at the same moment."""
+
+    quota: QuotaInfo
+    counted_bytes: int
+    counted_inodes: int
+    right: bool
+    repaired: bool
+
+
 class SnapshotInfo(msgspec.Struct, frozen=True):
     """``created``: seconds since the epoch. ``scheduled``: the schedule deletes it in time."""
 

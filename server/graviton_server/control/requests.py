@@ -22,10 +22,14 @@ from graviton_server.control.request import Request
 from graviton_server.control.store_requests import (
     AddTarget,
     ChangeTarget,
+    CheckQuotas,
     CreateSnapshot,
+    DeleteQuota,
     DeleteSnapshot,
     DiffSnapshots,
     EvictSession,
+    GetQuota,
+    ListQuotas,
     ListSessions,
     ListSnapshots,
     ListTargets,
@@ -35,6 +39,7 @@ from graviton_server.control.store_requests import (
     RestoreRemoved,
     RestoreSnapshot,
     RevokeToken,
+    SetQuota,
 )
 from graviton_server.maintenance.reports import Checked, Collected, DroppedDump, Dumped, KeptDump, Scrubbed
 
@@ -227,6 +232,6 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
         CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
         ListTrash, RestoreRemoved,
-        ListTargets, AddTarget, ChangeTarget,
+        ListQuotas, GetQuota, SetQuota, DeleteQuota, CheckQuotas, ListTargets, AddTarget, ChangeTarget,
     )
 }  # fmt: skip

@@ -6,8 +6,10 @@ from typing import Any
 
 from graviton_server.control.answers import (
     BroughtBack,
+    CheckedQuota,
     Differences,
     NewToken,
+    QuotaInfo,
     Restored,
     SessionInfo,
     SnapshotInfo,
@@ -78,6 +80,46 @@ class RestoreRemoved(Request[BroughtBack], frozen=True, kw_only=True):
     volume: str
     path: bytes
     target: bytes | None = None
+
+
+# --- quotas -----------------------------------------------------------------------------------
+
+
+class ListQuotas(Request[list[QuotaInfo]], frozen=True, kw_only=True):
+    """By path."""
+
+    volume: str
+
+
+class GetQuota(Request[QuotaInfo], frozen=True, kw_only=True):
+    """NotFound."""
+
+    volume: str
+    path: bytes
+
+
+class SetQuota(Request[QuotaInfo], frozen=True, kw_only=True):
+    """None: no limit. Answered when what is there is counted. NotFound, NotADirectory, Invalid."""
+
+    volume: str
+    path: bytes
+    max_bytes: int | None = None
+    max_inodes: int | None = None
+
+
+class DeleteQuota(Request[None], frozen=True, kw_only=True):
+    """NotFound."""
+
+    volume: str
+    path: bytes
+
+
+class CheckQuotas(Request[list[CheckedQuota]], frozen=True, kw_only=True):
+    """Count again, one or all."""
+
+    volume: str
+    path: bytes | None = None
+    repair: bool = False
 
 
 # --- targets ----------------------------------------------------------------------------------

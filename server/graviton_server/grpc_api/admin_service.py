@@ -1,14 +1,16 @@
-"""AdminService: sessions, volumes, snapshots, jobs."""
+"""AdminService: sessions, volumes, snapshots, quotas, jobs."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
+from graviton_server.control.quotas import QuotaAdmin
 from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.principals import READ, WRITE, Anyone
@@ -17,6 +19,7 @@ from graviton_server.maintenance.work import Work
 from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import ROOT_INO
 from gravitonfs.errors import GravitonError, Internal, Invalid, NotEmpty, NotFound, NotPermitted
+from gravitonfs.ports.quotas import QuotaRow
 from gravitonfs.ports.store import SessionRow, SnapshotRow, VolumeRow
 from gravitonfs.rpc.graviton.v1 import admin_pb2 as pb
 
@@ -125,6 +128,48 @@ class AdminService:
         self._backend.sessions.delete_snapshot(request.volume or MAIN, request.name)
         return pb.DeleteSnapshotReply()
 
+    # --- quotas --------------------------------------------------------------------------------------
+
+    def list_quotas(self, request: pb.ListQuotasRequest, call: Call) -> pb.ListQuotasReply:
+        volume = request.volume or MAIN
+        call.may_read(volume)
+        with self._quotas(volume) as admin:
+            return pb.ListQuotasReply(quotas=[_quota(*one) for one in admin.all()])
+
+    def set_quota(self, request: pb.SetQuotaRequest, call: Call) -> pb.Quota:
+        call.may_administer()
+        limits = (
+            request.max_bytes if request.HasField("max_bytes") else None,
+            request.max_inodes if request.HasField("max_inodes") else None,
+        )
+        with self._quotas(request.volume or MAIN) as admin:
+            return _quota(*admin.set(request.path, *limits))
+
+    def delete_quota(self, request: pb.DeleteQuotaRequest, call: Call) -> pb.DeleteQuotaReply:
+        call.may_administer()
+        with self._quotas(request.volume or MAIN) as admin:
+            admin.delete(request.path)
+        return pb.DeleteQuotaReply()
+
+    def check_quotas(self, request: pb.CheckQuotasRequest, call: Call) -> pb.CheckQuotasReply:
+        call.may_administer()
+        path = request.path if request.HasField("path") else None
+        with self._quotas(request.volume or MAIN) as admin:
+            checked = admin.check(path, repair=request.repair)
+        return pb.CheckQuotasReply(
+            quotas=[
+                pb.CheckedQuota(
+                    quota=_quota(where, one.row), bytes=one.bytes, inodes=one.inodes, repaired=one.repaired
+                )
+                for where, one in checked
+            ]
+        )
+
+    @contextmanager
+    def _quotas(self, name: str) -> Iterator[QuotaAdmin]:
+        with self._pool.volume(name) as volume:
+            yield QuotaAdmin(self._backend.sessions.quotas, volume.namespace)
+
     # --- jobs ----------------------------------------------------------------------------------------
 
     def list_jobs(self, request: pb.ListJobsRequest, call: Call) -> pb.ListJobsReply:
@@ -204,4 +249,15 @@ def _snapshot(row: SnapshotRow) -> pb.Snapshot:
         logical_bytes=row.logical_bytes,
         inodes=row.inodes,
         scheduled=row.scheduled,
+    )
+
+
+def _quota(path: bytes, row: QuotaRow) -> pb.Quota:
+    return pb.Quota(
+        path=path,
+        max_bytes=row.max_bytes,
+        max_inodes=row.max_inodes,
+        bytes=row.bytes,
+        inodes=row.inodes,
+        counting=row.counting,
     )

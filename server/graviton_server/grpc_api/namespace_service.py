@@ -300,13 +300,16 @@ class NamespaceService:
         return pb.BlobsReply(blobs=wire.encode(found), more=len(found) == limit and limit < request.limit)
 
     def usage(self, request: pb.UsageRequest, call: Call) -> pb.UsageReply:
-        usage = self._of(request, call).usage()
+        namespace = self._of(request, call)
+        usage = namespace.usage()
         space = self._backend.space()
+        room = namespace.room(Ino(request.directory) or None) if request.room else None
         return pb.UsageReply(
             logical_bytes=usage.logical_bytes,
             inodes=usage.inodes,
             capacity=space.capacity,
             free=space.free,
+            room=None if room is None else pb.Room(**room._asdict()),
         )
 
     def _of(self, request: Request, call: Call) -> Namespace:

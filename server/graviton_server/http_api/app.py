@@ -9,7 +9,7 @@ from typing import Any
 import falcon
 
 from graviton_server.auth.authenticator import Authenticator
-from graviton_server.http_api import admin
+from graviton_server.http_api import admin, quotas
 from graviton_server.http_api.blobs import Blob, Blobs
 from graviton_server.http_api.context import Api
 from graviton_server.http_api.files import Files, Root
@@ -78,6 +78,9 @@ def _admin_routes(app: falcon.App[Any, Any], api: Api, backstage: Backstage) -> 
     snapshots = f"{base}/volumes/{{name}}/snapshots"
     app.add_route(snapshots, admin.SnapshotList(api, backstage.snapshots))
     app.add_route(f"{snapshots}/{{snapshot}}", admin.OneSnapshot(backstage.snapshots))
+    listed = quotas.QuotaList(api, backstage.ask)
+    app.add_route(f"{base}/volumes/{{name}}/quotas", listed)
+    app.add_route(f"{base}/volumes/{{name}}/quotas/check", listed, suffix="check")
     for kind in ("gc", "scrub", "fsck"):
         app.add_route(f"{base}/{kind}", work, suffix=kind)
     app.add_route(f"{base}/jobs", work)

@@ -281,6 +281,7 @@ def _admin() -> Json:
                 404, parameters=(volume, _path("snapshot", {"type": "string", "pattern": SNAPSHOT_NAME})),
             ),
         },
+        **_quota_paths(base, volume),
         f"{base}/jobs": {"get": _told("listJobs", "Jobs of this process.", "JobList")},
         f"{base}/jobs/{{job}}": {
             "get": _operation(
@@ -302,6 +303,34 @@ def _admin() -> Json:
             )
         }  # fmt: skip
     return found
+
+
+def _quota_paths(base: str, volume: Json) -> Json:
+    of_one = _query("path", {"type": "string", "pattern": "^/"}, "Whose quota.") | {"required": True}
+    return {
+        f"{base}/volumes/{{name}}/quotas": {
+            "get": _operation(
+                "listQuotas", "Directories with a quota, by path.", "admin",
+                {200: _json("QuotaList", "As they are now.")}, 404, parameters=(volume,),
+            ),
+            "put": _operation(
+                "setQuota", "Give a directory a quota, or other limits; what is there is counted first.",
+                "admin", {200: _json("Quota", "It is in force.")}, 404, 409, 413,
+                body=_body("NewQuota") | {"required": True}, parameters=(volume,),
+            ),
+            "delete": _operation(
+                "deleteQuota", "It has no limits any more.", "admin", {204: _NOTHING}, 404, 409,
+                parameters=(volume, of_one),
+            ),
+        },
+        f"{base}/volumes/{{name}}/quotas/check": {
+            "post": _operation(
+                "checkQuotas", "Count again, one or all; with repair what is wrong is put right.", "admin",
+                {200: _json("CheckedQuotaList", "What was found.")}, 404, 409, 413,
+                body=_body("QuotaCheck"), parameters=(volume,),
+            ),
+        },
+    }  # fmt: skip
 
 
 def _told(name: str, summary: str, schema: str) -> Json:

@@ -77,7 +77,7 @@ class Problems:
     ) -> None:
         status = error.http_status
         detail = str(error)
-        if status >= 500:
+        if status >= 500 and error.kind is not Kind.QUOTA:  # which is as it was set
             log.error("%s %s: %s", req.method, req.path, error)
             if error.kind in _INSIDE or (self._production and error.kind not in _PLAIN):
                 detail = "the server could not answer; its log says why"

@@ -40,6 +40,17 @@ _ENTRY: Final = {
     "links": _COUNT, "mtime_ns": {"type": "integer"}, "ctime_ns": {"type": "integer"}, "blob": _maybe(_BLOB),
 }  # fmt: skip
 
+_PLACE: Final[Json] = {"type": "string", "pattern": "^/"}
+_LIMIT: Final[Json] = {"type": "integer", "minimum": 0, "maximum": (1 << 62) - 1}
+_QUOTA: Final[dict[str, Json]] = {
+    "path": _TEXT,
+    "max_bytes": _maybe(_COUNT),
+    "max_inodes": _maybe(_COUNT),
+    "bytes": _COUNT,
+    "inodes": _COUNT,
+    "counting": _TRUTH,
+}
+
 SCHEMAS: Final[Json] = {
     "Problem": _object(
         {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT}, {"request_id": _TEXT}
@@ -78,6 +89,22 @@ SCHEMAS: Final[Json] = {
     ),
     "NewSnapshot": _object({"name": {"type": "string", "pattern": SNAPSHOT_NAME}}, closed=True),
     "SnapshotList": _object({"snapshots": _list("Snapshot")}),
+    "Quota": _object(_QUOTA, {"path_base64": _TEXT}),
+    "NewQuota": _object(
+        {"path": _PLACE}, {"max_bytes": _maybe(_LIMIT), "max_inodes": _maybe(_LIMIT)}, closed=True
+    ),
+    "QuotaList": _object({"quotas": _list("Quota")}),
+    "CheckedQuota": _object(
+        {
+            "quota": {"$ref": "#/components/schemas/Quota"},
+            "counted_bytes": _COUNT,
+            "counted_inodes": _COUNT,
+            "right": _TRUTH,
+            "repaired": _TRUTH,
+        }
+    ),
+    "CheckedQuotaList": _object({"quotas": _list("CheckedQuota")}),
+    "QuotaCheck": _object({}, {"path": _maybe(_PLACE), "repair": _TRUTH}, closed=True),
     "Job": _object(
         {"id": _TEXT, "kind": _TEXT, "state": {"enum": ["running", "done", "cancelled", "failed"]}},
         {"started": _NUMBER, "ended": _maybe(_NUMBER), "progress": {}, "result": {}, "error": _maybe(_TEXT)},

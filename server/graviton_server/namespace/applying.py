@@ -91,7 +91,14 @@ class Applier:
         return session.repeat(number)
 
     def _run(
-        self, txn: Txn, session: Session, batch: Batch, clock: int, tape: Tape | None
+        self,
+        txn: Txn,
+        session: Session,
+        batch: Batch,
+        clock: int,
+        tape: Tape | None,
+        *,
+        again: bool = False,
     ) -> tuple[tuple[Result, ...], Failure | None]:
         """The ops of a batch in a savepoint; a failed one leaves nothing behind."""
         execute = self._execute
@@ -105,39 +112,47 @@ class Applier:
         txn.bytes = txn.inodes = 0
         txn.tape = tape
         txn.changes = [] if session.others else None
+        ledger = txn.ledger = volume.ledger(enforce=not again) if volume.quotas else None
         loose = self._store.loose
         results: list[Result] = []
         execute("SAVEPOINT batch")
         try:
             fresh = loose.insert(batch.loose) if batch.loose else None
             for op in batch.ops:
-                results.append(APPLY[type(op)](txn, op))
+                result = APPLY[type(op)](txn, op)
+                if ledger is not None:
+                    ledger.check(txn)
+                results.append(result)
         except GravitonError as error:
-            self._undo()
+            self._undo(volume)
             return (), Failure(len(results), error.kind.value, str(error))
         except DuplicateKey as error:
-            self._undo()
+            self._undo(volume)
             return (), Failure(
                 len(results), Internal.kind.value, f"the namespace contradicts itself: {error}"
             )
         except OverflowError:
-            self._undo()
+            self._undo(volume)
             return (), Failure(len(results), Invalid.kind.value, "a number is too large")
         except BaseException:
             if self._store.engine.in_transaction:
-                self._undo()
+                self._undo(volume)
             raise
         execute("RELEASE batch")
+        if ledger is not None:
+            ledger.settle()
+            volume.dirty = True
         if txn.inodes or txn.bytes:
             volume.add(txn.bytes, txn.inodes)
         if fresh:
             self._store.group.bytes += loose.inserted(fresh)
         return tuple(results), None
 
-    def _undo(self) -> None:
+    def _undo(self, volume: Volume) -> None:
         self._execute("ROLLBACK TO batch")
         self._execute("RELEASE batch")
-        # What the batch had reserved is taken back too.
+        # What the batch had reserved is taken back too, and what it had moved.
+        volume.chains.moved()
         self.txn.content_limit = 0
         self._store.numbers.rolled_back()
 
@@ -149,7 +164,7 @@ class Applier:
         if entry.tape is not None:
             entry.tape.rewind()
         try:
-            _, failure = self._run(txn, entry.session, entry.batch, entry.clock, entry.tape)
+            _, failure = self._run(txn, entry.session, entry.batch, entry.clock, entry.tape, again=True)
         finally:
             txn.content = content
         if failure is not None:
@@ -163,6 +178,7 @@ class Applier:
         txn.volume, txn.snapshot, txn.session, txn.trash = volume.id, volume.snapshot, 0, None
         txn.changes = moment.changes
         txn.bytes = txn.inodes = 0
+        txn.ledger = None
         moment.tape.rewind()
         return txn
 

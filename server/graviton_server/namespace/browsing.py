@@ -17,7 +17,7 @@ from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.core.snapshots import DIRECTORY, PAST
 from gravitonfs.core.trash import DIRECTORY as TRASH
 from gravitonfs.core.trash import is_trash, trash_parted
-from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, Entry, RegionMap, VolumeUsage
+from gravitonfs.ports.namespace import BlobRef, Change, ContentInfo, Entry, RegionMap, Room, VolumeUsage
 from gravitonfs.ports.ops import Attr, Batch, Reply
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ class BrowsableNamespace:
 
     def usage(self) -> VolumeUsage:
         return self._present.usage()
+
+    def room(self, directory: Ino | None) -> Room | None:
+        return None if directory is not None and directory >= PAST else self._present.room(directory)
 
     def watch(self, since: int) -> Iterator[Change]:
         return self._present.watch(since)

@@ -63,6 +63,8 @@ def _write(
 ) -> Attr:
     size = inode.size if inode.size > end else end
     _check_extents(txn, extents, size, end)
+    if txn.ledger is not None:
+        txn.ledger.resized(txn, inode, size)
     version = inode.version + 1
     sealed = digest if digest is not None and _seals(inode, digest, expect, size, end) else None
     if txn.snapshot:
@@ -137,6 +139,8 @@ def truncate(txn: Txn, op: Truncate) -> Attr:
     if txn.snapshot:
         keep_inode(txn, inode.ino)
     if size != inode.size:
+        if txn.ledger is not None:
+            txn.ledger.resized(txn, inode, size)
         version += 1
         if size == 0:
             contents.release(txn, content)

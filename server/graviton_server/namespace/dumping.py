@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 from blake3 import blake3
 
-from graviton_server.namespace import schema
+from graviton_server.namespace import quotas, schema
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Damaged, Exists, FormatError
@@ -42,6 +42,7 @@ TABLES: Final[dict[str, str]] = {
     "loose": "n, id, codec, plain_length, payload",
     "blob_refs": "volume, digest, length, content, created",
     "records": "volume, space, key, value",
+    "quotas": quotas.COLUMNS,
 }
 """What is dumped, in this order. Sessions and their claims are not: they end with the process, nor the
 redo log's epoch: what its records say is in the dump. ``%``

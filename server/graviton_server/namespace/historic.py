@@ -22,6 +22,7 @@ from gravitonfs.ports.namespace import (
     ContentKind,
     Entry,
     RegionMap,
+    Room,
     VolumeUsage,
 )
 from gravitonfs.ports.ops import Attr, Batch, Reply
@@ -251,6 +252,10 @@ class HistoricNamespace:
                 pending.extend(below - seen)
                 seen |= below
         return VolumeUsage(logical, inodes)
+
+    def room(self, directory: Ino | None) -> Room | None:
+        """Nothing is added to the past."""
+        return None
 
     def watch(self, since: int) -> Iterator[Change]:
         return iter(())

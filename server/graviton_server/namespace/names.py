@@ -86,6 +86,8 @@ def create(txn: Txn, op: Create) -> Attr:
         if txn.changes is not None:
             txn.tell_entry(parent, name, ino)
         links = 2 if is_directory else 1
+        if txn.ledger is not None:
+            txn.ledger.came(txn, parent, ino)
     else:
         orphans.claim(txn, ino, txn.session)
         links = 0
@@ -167,6 +169,8 @@ def link(txn: Txn, op: Link) -> Attr:
         raise TooManyLinks(f"a file has at most {LINK_MAX} names")
     if inode.nlink == 0:
         raise NotFound(f"inode {op.ino} has no name any more")
+    if txn.ledger is not None:
+        txn.ledger.linked(txn, op.ino, op.parent)
     add_name(txn, op.parent, op.name, op.ino)
     txn.touch_directory(op.parent)
     _set_links(txn, inode, inode.nlink + 1)
@@ -197,6 +201,8 @@ def unlink(txn: Txn, op: Unlink) -> Removed:
     inode = must_find(txn, op.parent, op.name)
     if inode.is_directory:
         raise IsADirectory(f"{op.name!r} is a directory")
+    if txn.ledger is not None:
+        txn.ledger.lost(txn, op.parent, inode)
     delete_name(txn, op.parent, op.name)
     txn.touch_directory(op.parent)
     result = lose_name(txn, inode, op.claim, (op.parent, op.name))
@@ -211,6 +217,8 @@ def rmdir(txn: Txn, op: Rmdir) -> Removed:
     if not inode.is_directory:
         raise NotADirectory(f"{op.name!r} is no directory")
     must_be_empty(txn, inode.ino, op.name)
+    if txn.ledger is not None:
+        txn.ledger.lost(txn, op.parent, inode)
     delete_name(txn, op.parent, op.name)
     txn.touch_directory(op.parent, -1)
     kept = lose_directory(txn, inode, False, (op.parent, op.name))

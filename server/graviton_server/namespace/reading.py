@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from graviton_server.namespace import blobs, records, regions
 from graviton_server.namespace.engine import DatabaseError, translate
+from graviton_server.namespace.quotas import chain_of, room_of
 from graviton_server.namespace.sessions import Recorded, Session
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import NO_CONTENT, ContentId, Ino
@@ -26,6 +27,7 @@ from gravitonfs.ports.namespace import (
     Entry,
     Listener,
     RegionMap,
+    Room,
     VolumeUsage,
 )
 from gravitonfs.ports.ops import Attr, Batch, Reply
@@ -287,6 +289,12 @@ class SqlNamespace:
         with self._lock:
             volume = self._session.volume
             return VolumeUsage(volume.logical_bytes, volume.inodes)
+
+    def room(self, directory: Ino | None) -> Room | None:
+        with self._store.reading() as execute:
+            found = self._session.volume.quotas
+            chain = found if directory is None or not found else chain_of(execute, directory)
+            return room_of([found[ino] for ino in chain])
 
     def watch(self, since: int) -> Iterator[Change]:
         """Sessions in one process are told through their listeners: there is nothing left to tell."""

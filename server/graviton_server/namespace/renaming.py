@@ -44,6 +44,11 @@ def _may_replace(txn: Txn, op: Rename, inode: Inode, there: Inode) -> None:
 
 
 def _move(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Removed:
+    if txn.ledger is not None:
+        if op.parent != op.new_parent:
+            txn.ledger.moved(txn, inode, op.parent, op.new_parent)
+        if there is not None:
+            txn.ledger.lost(txn, op.new_parent, there)
     names.delete_name(txn, op.parent, op.name)
     moved = 1 if inode.is_directory else 0
     replaced = 1 if there is not None and there.is_directory else 0
@@ -89,6 +94,9 @@ def _exchange(txn: Txn, op: Rename, inode: Inode, there: Inode | None) -> Remove
         if there.is_directory and names.is_below(txn, op.parent, there.ino):
             raise Invalid(f"{_shown(op.new_name)} cannot move below itself")
         links = (1 if there.is_directory else 0) - (1 if inode.is_directory else 0)
+        if txn.ledger is not None:
+            txn.ledger.moved(txn, inode, op.parent, op.new_parent)
+            txn.ledger.moved(txn, there, op.new_parent, op.parent)
     names.point_name(txn, op.parent, op.name, there.ino)
     names.point_name(txn, op.new_parent, op.new_name, inode.ino)
     txn.touch_directory(op.parent, links)

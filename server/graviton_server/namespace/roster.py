@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import orphans, sessions
+from graviton_server.namespace import orphans, quotas, sessions
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.sessions import Session, SessionRow, Volume
 from gravitonfs.core.ids import Ino
@@ -56,6 +56,10 @@ class Roster:
                 self._volumes[number] = Volume(number, name, Ino(root), logical, inodes, snapshot)
             else:
                 volume.logical_bytes, volume.inodes, volume.snapshot = logical, inodes, snapshot
+        found = quotas.load(self._store.execute)
+        for volume in self._volumes.values():
+            volume.quotas = found.get(volume.id, {})
+            volume.chains.moved()
 
     def bury(self) -> None:
         """At the start: what only this process's former sessions kept goes; leased ones may come back."""
@@ -234,6 +238,8 @@ class Roster:
         for volume in self._volumes.values():
             if volume.dirty:
                 execute(_SAVE_VOLUME, (volume.logical_bytes, volume.inodes, volume.id))
+                if volume.quotas:
+                    quotas.save(execute, volume.quotas)
         return saved
 
     def unlogged(self, version: int) -> list[SessionRow]:
@@ -254,6 +260,8 @@ class Roster:
                 session.committed()
         for volume in self._volumes.values():
             volume.dirty = False
+            for quota in volume.quotas.values():
+                quota.dirty = False
 
     def __len__(self) -> int:
         return len(self._sessions)

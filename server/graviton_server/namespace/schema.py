@@ -141,6 +141,13 @@ CREATE INDEX trash_parent ON trash (parent, name);
 CREATE INDEX trash_removed ON trash (volume, removed);
 """
 
+# What may lie below a directory, and what does; -1: no limit.
+VERSION_7: Final = """
+CREATE TABLE quotas (
+    ino INTEGER PRIMARY KEY, volume INTEGER NOT NULL, max_bytes INTEGER NOT NULL,
+    max_inodes INTEGER NOT NULL, bytes INTEGER NOT NULL, inodes INTEGER NOT NULL, counting INTEGER NOT NULL);
+"""
+
 Step = Callable[[SqliteEngine], None]
 
 
@@ -170,8 +177,13 @@ def _version_6(engine: SqliteEngine) -> None:
     engine.script(VERSION_6)
 
 
+def _version_7(engine: SqliteEngine) -> None:
+    """A version that does not know of quotas must not write past them."""
+    engine.script(VERSION_7)
+
+
 STEPS: Final[tuple[Step, ...]] = (
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
 )  # fmt: skip
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)

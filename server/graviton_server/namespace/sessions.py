@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from graviton_server.namespace.engine import Execute
+from graviton_server.namespace.quotas import Ledger, Quota, RememberedChains
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Fenced
 from gravitonfs.ports.namespace import Claims, Listener, Recall
@@ -66,11 +67,19 @@ class Volume:
     inodes: int
     snapshot: int = 0
     dirty: bool = False
+    quotas: dict[int, Quota] = field(default_factory=dict)
+    """By directory."""
+    chains: RememberedChains = field(default_factory=RememberedChains)
 
     def add(self, logical_bytes: int, inodes: int) -> None:
         self.logical_bytes += logical_bytes
         self.inodes += inodes
         self.dirty = True
+        if self.quotas and (whole := self.quotas.get(self.root)) is not None:
+            whole.charge(logical_bytes, inodes)
+
+    def ledger(self, *, enforce: bool) -> Ledger:
+        return Ledger(self.root, self.quotas, self.chains, enforce=enforce)
 
 
 @dataclass(eq=False, slots=True)

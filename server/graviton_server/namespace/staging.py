@@ -57,9 +57,13 @@ def _give_name(txn: Txn, op: Publish, staged: Inode, there: Inode | None) -> Att
     if above.flags & ACL_DEFAULT and not flags & ACL_ACCESS:
         mode, inherited = inherit(txn, op.parent, staged.ino, mode)
         flags |= inherited
+    if txn.ledger is not None:
+        txn.ledger.came(txn, op.parent, staged.ino, staged.size)
     if there is None:
         names.add_name(txn, op.parent, op.name, staged.ino)
     else:
+        if txn.ledger is not None:
+            txn.ledger.lost(txn, op.parent, there)
         names.point_name(txn, op.parent, op.name, staged.ino)
         names.lose_name(txn, there, False, (op.parent, op.name))
     txn.touch_directory(op.parent)
@@ -73,6 +77,8 @@ def _give_name(txn: Txn, op: Publish, staged: Inode, there: Inode | None) -> Att
 
 def _give_content(txn: Txn, op: Publish, staged: Inode, there: Inode) -> Attr:
     """The file that stands there gets the bytes and keeps all else; the staged inode goes."""
+    if txn.ledger is not None:
+        txn.ledger.add(txn, op.parent, staged.size - there.size, 0)
     take_content(txn, there, staged, staged.mtime_ns)
     if txn.snapshot:
         keep_inode(txn, staged.ino)

@@ -24,6 +24,7 @@ from graviton_server.namespace.historic import HistoricNamespace
 from graviton_server.namespace.loose import SqlLoose
 from graviton_server.namespace.numbers import InodeNumbers
 from graviton_server.namespace.packs import SqlPacks
+from graviton_server.namespace.quota_rows import SqlQuotas
 from graviton_server.namespace.reading import SqlNamespace
 from graviton_server.namespace.replicas import SqlReplicas
 from graviton_server.namespace.roster import Roster
@@ -85,6 +86,7 @@ class NamespaceStore:
         self.replicas = SqlReplicas(self)
         self.loose = SqlLoose(self)
         self.upkeep = SqlUpkeep(self)
+        self.quotas = SqlQuotas(self)
         self.group = Group(engine, self._load, self.applier.replay)
         self.commits = Commits(self)
         if barrier is not None:

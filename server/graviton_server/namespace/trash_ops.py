@@ -108,6 +108,8 @@ def rename(txn: Txn, op: Rename) -> Removed:
         _leave(txn, found, inode)
     else:
         _come_back(txn, found, inode)
+    if txn.ledger is not None:
+        txn.ledger.returned(txn, op.new_parent, inode)
     names.add_name(txn, op.new_parent, op.new_name, inode.ino)
     txn.touch_directory(op.new_parent, 1 if inode.is_directory else 0)
     txn.tell_entry(op.new_parent, op.new_name, inode.ino)
@@ -168,6 +170,11 @@ def _remove_whole(txn: Txn, found: Found, inode: Inode) -> Removed:
 
 def _leave(txn: Txn, found: Found, inode: Inode) -> None:
     """The name in a directory that went as a whole."""
+    if txn.ledger is not None:
+        if inode.is_directory:
+            txn.ledger.removed_tree(txn, found.parent, inode.ino)
+        else:
+            txn.ledger.lost(txn, found.parent, inode)
     names.delete_name(txn, found.parent, found.name)
     if txn.get(found.parent).nlink:
         txn.touch_directory(found.parent, -1 if inode.is_directory else 0)
@@ -181,11 +188,15 @@ def _come_back(txn: Txn, found: Found, inode: Inode) -> None:
     row = places.row_of(txn.execute, found.ino)
     if row is None or not txn.execute(trash.DROP, (found.ino,)).rowcount:
         raise NotFound(f"{found.name!r} is not in the trash any more")
+    if txn.ledger is not None:
+        txn.ledger.returning()
     below = _together(txn, row) if inode.is_directory else {}
     _link(txn, row, below)
     levels = list(below.get(row.ino, ()))
     while levels:
         one = levels.pop()
+        if txn.ledger is not None:
+            txn.ledger.returned(txn, one.parent, txn.get(one.ino))
         txn.execute(_NAME_BACK, (txn.version, one.ino))
         txn.execute(trash.DROP, (one.ino,))
         _link(txn, one, below)

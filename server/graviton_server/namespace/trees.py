@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from typing import Final
 
-from graviton_server.namespace import contents, names, orphans, staging, trash
+from graviton_server.namespace import contents, names, orphans, quotas, staging, trash
 from graviton_server.namespace.history import keep_inode
 from graviton_server.namespace.schema import INODE_COLUMNS
 from graviton_server.namespace.txn import Inode, Txn, check_name
@@ -102,11 +102,15 @@ def _replace(txn: Txn, op: Clone, source: Inode, there: Inode) -> Attr:
         raise Invalid("a file cannot replace itself by its copy")
     if source.mode & 0o170000 == there.mode & 0o170000 == stat.S_IFREG:
         contents.share(txn, source)
+        if txn.ledger is not None:
+            txn.ledger.add(txn, op.parent, source.size - there.size, 0)
         staging.take_content(txn, there, source, source.mtime_ns if op.preserve else txn.now)
         txn.tell(Touched.ATTR | Touched.DATA, there.ino)
         return txn.get(there.ino).attr()
     contents.share(txn, source)
     _copy_inode(txn, op, source, 1)
+    if txn.ledger is not None:
+        txn.ledger.lost(txn, op.parent, there)
     names.point_name(txn, op.parent, op.name, op.ino)
     names.lose_name(txn, there, False, (op.parent, op.name))
     txn.touch_directory(op.parent)
@@ -125,8 +129,10 @@ def _copy_inode(txn: Txn, op: Clone, source: Inode, links: int) -> None:
     if source.flags:
         txn.execute(_COPY_XATTRS, (op.ino, txn.version, source.ino))
     txn.inodes += 1
-    if source.mode & 0o170000 == stat.S_IFREG:
-        txn.bytes += source.size
+    size = quotas.bytes_of(source)
+    txn.bytes += size
+    if txn.ledger is not None:
+        txn.ledger.came(txn, op.parent, op.ino, size)
 
 
 def _copy_tree(txn: Txn, op: Clone) -> None:
@@ -150,10 +156,14 @@ def _copy_tree(txn: Txn, op: Clone) -> None:
     execute(_CLEAR)
     txn.inodes += count
     txn.bytes += size
+    if txn.ledger is not None:
+        txn.ledger.came(txn, op.parent, op.ino, size, count)
 
 
 def remove_tree(txn: Txn, op: RemoveTree) -> Removed:
     inode = names.must_find(txn, op.parent, op.name)
+    if txn.ledger is not None:
+        _uncharge(txn, txn.ledger, op, inode)
     names.delete_name(txn, op.parent, op.name)
     if not inode.is_directory:
         txn.touch_directory(op.parent)
@@ -169,3 +179,16 @@ def remove_tree(txn: Txn, op: RemoveTree) -> Removed:
     txn.tell_entry(op.parent, op.name, inode.ino)
     txn.tell(Touched.ATTR, inode.ino)
     return result
+
+
+def _uncharge(txn: Txn, ledger: quotas.Ledger, op: RemoveTree, inode: Inode) -> None:
+    """What goes no longer counts for quotas above, though it is freed later."""
+    if not inode.is_directory:
+        ledger.lost(txn, op.parent, inode)
+        return
+    for parent, name, ino in ledger.removed(txn, op.parent, inode.ino):
+        names.delete_name(txn, parent, name)
+        names.lose_name(txn, txn.get(ino), False)
+        txn.tell_entry(parent, name, ino)
+        txn.tell(Touched.ATTR, ino)
+    ledger.removed_tree(txn, op.parent, inode.ino)

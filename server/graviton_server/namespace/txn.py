@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.history import keep_inode
@@ -16,6 +16,9 @@ from gravitonfs.core.trash import is_trash
 from gravitonfs.errors import Invalid, IsADirectory, NameTooLong, NotADirectory, NotFound, ReadOnly, Stale
 from gravitonfs.ports.namespace import Change, Touched
 from gravitonfs.ports.ops import Attr
+
+if TYPE_CHECKING:
+    from graviton_server.namespace.quotas import Ledger
 
 ACL_ACCESS: Final = 1
 ACL_DEFAULT: Final = 2
@@ -68,7 +71,8 @@ class Txn:
 
     __slots__ = (
         "bytes", "changes", "claimants", "clock", "content", "content_limit", "execute", "format", "grant",
-        "ino_limit", "inodes", "now", "session", "snapshot", "tape", "touched", "trash", "version", "volume",
+        "ino_limit", "inodes", "ledger", "now", "session", "snapshot", "tape", "touched", "trash", "version",
+        "volume",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +109,8 @@ class Txn:
         self.changes: list[Change] | None = None
         self.tape: Tape | None = None
         """Made when the batch has something to decide."""
+        self.ledger: Ledger | None = None
+        """Of a batch on a volume with quotas."""
 
     def get(self, ino: Ino) -> Inode:
         row = self.execute(_GET, (ino,)).fetchone()

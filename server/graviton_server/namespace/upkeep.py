@@ -61,7 +61,7 @@ class SqlUpkeep:
         self._purger = Purger(store)
 
     @contextmanager
-    def _snapshot(self) -> Iterator[Execute]:
+    def moment(self) -> Iterator[Execute]:
         """The namespace as it is now, for reads that may take long."""
         self._store.commit()
         try:
@@ -74,7 +74,7 @@ class SqlUpkeep:
 
     def extent_rows(self) -> Iterator[list[ExtentRow]]:
         """Read at one moment: a fold that moves extents between rows cannot hide any from the mark."""
-        with self._snapshot() as execute:
+        with self.moment() as execute:
             for sql in (_LIVE_ROWS, _OLD_ROWS):
                 cursor = execute(sql)
                 while rows := cursor.fetchmany(PAGE):
@@ -176,7 +176,7 @@ class SqlUpkeep:
         volume.add(txn.bytes, txn.inodes)
 
     def trash_usage(self) -> TrashUsage:
-        with self._snapshot() as execute:
+        with self._store.reading() as execute:
             return trash.usage(execute)
 
     # --- contents ------------------------------------------------------------------------------------
@@ -227,12 +227,12 @@ class SqlUpkeep:
         return top + b"/".join(reversed(names))
 
     def check(self) -> Iterator[Problem]:
-        with self._snapshot() as execute:
+        with self.moment() as execute:
             broken = [Problem(f"the database: {what}", Ino(0), ContentId(0)) for what in integrity(execute)]
             yield from broken or checking.problems(execute)
 
     def held_by_snapshots(self) -> HeldBySnapshots:
-        with self._snapshot() as execute:
+        with self.moment() as execute:
             return HeldBySnapshots(*execute(_HELD).fetchone())
 
     def recount(self) -> list[str]:
@@ -243,5 +243,5 @@ class SqlUpkeep:
 
     def dump(self) -> Iterator[bytes]:
         self._store.note_version()
-        with self._snapshot() as execute:
+        with self.moment() as execute:
             yield from dumping.dump(execute)

@@ -31,7 +31,7 @@ _RENAME: Final = "UPDATE volumes SET name = ? WHERE id = ?"
 _NO_LINKS: Final = "UPDATE inodes SET nlink = 0 WHERE ino = ?"
 _BLOBS: Final = "SELECT content FROM blob_refs WHERE volume = ?"
 _DROP: Final = tuple(
-    f"DELETE FROM {table} WHERE volume = ?" for table in ("blob_refs", "records", "snapshots")
+    f"DELETE FROM {table} WHERE volume = ?" for table in ("blob_refs", "records", "snapshots", "quotas")
 )
 
 
@@ -80,6 +80,7 @@ def _delete(store: NamespaceStore, volume: Volume, moment: Moment) -> None:
     """The root loses its place, and what is below is freed as any removed tree is."""
     txn = store.applier.outside_batch(volume, moment)
     txn.snapshot = volume.snapshot = 0
+    volume.quotas = {}
     for (content,) in store.execute(_BLOBS, (volume.id,)).fetchall():
         contents.release(txn, ContentId(content))
     for statement in _DROP:

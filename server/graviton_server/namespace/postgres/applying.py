@@ -22,8 +22,8 @@ from psycopg_pool import PoolClosed
 from graviton_server.namespace.dispatch import APPLY
 from graviton_server.namespace.engine import DuplicateKey
 from graviton_server.namespace.postgres import exchange as exchanging
-from graviton_server.namespace.postgres import foreseen
-from graviton_server.namespace.postgres.belief import check, parameters
+from graviton_server.namespace.postgres import foreseen, quotas
+from graviton_server.namespace.postgres.belief import Head, check, parameters
 from graviton_server.namespace.postgres.database import (
     Connection,
     Rerun,
@@ -42,13 +42,14 @@ from graviton_server.namespace.postgres.sessions import (
     PostgresSession,
     decode,
     encode,
+    same,
 )
 from graviton_server.namespace.postgres.transaction import NeedNumbers, PostgresTxn
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.sessions import Recorded
 from gravitonfs.errors import Fenced, Gap, GravitonError, Internal, Invalid, MissingBlocks, ReadOnly
 from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.ops import Batch, Create, Failure, Removed, Result, Write
+from gravitonfs.ports.ops import Batch, Create, Failure, Result, Write
 
 if TYPE_CHECKING:
     from graviton_server.namespace.postgres.store import PostgresStore
@@ -64,7 +65,7 @@ FLUSHED: Final = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
 _HEAD: Final = (
     "SELECT coalesce(a.number, 0), coalesce(a.logical_bytes, 0), coalesce(a.inodes, 0), nextval('versions'),"
     f" {CLOCK}, {INCARNATION}, {FLUSHED},"
-    " (SELECT coalesce(max(p.version), 0) FROM snapshots p WHERE p.volume = s.volume),"
+    f" (SELECT coalesce(max(p.version), 0) FROM snapshots p WHERE p.volume = s.volume), {quotas.ANY},"
     " ARRAY(SELECT CASE WHEN o.asks THEN o.id ELSE 0 END FROM sessions o WHERE o.volume = s.volume"
     " AND o.process <> %s)"
     " FROM sessions s LEFT JOIN LATERAL (SELECT number, logical_bytes, inodes FROM answers"
@@ -82,20 +83,6 @@ _PRUNE: Final = "DELETE FROM answers WHERE session = %s AND number <= %s"
 _CHANGED: Final = "UPDATE contents SET changed = %s WHERE id = %s AND changed < %s"
 _WRITTEN: Final = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 _RR: Final = ("BEGIN ISOLATION LEVEL REPEATABLE READ", ())
-
-
-class Head(NamedTuple):
-    """A session as the database has it at the beginning of a transaction."""
-
-    last: int
-    logical_bytes: int
-    inodes: int
-    version: int
-    clock: int
-    incarnation: str
-    flushed: int
-    snapshot: int
-    foreign: list[int]
 
 
 class Lost(Exception):
@@ -262,6 +249,7 @@ def take_head(store: PostgresStore, session: PostgresSession, rows: list[Any]) -
     session.last = max(session.last, head.last)
     session.whole_in = head.incarnation
     session.alone = not head.foreign
+    session.counted = head.counted
     session.flushed(head.flushed)
     return head
 
@@ -272,19 +260,6 @@ class Disbelieved(Rerun):
 
 class Differs(Rerun):
     """A batch that is applied again came out otherwise."""
-
-
-def same(one: Recorded, other: Recorded) -> bool:
-    """Answers as a client sees them; who else holds a removed inode may have changed."""
-    if (one[2] is None) != (other[2] is None):
-        return False
-    if one[2] is not None and other[2] is not None:
-        return one[2].kind == other[2].kind
-    return [_told(result) for result in one[1]] == [_told(result) for result in other[1]]
-
-
-def _told(result: Result) -> Result:
-    return result._replace(kept=False) if isinstance(result, Removed) else result
 
 
 class _Run:
@@ -311,6 +286,7 @@ class _Run:
         self._next: Head
         """What the next transaction is going to find."""
         self._directories: list[Any] = []
+        self._counted: quotas.Counted | None = None
         self.believed = False
         """Nothing was asked before."""
         self._flushes = False
@@ -323,7 +299,12 @@ class _Run:
         foresight = Foresight(batches)
         todo: list[tuple[str, Any]] = [_RR if manner.one_moment else exchanging.BEGIN]
         self._flushes = durable and session.alone and not session.others
-        todo += [exchanging.PASS_GATE, exchanging.DURABLE_BATCH if self._flushes else exchanging.BATCH]
+        counted: quotas.Counted | None = None
+        todo.append(exchanging.PASS_GATE)
+        if session.counted:
+            counted = quotas.Counted(exchange, session.volume.root, batches, enforce=not self._given)
+            todo.append(quotas.ALONE if manner.renames else quotas.SHARE)
+        todo.append(exchanging.DURABLE_BATCH if self._flushes else exchanging.BATCH)
         if manner == Manner() and not packs and not self._given and self._believes(batches, foresight, todo):
             return
         if manner.renames:
@@ -333,8 +314,14 @@ class _Run:
         todo.append((_HEAD, (store.process, session.id)))
         if packs:
             todo.append((_LIVE, (Ints(packs),)))
-        rows = exchange.queries(*todo, *foresight.queries())[start:]
+        usages = [] if counted is None else [counted.query()]
+        rows = exchange.queries(*todo, *foresight.queries(), *usages)[start:]
         head = take_head(store, session, rows[0])
+        if head.counted:
+            if counted is None:
+                raise Disbelieved  # that there are no quotas
+            counted.learn(rows.pop())
+            self._counted = counted
         self._directories = foresight.learn(exchange, rows[2 if packs else 1 :])
         self._live = dict(rows[1]) if packs else {}
         exchange.foreign = frozenset(number for number in head.foreign if number)
@@ -344,7 +331,13 @@ class _Run:
         """Whether nothing has to be asked: then it is checked in the transaction."""
         session = self._session
         head, directories = session.belief.now(), foresight.only_new()
-        if head is None or directories is None or head.last != session.last or session.others:
+        if (
+            head is None
+            or directories is None
+            or head.last != session.last
+            or session.others
+            or session.counted
+        ):
             return False
         if [batch.number for batch in batches] != list(range(head.last + 1, head.last + 1 + len(batches))):
             return False
@@ -423,8 +416,14 @@ class _Run:
         txn, exchange = self._txn, self._exchange
         txn.begin(self._given.get(batch.number), telling=bool(self._session.others or self._head.foreign))
         txn.now = batch.time_ns
+        ledger = txn.ledger = None if self._counted is None else self._counted.batch()
         exchange.begin_batch()
         results, failure = self._ops(batch)
+        if self._counted is not None and ledger is not None:
+            if failure is None:
+                self._counted.applied(ledger, txn.bytes, txn.inodes)
+            else:
+                self._counted.undone()
         if failure is None:
             exchange.end_batch()
             self._bytes += txn.bytes
@@ -445,7 +444,10 @@ class _Run:
             if batch.loose:
                 self._store.loose.insert(self._exchange, batch.loose)
             for op in batch.ops:
-                results.append(APPLY[type(op)](self._txn, op))
+                result = APPLY[type(op)](self._txn, op)
+                if self._txn.ledger is not None:
+                    self._txn.ledger.check(self._txn)
+                results.append(result)
         except GravitonError as error:
             failure = Failure(len(results), error.kind.value, str(error))
         except DuplicateKey as error:
@@ -475,10 +477,11 @@ class _Run:
             self._store.changes.put(exchange, session.volume.id, session.id, head.clock, self.told)
         if self._last // PRUNE_EVERY != head.last // PRUNE_EVERY:
             exchange.queue(_PRUNE, (session.id, self._last - KEEP))
+        charges = [] if self._counted is None else self._counted.charges()
         if durable:
-            rows = exchange.finish(COMMIT, *(() if self._flushes else FLUSH))
+            rows = exchange.finish(*charges, COMMIT, *(() if self._flushes else FLUSH))
         else:
-            rows = exchange.finish(COMMIT, (_WRITTEN, ()))
+            rows = exchange.finish(*charges, COMMIT, (_WRITTEN, ()))
         session.last = self._last
         self._note_belief()
         for kept in self.fresh:

@@ -9,19 +9,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from graviton_server.namespace import txn
 from graviton_server.namespace.postgres.exchange import Params, Row
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.txn import ACL_DEFAULT
 
-if TYPE_CHECKING:
-    from graviton_server.namespace.postgres.applying import Head
-
 DIRECTORIES: Final = 1024
 _COLUMNS: Final = txn.ROW.split(", ")
 _INO, _MODE, _GID, _FLAGS = (_COLUMNS.index(name) for name in ("ino", "mode", "gid", "flags"))
+
+
+class Head(NamedTuple):
+    """A session as the database has it at the beginning of a transaction."""
+
+    last: int
+    logical_bytes: int
+    inodes: int
+    version: int
+    clock: int
+    incarnation: str
+    flushed: int
+    snapshot: int
+    counted: bool
+    foreign: list[int]
 
 
 def check(incarnation: str, clock: str, flushed: str) -> str:
@@ -32,6 +44,7 @@ def check(incarnation: str, clock: str, flushed: str) -> str:
         " AND (SELECT number FROM answers WHERE session = s.id ORDER BY number DESC LIMIT 1) = %s"
         f" AND {incarnation} = %s"
         " AND (SELECT coalesce(max(p.version), 0) FROM snapshots p WHERE p.volume = s.volume) = %s"
+        " AND NOT EXISTS (SELECT 1 FROM quotas q WHERE q.volume = s.volume)"
         " AND NOT EXISTS (SELECT 1 FROM sessions o WHERE o.volume = s.volume AND o.process <> %s)"
         " AND (SELECT count(*) FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
         " AS d (ino, mode, gid, flags) JOIN inodes i ON i.ino = d.ino AND i.mode = d.mode AND i.gid = d.gid"

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import Final, NamedTuple
 
-from graviton_server.namespace import reaping, trash, trash_ops, trees, txn
+from graviton_server.namespace import quotas, reaping, trash, trash_ops, trees, txn
 
 TOUCH_CHECKED: Final = (
     "WITH t AS (UPDATE inodes SET mtime = %s, ctime = %s, nlink = nlink + %s WHERE ino = %s AND nlink > 0"
@@ -20,7 +20,24 @@ def _marks(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
+_TREE: Final = (
+    "WITH RECURSIVE tree (ino) AS (VALUES (%s::bigint) UNION SELECT n.ino FROM tree CROSS JOIN LATERAL"
+    " (SELECT ino FROM names WHERE parent = tree.ino OFFSET 0) n)"
+)
+"""A look-up for each directory (OFFSET 0): left to choose, the server may read all names for each level."""
+_INODE: Final = "CROSS JOIN LATERAL (SELECT * FROM inodes WHERE ino = {} OFFSET 0) i"
+
 _DIFFERENT: Final = {
+    quotas.SIZE: (
+        f"{_TREE} SELECT count(*), coalesce(sum(CASE WHEN i.mode & 61440 = 32768 THEN i.size ELSE 0 END), 0)"
+        f"::bigint FROM tree t {_INODE.format('t.ino')}"
+    ),
+    quotas.CROSSING: (
+        f"{_TREE} SELECT n.parent, n.name, n.ino FROM tree t CROSS JOIN LATERAL"
+        " (SELECT parent, name, ino FROM names WHERE parent = t.ino OFFSET 0) n"
+        f" {_INODE.format('n.ino')} WHERE i.mode & 61440 <> 16384 AND i.nlink > 1"
+        " AND EXISTS (SELECT 1 FROM names o WHERE o.ino = n.ino AND o.parent NOT IN (SELECT ino FROM tree))"
+    ),
     trees._MAP: (
         "CREATE TEMP TABLE IF NOT EXISTS clone_map (n bigserial PRIMARY KEY, old bigint NOT NULL UNIQUE,"
         " new bigint NOT NULL) ON COMMIT DROP"

@@ -10,10 +10,12 @@ from graviton_server.namespace import blobs, reading, records, regions
 from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.dialect import statement
 from graviton_server.namespace.postgres.exchange import Query, send
+from graviton_server.namespace.postgres.quotas import OF_VOLUME, WALK
 from graviton_server.namespace.postgres.sessions import PostgresSession
 from graviton_server.namespace.postgres.upkeep import VOLUMES
 from graviton_server.namespace.postgres.wire import Ints
 from graviton_server.namespace.postgres.work import Reader
+from graviton_server.namespace.quotas import quota_of, room_of
 from graviton_server.namespace.reading import SqlNamespace
 from gravitonfs.core.extents import Extent
 from gravitonfs.core.ids import ContentId, Ino
@@ -25,6 +27,7 @@ from gravitonfs.ports.namespace import (
     ContentKind,
     Entry,
     RegionMap,
+    Room,
     VolumeUsage,
 )
 from gravitonfs.ports.ops import Attr, Batch, Reply
@@ -231,6 +234,11 @@ class PostgresNamespace(SqlNamespace):
     def usage(self) -> VolumeUsage:
         rows: list[Any] = self._ask(_USAGE, (self._volume,))
         return VolumeUsage(*rows[0])
+
+    def room(self, directory: Ino | None) -> Room | None:
+        query = OF_VOLUME if directory is None else WALK
+        rows: list[Any] = self._ask(query, (self._volume,) if directory is None else (Ints((directory,)),))
+        return room_of([quota_of(row[1:]) for row in rows])
 
     def watch(self, since: int) -> Iterator[Change]:
         return iter(self._postgres.changes.since(since, self._volume, self.session))

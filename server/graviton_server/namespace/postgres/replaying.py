@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from graviton_server.namespace.postgres.applying import Differs, Lost, Manner, same
+from graviton_server.namespace.postgres.applying import Differs, Lost, Manner
 from graviton_server.namespace.postgres.database import Backoff, Rerun
 from graviton_server.namespace.postgres.foreseen import NeedOneMoment, NeedRenameLock
-from graviton_server.namespace.postgres.sessions import Kept, PostgresSession
+from graviton_server.namespace.postgres.sessions import Kept, PostgresSession, same
 from graviton_server.namespace.postgres.transaction import NeedNumbers
 from gravitonfs.core.ids import Ino
 from gravitonfs.errors import Exists, Fenced, GravitonError

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
-from graviton_server.namespace.postgres import replicas
+from graviton_server.namespace.postgres import quotas, replicas
 from graviton_server.namespace.postgres.housekeeping import TABLES
 from graviton_server.namespace.schema import FIRST_FREE_INO
 from gravitonfs.core.format import VolumeFormat
@@ -171,7 +171,12 @@ def _version_5(connection: Connection) -> None:
     connection.execute("CREATE INDEX trash_removed ON trash (volume, removed)")
 
 
-STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4, _version_5)
+def _version_6(connection: Connection) -> None:
+    """Quotas. No process of an older version, which would write past them, may be at work."""
+    connection.execute(quotas.TABLES.encode(), prepare=False)
+
+
+STEPS: Final[tuple[Step, ...]] = (_version_1, _version_2, _version_3, _version_4, _version_5, _version_6)
 """Step n (from 1) makes schema n of schema n - 1, inside one transaction."""
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -13,7 +13,7 @@ from graviton_server.namespace.postgres.belief import Belief
 from graviton_server.namespace.sessions import Recorded, Session, recorded
 from gravitonfs.core.trust import Trust
 from gravitonfs.ports.namespace import EVERYTHING
-from gravitonfs.ports.ops import Batch
+from gravitonfs.ports.ops import Batch, Removed, Result
 
 KEEP: Final = 4096
 """Answers kept in the database, for whoever asks again or replays after a crash."""
@@ -46,6 +46,8 @@ class PostgresSession(Session):
     logical_bytes: int = 0
     inodes: int = 0
     """What its batches have added to the volume, in all."""
+    counted: bool = False
+    """Its volume had quotas when the database was last asked."""
 
     trust: Trust | None = None
     """Of the volume's lease; only where it asks for it by itself."""
@@ -99,3 +101,16 @@ def encode(answer: Recorded) -> bytes:
 def decode(data: bytes) -> Recorded:
     fields: list[Any] = msgspec.msgpack.decode(data)
     return recorded(fields)
+
+
+def same(one: Recorded, other: Recorded) -> bool:
+    """Answers as a client sees them; who else holds a removed inode may have changed."""
+    if (one[2] is None) != (other[2] is None):
+        return False
+    if one[2] is not None and other[2] is not None:
+        return one[2].kind == other[2].kind
+    return [_told(result) for result in one[1]] == [_told(result) for result in other[1]]
+
+
+def _told(result: Result) -> Result:
+    return result._replace(kept=False) if isinstance(result, Removed) else result

@@ -27,6 +27,7 @@ from graviton_server.namespace.postgres.leases import Leases
 from graviton_server.namespace.postgres.loose import PostgresLoose
 from graviton_server.namespace.postgres.namespace import PostgresNamespace, warm
 from graviton_server.namespace.postgres.packs import PostgresPacks
+from graviton_server.namespace.postgres.quota_rows import PostgresQuotas
 from graviton_server.namespace.postgres.replaying import Replayer
 from graviton_server.namespace.postgres.replicas import PostgresReplicas
 from graviton_server.namespace.postgres.roster import Roster
@@ -76,6 +77,7 @@ class PostgresStore:
         self.work = Work(self)
         self.applier = Applier(self)
         self.upkeep = PostgresUpkeep(self)
+        self.quotas = PostgresQuotas(self)
         self.housekeeping = PostgresHousekeeping(self)
 
     @classmethod

@@ -66,7 +66,7 @@ class PostgresUpkeep(SqlUpkeep):
                 backoff.wait()
 
     @contextmanager
-    def _snapshot(self) -> Iterator[Execute]:
+    def moment(self) -> Iterator[Execute]:
         """One moment, on a connection of its own; big answers come in pages."""
         try:
             with self._postgres.database.connection() as connection:
@@ -96,7 +96,7 @@ class PostgresUpkeep(SqlUpkeep):
         return self.again(super().users, content)
 
     def check(self) -> Iterator[Problem]:
-        with self._snapshot() as execute:
+        with self.moment() as execute:
             yield from checking.problems(execute)
 
     def recount(self) -> list[str]:
@@ -121,7 +121,7 @@ class PostgresUpkeep(SqlUpkeep):
         return told
 
     def dump(self) -> Iterator[bytes]:
-        with self._snapshot() as execute:
+        with self.moment() as execute:
             yield from dumping.dump(execute)
 
 

@@ -40,6 +40,7 @@ _VOLUMES: Final = (
 _ADD_USAGE: Final = (
     "UPDATE volumes SET logical_bytes = logical_bytes + %s, inodes = inodes + %s WHERE id = %s"
 )
+_ADD_TO_QUOTA: Final = "UPDATE quotas SET bytes = bytes + %s, inodes = inodes + %s WHERE ino = %s"
 _MOMENT: Final = f"SELECT nextval('versions'), {CLOCK}"
 _OWNER: Final = (
     "SELECT volume FROM inodes WHERE content = %s AND content <> 0 ORDER BY ino LIMIT 1 FOR UPDATE"
@@ -167,6 +168,7 @@ class Work:
         for volume in scope.volumes.values():
             if volume.dirty:
                 exchange.queue(_ADD_USAGE, (volume.logical_bytes, volume.inodes, volume.id))
+                exchange.queue(_ADD_TO_QUOTA, (volume.logical_bytes, volume.inodes, volume.root))
         telling = False
         for number, changes in scope.told:
             if changes:

@@ -158,6 +158,86 @@ class DeleteSnapshotReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Quota(_message.Message):
+    __slots__ = ("path", "max_bytes", "max_inodes", "bytes", "inodes", "counting")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_INODES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    COUNTING_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    max_bytes: int
+    max_inodes: int
+    bytes: int
+    inodes: int
+    counting: bool
+    def __init__(self, path: _Optional[bytes] = ..., max_bytes: _Optional[int] = ..., max_inodes: _Optional[int] = ..., bytes: _Optional[int] = ..., inodes: _Optional[int] = ..., counting: _Optional[bool] = ...) -> None: ...
+
+class ListQuotasRequest(_message.Message):
+    __slots__ = ("volume",)
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    def __init__(self, volume: _Optional[str] = ...) -> None: ...
+
+class ListQuotasReply(_message.Message):
+    __slots__ = ("quotas",)
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    quotas: _containers.RepeatedCompositeFieldContainer[Quota]
+    def __init__(self, quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ...) -> None: ...
+
+class SetQuotaRequest(_message.Message):
+    __slots__ = ("volume", "path", "max_bytes", "max_inodes")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_INODES_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    path: bytes
+    max_bytes: int
+    max_inodes: int
+    def __init__(self, volume: _Optional[str] = ..., path: _Optional[bytes] = ..., max_bytes: _Optional[int] = ..., max_inodes: _Optional[int] = ...) -> None: ...
+
+class DeleteQuotaRequest(_message.Message):
+    __slots__ = ("volume", "path")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    path: bytes
+    def __init__(self, volume: _Optional[str] = ..., path: _Optional[bytes] = ...) -> None: ...
+
+class DeleteQuotaReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CheckQuotasRequest(_message.Message):
+    __slots__ = ("volume", "path", "repair")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REPAIR_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    path: bytes
+    repair: bool
+    def __init__(self, volume: _Optional[str] = ..., path: _Optional[bytes] = ..., repair: _Optional[bool] = ...) -> None: ...
+
+class CheckedQuota(_message.Message):
+    __slots__ = ("quota", "bytes", "inodes", "repaired")
+    QUOTA_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    REPAIRED_FIELD_NUMBER: _ClassVar[int]
+    quota: Quota
+    bytes: int
+    inodes: int
+    repaired: bool
+    def __init__(self, quota: _Optional[_Union[Quota, _Mapping]] = ..., bytes: _Optional[int] = ..., inodes: _Optional[int] = ..., repaired: _Optional[bool] = ...) -> None: ...
+
+class CheckQuotasReply(_message.Message):
+    __slots__ = ("quotas",)
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    quotas: _containers.RepeatedCompositeFieldContainer[CheckedQuota]
+    def __init__(self, quotas: _Optional[_Iterable[_Union[CheckedQuota, _Mapping]]] = ...) -> None: ...
+
 class Job(_message.Message):
     __slots__ = ("name", "state", "runs", "last_result", "error", "done", "total", "what")
     NAME_FIELD_NUMBER: _ClassVar[int]

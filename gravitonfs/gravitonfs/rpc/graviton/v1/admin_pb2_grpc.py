@@ -79,6 +79,26 @@ class AdminServiceStub:
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.SerializeToString,
                 response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotReply.FromString,
                 _registered_method=True)
+        self.ListQuotas = channel.unary_unary(
+                '/graviton.v1.AdminService/ListQuotas',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListQuotasRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListQuotasReply.FromString,
+                _registered_method=True)
+        self.SetQuota = channel.unary_unary(
+                '/graviton.v1.AdminService/SetQuota',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.SetQuotaRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Quota.FromString,
+                _registered_method=True)
+        self.DeleteQuota = channel.unary_unary(
+                '/graviton.v1.AdminService/DeleteQuota',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteQuotaRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteQuotaReply.FromString,
+                _registered_method=True)
+        self.CheckQuotas = channel.unary_unary(
+                '/graviton.v1.AdminService/CheckQuotas',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasReply.FromString,
+                _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/graviton.v1.AdminService/ListJobs',
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListJobsRequest.SerializeToString,
@@ -154,6 +174,33 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuotas(self, request, context):
+        """Directories with a quota. Needs only that the volume may be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetQuota(self, request, context):
+        """Give a directory a quota, or other limits. Answered when what is there is counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteQuota(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckQuotas(self, request, context):
+        """Count again, all or one; with `repair` what is wrong is put right.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJobs(self, request, context):
         """What runs in the background, and how it went.
         """
@@ -216,6 +263,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteSnapshot,
                     request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.FromString,
                     response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotReply.SerializeToString,
+            ),
+            'ListQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotas,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListQuotasRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListQuotasReply.SerializeToString,
+            ),
+            'SetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuota,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.SetQuotaRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Quota.SerializeToString,
+            ),
+            'DeleteQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQuota,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteQuotaRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteQuotaReply.SerializeToString,
+            ),
+            'CheckQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckQuotas,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasReply.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
@@ -471,6 +538,114 @@ class AdminService:
             '/graviton.v1.AdminService/DeleteSnapshot',
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotRequest.SerializeToString,
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteSnapshotReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/ListQuotas',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListQuotasRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListQuotasReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/SetQuota',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.SetQuotaRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Quota.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/DeleteQuota',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteQuotaRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.DeleteQuotaReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/CheckQuotas',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasReply.FromString,
             options,
             channel_credentials,
             insecure,

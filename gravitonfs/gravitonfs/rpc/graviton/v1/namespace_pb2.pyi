@@ -375,22 +375,40 @@ class BlobsReply(_message.Message):
     def __init__(self, blobs: _Optional[bytes] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class UsageRequest(_message.Message):
-    __slots__ = ("session",)
+    __slots__ = ("session", "room", "directory")
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     session: bytes
-    def __init__(self, session: _Optional[bytes] = ...) -> None: ...
+    room: bool
+    directory: int
+    def __init__(self, session: _Optional[bytes] = ..., room: _Optional[bool] = ..., directory: _Optional[int] = ...) -> None: ...
 
 class UsageReply(_message.Message):
-    __slots__ = ("logical_bytes", "inodes", "capacity", "free")
+    __slots__ = ("logical_bytes", "inodes", "capacity", "free", "room")
     LOGICAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     INODES_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_FIELD_NUMBER: _ClassVar[int]
     FREE_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
     logical_bytes: int
     inodes: int
     capacity: int
     free: int
-    def __init__(self, logical_bytes: _Optional[int] = ..., inodes: _Optional[int] = ..., capacity: _Optional[int] = ..., free: _Optional[int] = ...) -> None: ...
+    room: Room
+    def __init__(self, logical_bytes: _Optional[int] = ..., inodes: _Optional[int] = ..., capacity: _Optional[int] = ..., free: _Optional[int] = ..., room: _Optional[_Union[Room, _Mapping]] = ...) -> None: ...
+
+class Room(_message.Message):
+    __slots__ = ("used_bytes", "free_bytes", "used_inodes", "free_inodes")
+    USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    USED_INODES_FIELD_NUMBER: _ClassVar[int]
+    FREE_INODES_FIELD_NUMBER: _ClassVar[int]
+    used_bytes: int
+    free_bytes: int
+    used_inodes: int
+    free_inodes: int
+    def __init__(self, used_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., used_inodes: _Optional[int] = ..., free_inodes: _Optional[int] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
     __slots__ = ("session", "seen", "answers", "ask_lease", "let_go")
