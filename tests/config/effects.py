@@ -42,7 +42,7 @@ EFFECTS: Final[dict[str, str]] = {
     "storage.s3.multipart.part-size": S3 + "s3.py::test_large_objects_go_up_in_parts",
     "storage.s3.multipart.max-parts": S3 + "engine_on_s3.py::test_packs_keep_below_what_an_object_may_have",
     "storage.targets": COPIES + "daemon.py::test_directories_and_a_bucket_survive_kill",
-    "storage.sharded.shards": LATER,
+    "storage.sharded.shards": "sharding/test_daemons.py::test_from_two_to_three_shards_under_load",
     "database.jdbc-url": "cli/test_backends.py::test_two_daemons_are_one_store",
     "database.listen-jdbc-url": "cli/test_database.py::test_through_a_pooler_in_transaction_mode",
     "database.username": "cli/test_database.py::test_a_wrong_password_is_told_at_once",

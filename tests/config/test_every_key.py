@@ -13,8 +13,6 @@ from graviton_server.config.sections import every_key
 
 TESTS = Path(__file__).resolve().parents[1]
 KEYS = [key.path.removeprefix("graviton.") for key in every_key()]
-_REFUSED = ("storage.sharded.",)
-"""A daemon that is asked for these does not start (``refuse_what_is_not_served``)."""
 
 
 def test_every_key_has_its_test() -> None:
@@ -30,5 +28,4 @@ def test_the_tests_are_there(place: str) -> None:
 
 def test_what_has_no_effect_yet_says_so() -> None:
     silent = {key for key in KEYS if f"graviton.{key}".startswith(_WITHOUT_EFFECT)}
-    refused = {key for key in KEYS if key.startswith(_REFUSED)}
-    assert {key for key, place in EFFECTS.items() if place == LATER} == silent | refused
+    assert {key for key, place in EFFECTS.items() if place == LATER} == silent

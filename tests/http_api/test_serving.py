@@ -147,7 +147,10 @@ def test_administration(daemon: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("graviton.storage { backend = sharded, sharded.shards = [{name = a, address = b}] }", "sharded"),
+        (
+            "graviton.storage { backend = sharded, sharded.shards = [{name = a, address = b}] }",
+            "is no address",
+        ),
         ("graviton.storage.targets = [{name = a, kind = directory, zone = z}]", "graviton.storage.targets"),
         ("graviton.server.http.prot = 1", "did you mean port?"),
     ],

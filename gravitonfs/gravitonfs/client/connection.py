@@ -168,10 +168,13 @@ class Connection:
         calls = channel.stream_out(path, reply)(request, timeout=timeout, metadata=self._token.metadata())
         return Stream(self, calls, turn)
 
-    def upload(self, path: str, requests: Iterator[Message], reply: Answer[M]) -> M:
+    def upload(
+        self, path: str, requests: Iterator[Message], reply: Answer[M], *, timeout: float | None = None
+    ) -> M:
         channel, turn = self._channel("bulk")
         try:
-            answer: M = channel.stream_in(path, reply)(requests, metadata=self._token.metadata())
+            call = channel.stream_in(path, reply)
+            answer: M = call(requests, timeout=timeout, metadata=self._token.metadata())
         except grpc.RpcError as error:
             raise self._failed(error, turn) from error
         return answer

@@ -73,6 +73,9 @@ class PackRegistry(Protocol):
 
     def get(self, number: PackNumber) -> PackRow | None: ...
 
+    def find(self, uuid: bytes) -> PackRow | None:
+        """As ``get``, by the pack's own name."""
+
     def condemn(self, numbers: Sequence[PackNumber], before_ns: int) -> list[PackNumber]:
         """Condemn those still live and last relied on before ``before_ns``; return which. Durable.
 

@@ -100,6 +100,13 @@ class Replicas(Protocol):
     def save_settings(self, settings: bytes) -> None:
         """How many copies are asked for, for commands that know no configuration. Durable."""
 
+    def router(self) -> bytes:
+        """What ``follow`` was given; empty where this store is nobody's shard."""
+
+    def follow(self, router: bytes) -> bytes:
+        """This store is the shard of that router from now on, unless it was somebody's before: whose it is.
+        Then its packs are its router's, and nothing here may tell that they are not needed. Durable."""
+
     def place_by(self, placing: Placing) -> None:
         """From now on ``PackRegistry.begin`` writes ``wanted`` rows with the pack's row, for the targets
         that ``placing`` names."""

@@ -74,6 +74,14 @@ class RemoteTarget(Protocol):
 
 
 @runtime_checkable
+class SelfCheckingTarget(Protocol):
+    """A target that can read and verify a pack where it lies."""
+
+    def fault(self, key: str, length: int) -> str:
+        """What is wrong with a pack, all of it read; empty: nothing, any more. Raises ``NotFound``."""
+
+
+@runtime_checkable
 class CopiedTarget(Protocol):
     """What a target of several copies has beside ``Target``: whoever verifies bytes can ask for others."""
 

@@ -79,6 +79,10 @@ class MemoryRegistry:
         with self._lock:
             return self._rows.get(number)
 
+    def find(self, uuid: bytes) -> PackRow | None:
+        with self._lock:
+            return next((row for row in self._rows.values() if row.uuid == uuid), None)
+
     def condemn(self, numbers: Sequence[PackNumber], before_ns: int) -> list[PackNumber]:
         with self._lock:
             result = []

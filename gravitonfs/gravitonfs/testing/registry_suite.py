@@ -44,6 +44,8 @@ class PackRegistrySuite:
         assert row is not None
         assert (row.state, row.length, row.blocks) == (PackState.LIVE, 1000, 3)
         assert registry.footers([number]) == {number: b"footer"}
+        assert registry.find(uuid) == row
+        assert registry.find(os.urandom(16)) is None
 
     def test_publish_keeps_what_sealed_has_recorded(self, registry: PackRegistry) -> None:
         number = registry.begin(os.urandom(16), "one", PackState.STORING)

@@ -162,6 +162,12 @@ class ReplicasSuite:
         names.replicas.save_settings(b"two")
         assert names.replicas.settings() == b"two"
 
+    def test_a_store_has_one_router_for_good(self, names: Names) -> None:
+        assert names.replicas.router() == b""
+        assert names.replicas.follow(b"one") == b"one"
+        assert names.replicas.follow(b"two") == b"one"
+        assert names.replicas.router() == b"one"
+
     def test_pages_of_live_packs_with_their_copies(self, names: Names) -> None:
         a, b = targets(names, "a", "b")
         made = [live(names, a, b) for _ in range(4)] + [live(names)]

@@ -57,7 +57,9 @@ is told at the start at once; a server that does not answer yet is waited for, u
 **Several targets.** `storage.targets` names further places for packs beside the one of `storage.backend`;
 what `replication` asks for holds among them: [copies](replication.md).
 
-**In this version** `storage.backend = sharded` is refused; `graviton up` refuses PostgreSQL and buckets.
+**Shards.** With `storage.backend = sharded` packs lie on other daemons: [sharding](sharding.md).
+
+**In this version** `graviton up` refuses PostgreSQL, buckets and shards.
 `backup` is checked and has no effect yet.
 
 **Snapshots by the clock.** With `snapshots.hourly`, `daily` or `weekly` above 0, whoever serves the store (a

@@ -54,6 +54,8 @@ def _print_status(found: Status, served: bool) -> None:
         for key, value in found.info.items()
         if key.endswith("_bytes")
     ]
+    if found.shard is not None:
+        rows.append(("shard", f"{found.shard}, of another store: its router says what is deleted"))
     rows += _copies(found.replication)
     output.pairs(rows)
     if served and found.upkeep:

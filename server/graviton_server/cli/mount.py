@@ -12,7 +12,7 @@ from graviton_server.cli.daemon import LOG_NAME, Ready, in_background
 from graviton_server.cli.diskcache import refuse_disk_cache, told, with_disk_cache
 from graviton_server.cli.options import NAMES, Choices, parse
 from graviton_server.cli.params import DATA, DIRECTORY
-from graviton_server.cli.serve import choices_of, configured, refuse_what_is_not_served
+from graviton_server.cli.serve import choices_of, configured
 from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt
 from gravitonfs.errors import NotFound
 
@@ -82,7 +82,6 @@ def _direct(loaded: Loaded, mountpoint: Path, choices: Choices, foreground: bool
     from graviton_server.cli.journalled import run_journalled
     from graviton_server.cli.remote import log_of
 
-    refuse_what_is_not_served(loaded)
     config = loaded.config
     data = places.source(config.data_dir)
     choices = choices_of(loaded, choices)

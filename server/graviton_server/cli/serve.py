@@ -49,7 +49,6 @@ def serve(
     """
     loaded = configured(ctx, file, address_flags(data, http, grpc), insecure=insecure)
     config = loaded.config
-    refuse_what_is_not_served(loaded)
     terminate_like_interrupt()
     from graviton_server.cli.limits import SharedLimits
 
@@ -137,20 +136,10 @@ def _wanted(loaded: Loaded) -> Choices:
     )
 
 
-def refuse_what_is_not_served(loaded: Loaded) -> None:
-    """Keys that ask for what this version does not have are refused, never passed over."""
-    from gravitonfs.errors import Unsupported
-
-    storage = loaded.config.storage
-    if storage.backend == "sharded":
-        raise Unsupported("graviton.storage.backend = sharded: this version keeps packs in a directory or S3")
-
-
 def refuse_what_up_lacks(loaded: Loaded) -> None:
     """``up`` has names and packs in one directory; ``serve`` knows other places too."""
     from gravitonfs.errors import Unsupported
 
-    refuse_what_is_not_served(loaded)
     config = loaded.config
     if config.database.jdbc_url is not None:
         raise Unsupported("graviton.database.jdbc-url: 'up' keeps names in SQLite; use 'graviton serve'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from graviton_server.cli import output
 from graviton_server.cli.opening import reach_source
-from graviton_server.cli.params import DATA, SIZE
+from graviton_server.cli.params import DATA, FILE, SIZE
 from graviton_server.control.answers import TargetInfo
 from graviton_server.control.store_requests import AddTarget, ChangeTarget, ListTargets
 from gravitonfs.core.units import format_size
@@ -34,7 +35,7 @@ def _placing(command: Any) -> Any:
 
 @click.group()
 def target() -> None:
-    """Where packs are kept: directories and buckets.
+    """Where packs are kept: directories and buckets, or shards.
 
     SOURCE is the data directory of a volume, or of a process that shares its store, or the configuration
     file. Packs move in the background while the store is served.
@@ -87,6 +88,9 @@ def _row(one: TargetInfo) -> tuple[str, ...]:
 @click.option("--region", help="Of the bucket.")
 @click.option("--endpoint", help="Of an S3-compatible store.")
 @click.option("--profile", help="Of the AWS SDK: whose credentials are used. Default: its usual chain.")
+@click.option("--shard", metavar="ADDRESS", help="Of a daemon: graviton://HOST:PORT, gravitons:// with TLS.")
+@click.option("--token-file", type=FILE, help="Has the token that the shard asks for.")
+@click.option("--ca-file", type=FILE, help="Authorities that the shard's certificate is checked against.")
 @_placing
 @output.json_option
 def add(
@@ -97,21 +101,29 @@ def add(
     region: str | None,
     endpoint: str | None,
     profile: str | None,
+    shard: str | None,
+    token_file: str | None,
+    ca_file: str | None,
     as_json: bool,
     **placing: Any,
 ) -> None:
-    """Add a directory (--path) or a bucket (--bucket).
+    """Add a directory (--path), a bucket (--bucket), or, where packs lie on shards, a shard (--shard).
 
     It gets its share of the packs there are. A store that had one target so far uses it from its next start
     on. Credentials are never kept: only the name of a profile.
     """
-    if (path is None) == (bucket is None):
-        raise click.UsageError("give either --path or --bucket")
-    given = {"bucket": bucket, "region": region, "endpoint": endpoint, "profile": profile}
+    kinds = {"directory": path, "s3": bucket, "shard": shard}
+    chosen = [kind for kind, value in kinds.items() if value is not None]
+    if len(chosen) != 1:
+        raise click.UsageError("give one of --path, --bucket and --shard")
+    [kind] = chosen
+    given: dict[str, str | None] = {"path": None if path is None else str(path.absolute())}
+    if kind == "s3":
+        given = {"bucket": bucket, "region": region, "endpoint": endpoint, "profile": profile}
+    elif kind == "shard":
+        files = {"token_file": token_file, "ca_file": ca_file}
+        given = {"address": shard, **{key: value and os.path.abspath(value) for key, value in files.items()}}
     location = {key: value for key, value in given.items() if value is not None}
-    if path is not None:
-        location = {"path": str(path.absolute())}
-    kind = "directory" if path is not None else "s3"
     with reach_source(source, "target") as caller:
         made = caller.call(AddTarget(name=name, kind=kind, location=location, **placing))
     later = "" if made.in_use else "; the next start of what serves the store begins to use it"

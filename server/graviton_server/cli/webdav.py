@@ -13,7 +13,7 @@ from graviton_server.cli.diskcache import refuse_disk_cache, told, with_disk_cac
 from graviton_server.cli.gateway import RemoteGateway, gateway_config
 from graviton_server.cli.options import GATEWAY_NAMES, Choices, parse
 from graviton_server.cli.params import ADDRESS, DATA, FILE
-from graviton_server.cli.serve import choices_of, configured, refuse_insecure, refuse_what_is_not_served
+from graviton_server.cli.serve import choices_of, configured, refuse_insecure
 from graviton_server.cli.serving import Serving, announce, terminate_like_interrupt, until_signal
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ def _of_gateway(
 
 def _direct(loaded: Loaded, choices: Choices, *, insecure: bool) -> None:
     """The gateway is an engine of the store that the configuration describes."""
-    refuse_what_is_not_served(loaded)
     config = loaded.config
     choices = choices_of(loaded, choices)
     if config.storage.backend != "directory" or config.database.jdbc_url is not None:

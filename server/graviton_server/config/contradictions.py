@@ -89,6 +89,8 @@ def _storage(config: Config, found: _Found) -> None:
         found.problem("storage.backend", "sharded needs shards; expected graviton.storage.sharded.shards")
     if storage.backend != "sharded" and storage.sharded.shards:
         found.problem("storage.sharded.shards", 'shards are used by backend = "sharded" only')
+    if storage.backend == "sharded" and storage.targets:
+        found.problem("storage.targets", "packs lie on the shards; expected none with backend = sharded")
     if s3.multipart.part_size < LEAST_PART:
         found.warning("storage.s3.multipart.part-size", "raised to 5MiB: S3 refuses smaller parts")
     names = Counter(target.name for target in storage.targets)
@@ -101,10 +103,23 @@ def _storage(config: Config, found: _Found) -> None:
         needed = "path" if target.kind == "directory" else "bucket"
         if getattr(target, needed) is None:
             found.problem("storage.targets", f"target {target.name!r} of kind {target.kind} needs {needed}")
-    shards = Counter(shard.name for shard in storage.sharded.shards)
-    for name, count in shards.items():
+    _shards(config, found)
+
+
+def _shards(config: Config, found: _Found) -> None:
+    key = "storage.sharded.shards"
+    shards = config.storage.sharded.shards
+    for name, count in Counter(shard.name for shard in shards).items():
         if count > 1:
-            found.problem("storage.sharded.shards", f"{count} shards are called {name!r}")
+            found.problem(key, f"{count} shards are called {name!r}")
+    for shard in shards:
+        secure = shard.address.startswith("gravitons://")
+        if not secure and not shard.address.startswith("graviton://"):
+            found.problem(key, f"{shard.address!r} is no address; expected graviton://HOST:PORT")
+        elif not secure and (shard.ca_file or shard.cert_file):
+            found.problem(key, f"certificates of {shard.name!r} are for gravitons:// addresses")
+        if (shard.cert_file is None) != (shard.key_file is None):
+            found.problem(key, f"{shard.name!r} needs both cert-file and key-file, or none of them")
 
 
 def _replication(config: Config, found: _Found) -> None:

@@ -125,9 +125,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Shard:
-    name: str = _key(kinds.TEXT, None, "Places blocks, so it never changes.")
+    name: str = _key(kinds.TEXT, None, "Places packs, so it never changes.")
     address: str = _key(kinds.TEXT, None, "graviton://HOST:PORT or gravitons://HOST:PORT.")
     token_file: str | None = _key(kinds.PATH, None, "Has the token that the router sends.")
+    ca_file: str | None = _key(kinds.PATH, None, "Authorities that its certificate is checked against.")
+    cert_file: str | None = _key(kinds.PATH, None, "The router's certificate.")
+    key_file: str | None = _key(kinds.PATH, None, "The key of that.")
+    zone: str | None = _key(kinds.TEXT, None, "Copies are spread over zones.")
+    weight: float | None = _key(kinds.WEIGHT, None, "Its share of the packs, against others'; default 1.")
+    copies: int | None = _key(kinds.number(1, 16), None, "Copies it keeps by itself; default 1.")
+    zones: int | None = _key(kinds.number(1, 16), None, "In so many zones; default 1.")
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,8 @@ class Status(msgspec.Struct, frozen=True):
     grpc: str | None = None
     targets: list[TargetInfo] = []
     replication: ReplicationInfo | None = None
+    shard: str | None = None
+    """What its router calls it."""
 
 
 class Operation(msgspec.Struct, frozen=True):

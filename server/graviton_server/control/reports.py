@@ -50,6 +50,7 @@ def handle_status(service: Service, request: requests.GetStatus, channel: Channe
         grpc=service.grpc,
         targets=targets.handle_list(service, store_requests.ListTargets(), channel),
         replication=targets.replication(service),
+        shard=targets.shard(service),
     )
 
 

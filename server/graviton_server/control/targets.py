@@ -6,6 +6,7 @@ from graviton_server.control import store_requests
 from graviton_server.control.answers import ReplicationInfo, TargetInfo
 from graviton_server.control.calls import Channel
 from graviton_server.control.service import Service
+from graviton_server.replication.shard import Claimant
 from gravitonfs.errors import Invalid
 from gravitonfs.ports.replicas import UNHEALTHY, CopyState
 
@@ -89,6 +90,12 @@ def _told(service: Service, name: str, channel: Channel) -> TargetInfo:
     return next(
         one for one in handle_list(service, store_requests.ListTargets(), channel) if one.name == name
     )
+
+
+def shard(service: Service) -> str | None:
+    """None where the store is nobody's shard."""
+    claim = service.engine.namespace_store.replicas.router()
+    return Claimant.decode(claim).shard if claim else None
 
 
 def replication(service: Service) -> ReplicationInfo | None:

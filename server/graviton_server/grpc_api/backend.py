@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graviton_server.maintenance.service import Maintenance
+from graviton_server.replication.shard import Shard
 from gravitonfs.content.verify import VerifyingBlockStore
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.format import VolumeFormat
@@ -41,6 +42,8 @@ class Backend:
     """Clients of a volume may name blocks of all volumes (``dedupe-scope = store``)."""
     hurry: Callable[[float], None] = lambda _: None
     """The database is waited for that many seconds at most, from now on."""
+    shard: Shard | None = None
+    """The store, as a router uses it whose shard it is."""
 
     @property
     def maintenance(self) -> Maintenance:
@@ -57,6 +60,8 @@ def checked(blocks: BlockStore, fmt: VolumeFormat) -> BlockStore:
 
 
 def backend_of(engine: Engine, *, whole_store: bool = False) -> Backend:
+    from graviton_server.wiring.sharding import shard_of
+
     store = engine.namespace_store
     return Backend(
         sessions=store,
@@ -72,4 +77,5 @@ def backend_of(engine: Engine, *, whole_store: bool = False) -> Backend:
         store_uuid=store.store_uuid,
         whole_store=whole_store,
         hurry=store.hurry,
+        shard=shard_of(engine),
     )

@@ -63,6 +63,8 @@ class NamespaceService:
         call.may_read(volume)
         if not request.read_only:
             call.may_write(volume)
+        if self._backend.shard is not None:
+            self._backend.shard.refuse_files()
         session, known = self._table.attach(
             call,
             volume,

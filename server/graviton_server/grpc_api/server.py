@@ -27,10 +27,11 @@ from graviton_server.grpc_api.reach import Reach, Stamps
 from graviton_server.grpc_api.registration import handlers_of
 from graviton_server.grpc_api.session_table import SessionTable
 from graviton_server.grpc_api.settings import GrpcSettings
+from graviton_server.grpc_api.shard_service import ShardService
 from graviton_server.grpc_api.vetting import Vet, Vetting
 from graviton_server.limits import ByteRate, UploadSlots
 from gravitonfs.content.pool import VolumePool
-from gravitonfs.rpc.graviton.v1 import admin_pb2, blobs_pb2, blocks_pb2, namespace_pb2
+from gravitonfs.rpc.graviton.v1 import admin_pb2, blobs_pb2, blocks_pb2, namespace_pb2, shards_pb2
 
 if TYPE_CHECKING:
     from graviton_server.wiring import Engine
@@ -94,6 +95,7 @@ class GrpcServer:
                 backend, self.sessions, vet or Vetting(backend, reach, stamps), settings, reach, stamps
             ),
             admin_pb2.DESCRIPTOR.services_by_name["AdminService"]: AdminService(backend, self.sessions, pool),
+            shards_pb2.DESCRIPTOR.services_by_name["ShardService"]: ShardService(backend.shard),
         }
         self._server.add_generic_rpc_handlers(
             tuple(handlers_of(service, it, self._guard) for service, it in services.items())

@@ -39,6 +39,7 @@ from graviton_server.maintenance.usage import Marked, figures
 from graviton_server.maintenance.work import Activity, Work
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlockId, Ino
+from gravitonfs.errors import Unsupported
 
 _LOOK: Final = 0.2
 COLLECT: Final = "collect"
@@ -160,6 +161,8 @@ class Maintenance:
     def _collect_by_itself(self, work: Work) -> Collected | None:
         """None where another engine of the store does it, or has done it just now."""
         self._wait_for_index(work)
+        if self._stores.is_shard():
+            return None
         rest = self._settings.collect_rest
         with self._in_turn(work), turn(self._stores.housekeeping, COLLECT, work, rest) as ours:
             tidy(self._stores, self._dumps)
@@ -170,6 +173,10 @@ class Maintenance:
             work.check()
 
     def _collect(self, work: Work, *, dry_run: bool, compaction: bool) -> Collected:
+        if self._stores.is_shard():
+            raise Unsupported(
+                "this store is a shard: what its packs are needed for is known to its router alone"
+            )
         if not dry_run:
             self._chores.reap(work)
         version = self._stores.upkeep.version()

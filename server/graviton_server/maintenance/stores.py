@@ -75,3 +75,5 @@ class Stores(NamedTuple):
     snapshots: SnapshotStore | None = None
     copies: Repair | None = None
     """Where there are several targets."""
+    is_shard: Callable[[], bool] = lambda: False
+    """The packs are another store's, which alone knows what is needed of them."""

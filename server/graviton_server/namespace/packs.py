@@ -26,6 +26,7 @@ _RELIED: Final = "UPDATE packs SET relied = ? WHERE number = ?"
 _DELETE: Final = "DELETE FROM packs WHERE number = ?"
 _ROWS: Final = f"SELECT {_COLUMNS} FROM packs WHERE number > ? ORDER BY number LIMIT ?"
 _GET: Final = f"SELECT {_COLUMNS} FROM packs WHERE number = ?"
+_FIND: Final = f"SELECT {_COLUMNS} FROM packs WHERE uuid = ?"
 _CACHE: Final = "SELECT number, state, relied FROM packs"
 _STORING: Final = "SELECT number, owner FROM packs WHERE state = ?"
 _FOOTER: Final = "SELECT footer FROM packs WHERE number = ? AND footer IS NOT NULL"
@@ -175,6 +176,11 @@ class SqlPacks:
     def get(self, number: PackNumber) -> PackRow | None:
         with self._store.reading() as execute:
             row = execute(_GET, (number,)).fetchone()
+        return None if row is None else _row(row)
+
+    def find(self, uuid: bytes) -> PackRow | None:
+        with self._store.reading() as execute:
+            row = execute(_FIND, (uuid,)).fetchone()
         return None if row is None else _row(row)
 
     def clock_ns(self) -> int:

@@ -37,6 +37,8 @@ _SAVE_SETTINGS: Final = (
     "INSERT INTO meta (key, value) VALUES ('replication', ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
+_ROUTER: Final = "SELECT value FROM meta WHERE key = 'router'"
+_FOLLOW: Final = "INSERT OR IGNORE INTO meta (key, value) VALUES ('router', ?)"
 ADD: Final = "INSERT INTO replicas (pack, target, state, due) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING"
 GONE: Final = "DELETE FROM replicas WHERE pack = ?"
 _WITHOUT: Final = "FROM packs WHERE NOT EXISTS (SELECT 1 FROM replicas r WHERE r.pack = packs.number)"
@@ -111,6 +113,17 @@ class SqlReplicas:
         with self._store.reading():
             self._change((_SAVE_SETTINGS, (settings,)))
             self._store.commit()
+
+    def router(self) -> bytes:
+        with self._store.reading() as execute:
+            found = execute(_ROUTER).fetchone()
+            return b"" if found is None else found[0]
+
+    def follow(self, router: bytes) -> bytes:
+        with self._store.reading():
+            self._change((_FOLLOW, (router,)))
+            self._store.commit()
+            return self.router()
 
     def place_by(self, placing: Placing) -> None:
         self._store.packs.placing = placing

@@ -191,6 +191,10 @@ class PackStore:
     def relocate(self, number: PackNumber, keep: Container[BlockId]) -> Relocation:
         return self._upkeep.relocate(number, keep)
 
+    def expect(self, number: PackNumber, uuid: bytes) -> None:
+        """A pack comes whole from elsewhere; the next start enters what is in it."""
+        self._catalog.expect(number, uuid)
+
     def delete_pack(self, number: PackNumber) -> None:
         """Remove the object of a pack whose row is ``deleting``, and what look-ups still know of it."""
         key = self._catalog.key(number)

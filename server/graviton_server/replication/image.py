@@ -19,7 +19,7 @@ from graviton_server.packs.format import (
 )
 from graviton_server.packs.scan import good_payload
 from gravitonfs.errors import Damaged, NotFound
-from gravitonfs.ports.target import Target
+from gravitonfs.ports.target import SelfCheckingTarget, Target
 
 _PIECE: Final = 4 << 20
 
@@ -36,6 +36,13 @@ def fetch(target: Target, key: str) -> bytearray:
         image[at : at + piece.nbytes] = piece
         at += piece.nbytes
     return image
+
+
+def fault_at(target: Target, key: str, uuid: bytes, length: int, block_key: bytes) -> str:
+    """As ``fault_of``, of a pack on a target, which reads it itself if it can. Raises as ``fetch``."""
+    if isinstance(target, SelfCheckingTarget):
+        return target.fault(key, length)
+    return fault_of(fetch(target, key), uuid, length, block_key)
 
 
 def fault_of(image: bytearray, uuid: bytes, length: int, block_key: bytes) -> str:

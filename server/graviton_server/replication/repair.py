@@ -10,6 +10,7 @@ the row goes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -18,12 +19,13 @@ from io import BytesIO
 from typing import Final, NamedTuple
 
 from graviton_server.packs.format import pack_key
-from graviton_server.replication.image import fault_of, fetch, merged
+from graviton_server.replication.image import fault_at, fault_of, fetch, merged
 from graviton_server.replication.members import Member
 from graviton_server.replication.target import ReplicatedTarget
 from gravitonfs.core.ids import NO_PACK, PackNumber
 from gravitonfs.errors import Damaged, GravitonError, NotFound
 from gravitonfs.ports.replicas import READABLE, UNHEALTHY, Copy, CopyJob, CopyState, PackCopies
+from gravitonfs.ports.target import SelfCheckingTarget
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +147,8 @@ class Repair:
     def _make(self, job: CopyJob) -> Done:
         key = pack_key(job.uuid)
         member = self._member(job)
+        if job.state is CopyState.BAD and self._has_healed(member, key, job):
+            return Done(made=1)
         member.check_room(job.length)
         image = self.good_image(key, job.uuid, job.length)
         member.present().put(key, BytesIO(image), len(image))
@@ -157,6 +161,15 @@ class Repair:
         self._replan(job)
         _log.info("the copy of %s on %s is made", key, member.name)
         return Done(made=1, bytes=len(image))
+
+    def _has_healed(self, member: Member, key: str, job: CopyJob) -> bool:
+        """A shard makes good by itself what it has further copies of."""
+        target: object = member.present()
+        if not isinstance(target, SelfCheckingTarget):
+            return False
+        with contextlib.suppress(NotFound):
+            return not target.fault(key, job.length) and self._replicas.finished(job, there=True)
+        return False
 
     def _live(self, job: CopyJob) -> bool:
         page = self._replicas.page(PackNumber(job.pack - 1), 1)
@@ -268,7 +281,7 @@ class Repair:
             if copy.state is not CopyState.STORED or member is None:
                 continue
             try:
-                fault = fault_of(fetch(member.opened(), key), uuid, length, self._block_key)
+                fault = fault_at(member.opened(), key, uuid, length, self._block_key)
             except NotFound:
                 self._target.report_missing(key, member)
                 found.append((member.name, "it is not there"))

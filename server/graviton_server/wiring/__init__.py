@@ -247,6 +247,7 @@ class Engine:
                 namespace.housekeeping or Alone(),
                 namespace,
                 None if self.replication is None else self.replication.repair,
+                lambda: bool(namespace.replicas.router()),
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,

@@ -31,6 +31,7 @@ from graviton_server.wiring import (
     open_engine,
 )
 from graviton_server.wiring.replicated import is_replicated, open_replicated, save_rows, save_settings
+from graviton_server.wiring.sharding import SHARDED, check_kind, shard_rows
 from graviton_server.wiring.targets import configured_rows, open_target, own_row
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
@@ -77,6 +78,11 @@ def _targets_of_directory(config: Config, data: Path, options: EngineOptions) ->
 
 def _save(config: Config, data: Path, names: EngineNames) -> bool:
     """Targets and settings; whether the store has several targets, or may have."""
+    check_kind(config, names, data)
+    if config.storage.backend == SHARDED:
+        save_rows(names, shard_rows(config))
+        save_settings(names, replication_settings(config))
+        return True
     if not config.storage.targets and not is_replicated(names):
         _tell_what_protects(config)
         return False
@@ -139,7 +145,7 @@ def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engin
         )
         try:
             target = None
-            if not is_replicated(store):
+            if _has_one_target(config, store):
                 target = _target(config, data, store.store_uuid, create=not store.packs.rows(limit=1))
             replicated = _save(config, data, store)
         except BaseException:
@@ -177,13 +183,14 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     settings = _database(config, options)
 
     def make(store_uuid: bytes) -> None:
-        close_target(_target(config, data, store_uuid, create=True))
+        if config.storage.backend != SHARDED:  # their rows say that shards are this store's
+            close_target(_target(config, data, store_uuid, create=True))
 
     _when_it_answers(lambda: PostgresStore.found(settings, VolumeFormat(), uuid.uuid4().bytes, make))
     store = PostgresStore.open(settings)
     try:
         target = None
-        if not is_replicated(store):
+        if _has_one_target(config, store):
             target = _target(config, data, store.store_uuid, create=False)
         replicated = _save(config, data, store)
     except BaseException:
@@ -194,6 +201,10 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
             close_target(target)
         return open_replicated(store, data, options, shared=True)
     return open_engine(store, target, data, options, shared=True)
+
+
+def _has_one_target(config: Config, names: EngineNames) -> bool:
+    return config.storage.backend != SHARDED and not is_replicated(names)
 
 
 def _database(config: Config, options: EngineOptions) -> DatabaseSettings:

@@ -10,7 +10,16 @@ from graviton_server.replication.placement import Wish, copies_of, zones_of
 from graviton_server.replication.settings import Settings
 from graviton_server.targets.staged import StagedTarget
 from graviton_server.wiring.replicated import close_quietly, save_rows
-from graviton_server.wiring.targets import BUCKET, Location, location_of, new_row, open_target, own_row
+from graviton_server.wiring.targets import (
+    BUCKET,
+    S3_FIELDS,
+    SHARD,
+    Location,
+    location_of,
+    new_row,
+    open_target,
+    own_row,
+)
 from gravitonfs.errors import Busy, Exists, GravitonError, Invalid, NotFound
 from gravitonfs.ports.replicas import CopyState, TargetRow, TargetState
 from gravitonfs.ports.target import Space
@@ -72,7 +81,7 @@ def _own(engine: Engine) -> TargetRow:
     settings: Any = getattr(remote, "settings", None)
     if settings is None:
         return own_row(engine.path)
-    fields = {name: getattr(settings, name) for name in Location.__struct_fields__ if name != "path"}
+    fields = {name: getattr(settings, name) for name in S3_FIELDS}
     return new_row(BUCKET, "s3", Location(**fields))
 
 
@@ -83,6 +92,8 @@ def add(engine: Engine, name: str, kind: str, location: Location, **given: Any) 
     row = new_row(name, kind, location, **given)
     if any(one.name == name for one in replicas.targets()) or name == _first_name(engine):
         raise Exists(f"there is a target {name!r} already: graviton target set changes it")
+    if (kind == SHARD) != any(one.kind == SHARD for one in replicas.targets()):
+        raise Invalid("packs lie on shards, or on directories and buckets: a store does not mix them")
     if any(one.location == row.location and one.kind == kind for one in (*replicas.targets(), _own(engine))):
         raise Exists(f"{location.shown} is a target of this store already")
     close_quietly(open_target(row, engine.namespace_store.store_uuid, create=True))

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 LOCAL: Final = "local"
 BUCKET: Final = "s3"
-_OWN_COPIES: Final = {"directory": 1, "s3": 3}
+SHARD: Final = "shard"
+_OWN_COPIES: Final = {"directory": 1, "s3": 3, SHARD: 1}
+_NEEDS: Final = {
+    "directory": ("path", "a path"),
+    "s3": ("bucket", "a bucket"),
+    SHARD: ("address", "an address"),
+}
+_SHARD_FIELDS: Final = ("address", "token_file", "ca_file", "cert_file", "key_file")
+_NOT_S3: Final = ("path", "address", "token_file", "cert_file", "key_file")
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,6 +41,10 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     storage_class: str | None = None
     ca_file: str | None = None
     profile: str | None = None
+    address: str | None = None
+    token_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     part_size: int = 8 << 20
     max_parts: int = 10_000
 
@@ -41,7 +53,10 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def shown(self) -> str:
-        return self.path or f"s3://{self.bucket}"
+        return self.path or self.address or f"s3://{self.bucket}"
+
+
+S3_FIELDS: Final = tuple(name for name in Location.__struct_fields__ if name not in _NOT_S3)
 
 
 def location_of(row: TargetRow) -> Location:
@@ -51,8 +66,9 @@ def location_of(row: TargetRow) -> Location:
 def new_row(name: str, kind: str, location: Location, **given: Any) -> TargetRow:
     """``given``: fields other than their defaults; None counts as not given."""
     own = _OWN_COPIES[kind]
-    if (location.path if kind == "directory" else location.bucket) is None:
-        raise Invalid(f"a target of kind {kind} needs {'a path' if kind == 'directory' else 'a bucket'}")
+    field, called = _NEEDS[kind]
+    if getattr(location, field) is None:
+        raise Invalid(f"a target of kind {kind} needs {called}")
     row = TargetRow(NO_TARGET, name, kind, "default", 1.0, 0, own, own, TargetState.ACTIVE, location.encode())
     return row._replace(**{key: value for key, value in given.items() if value is not None})
 
@@ -112,9 +128,14 @@ def open_target(row: TargetRow, store_uuid: bytes, *, create: bool = False) -> T
         if create:
             return DirectoryTarget.make(root, store_uuid, row.name)
         return DirectoryTarget(root, row.name, store_uuid)
+    if row.kind == SHARD:
+        from graviton_server.targets.shard import ShardSettings, ShardTarget
+
+        settings = ShardSettings(*(getattr(place, field) for field in _SHARD_FIELDS))
+        return ShardTarget(settings, row.name, store_uuid, create=create)
     from graviton_server.targets.s3 import S3Settings, S3Target
 
-    fields = {field: getattr(place, field) for field in place.__struct_fields__ if field != "path"}
+    fields = {field: getattr(place, field) for field in S3_FIELDS}
     if place.endpoint is None:
         del fields["endpoint"]  # that of the environment
     return S3Target(S3Settings(**fields), row.name, store_uuid, create=create)

@@ -96,6 +96,7 @@ _DELETE: Final = (
 )
 _ROWS: Final = f"SELECT {_COLUMNS} FROM packs WHERE number > %s ORDER BY number LIMIT %s"
 _GET: Final = f"SELECT {_COLUMNS} FROM packs WHERE number = %s"
+_FIND: Final = f"SELECT {_COLUMNS} FROM packs WHERE uuid = %s"
 _LIVE: Final = f"SELECT {_CLOCK}, ARRAY(SELECT number FROM packs WHERE number = ANY(%s) AND state = 'live')"
 _RELIED: Final = "UPDATE packs SET relied = %s WHERE number = %s AND relied < %s"
 
@@ -181,6 +182,10 @@ class PostgresPacks:
 
     def get(self, number: PackNumber) -> PackRow | None:
         rows = self._store.ask(_GET, (number,))
+        return _row(rows[0]) if rows else None
+
+    def find(self, uuid: bytes) -> PackRow | None:
+        rows = self._store.ask(_FIND, (uuid,))
         return _row(rows[0]) if rows else None
 
     def clock_ns(self) -> int:

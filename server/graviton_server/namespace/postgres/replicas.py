@@ -56,6 +56,8 @@ _SAVE_SETTINGS: Final = (
     "INSERT INTO meta (key, data) VALUES ('replication', %s) ON CONFLICT (key) DO UPDATE"
     " SET data = excluded.data"
 )
+_ROUTER: Final = "SELECT data FROM meta WHERE key = 'router'"
+_FOLLOW: Final = "INSERT INTO meta (key, data) VALUES ('router', %s) ON CONFLICT DO NOTHING"
 _ADOPT: Final = (
     "INSERT INTO replicas (pack, target, state, due) SELECT number, %s, 'stored', 0 FROM packs"
     " WHERE NOT EXISTS (SELECT 1 FROM replicas r WHERE r.pack = packs.number)"
@@ -132,6 +134,14 @@ class PostgresReplicas:
 
     def save_settings(self, settings: bytes) -> None:
         self._transact((_SAVE_SETTINGS, (settings,)), durable=True)
+
+    def router(self) -> bytes:
+        rows = self._store.ask(_ROUTER, ())
+        return bytes(rows[0][0]) if rows else b""
+
+    def follow(self, router: bytes) -> bytes:
+        self._transact((_FOLLOW, (router,)), durable=True)
+        return self.router()
 
     def place_by(self, placing: Placing) -> None:
         self._store.packs.placing = placing
