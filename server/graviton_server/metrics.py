@@ -192,6 +192,7 @@ class _Collector:
             "graviton_replicas_unhealthy", "Packs, or copies of them, missing or bad.", value=unhealthy
         )
         yield from self._of_replication()
+        yield from self._of_backups()
         held = self._held.get()
         yield GaugeMetricFamily("graviton_logical_bytes", "Bytes of all files.", value=held["logical_bytes"])
         yield GaugeMetricFamily("graviton_dedupe_ratio", "Logical over unique.", value=held["dedupe_ratio"])
@@ -209,6 +210,26 @@ class _Collector:
         for kind, count in self._service.engine.target_requests().items():
             requests.add_metric([name, kind], count)
         yield requests
+
+    def _of_backups(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        from graviton_server.control.reports import backup_status
+
+        found = backup_status(self._service)
+        if found is None:
+            return
+        yield GaugeMetricFamily(
+            "graviton_backup_age_seconds",
+            "Since the newest complete dump on the targets was begun; without any, since the store was made.",
+            value=found.age,
+        )
+        yield GaugeMetricFamily(
+            "graviton_backup_bytes", "What the newest dump takes on a target.", value=found.bytes
+        )
+        yield CounterMetricFamily(
+            "graviton_backup_failures", "Dumps that this process has failed to make.", value=found.failures
+        )
 
     def _of_replication(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily

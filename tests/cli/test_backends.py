@@ -67,6 +67,10 @@ class Daemon:
             told = answer.read()
         return json.loads(told) if told else None
 
+    def send_get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{address(self.ready, 'http')}{path}", timeout=60) as answer:
+            return json.loads(answer.read())
+
     def client(self) -> Client:
         return Client(f"graviton://{address(self.ready, 'grpc')}", timeout=30)
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-LATER: Final = "the next issue: data that looks after itself"
-"""Checked, and told at every start that it has no effect yet, or refused."""
-
 HTTP: Final = "http_api/test_"
 HERE: Final = "config/test_effects.py::test_"
 S3: Final = "targets/test_"
@@ -85,6 +82,6 @@ EFFECTS: Final[dict[str, str]] = {
     "snapshots.hourly": "snapshots/test_schedule.py::test_the_configuration_says_how_many",
     "snapshots.daily": "snapshots/test_schedule.py::test_the_configuration_says_how_many",
     "snapshots.weekly": "snapshots/test_schedule.py::test_the_configuration_says_how_many",
-    "backup.interval": LATER,
-    "backup.keep": LATER,
+    "backup.interval": "backup/test_drills.py::test_it_is_made_by_the_clock_and_shown",
+    "backup.keep": "backup/test_drills.py::test_it_is_made_by_the_clock_and_shown",
 }  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from graviton_server.maintenance import backup
-from graviton_server.wiring import load_embedded
+from graviton_server.wiring.loading import load_embedded
 from gravitonfs.errors import Damaged, Exists, Invalid
 from maintenance.rig import MIB, Rig, noise
 

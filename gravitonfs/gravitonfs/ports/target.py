@@ -102,6 +102,32 @@ def report_bad(target: Target, key: str, copy: Target) -> None:
         target.report_bad(key, copy)
 
 
+@runtime_checkable
+class SeveralTargets(Protocol):
+    """Targets of one store together, for objects that are no packs and are kept on each."""
+
+    def each(self) -> Sequence[Target]:
+        """Those that are open."""
+
+    def writable(self) -> Sequence[Target]:
+        """Those that take new objects and are there now."""
+
+    def suffices(self, places: Sequence[Target]) -> bool:
+        """Whether what is on these is at the write quorum."""
+
+
+def each_place(target: Target | SeveralTargets) -> Sequence[Target]:
+    return target.each() if isinstance(target, SeveralTargets) else (target,)
+
+
+def writable_places(target: Target | SeveralTargets) -> Sequence[Target]:
+    return target.writable() if isinstance(target, SeveralTargets) else (target,)
+
+
+def enough_of(target: Target | SeveralTargets, places: Sequence[Target]) -> bool:
+    return target.suffices(places) if isinstance(target, SeveralTargets) else bool(places)
+
+
 class AppendFile(Protocol):
     """An object that grows. One writer; ``read`` may be called from any thread."""
 

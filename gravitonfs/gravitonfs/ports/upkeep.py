@@ -115,6 +115,16 @@ class Upkeep(Protocol):
         Not short: the namespace is held until it is done.
         """
 
+    def founded_ns(self) -> int:
+        """When the store was made, in nanoseconds since the epoch."""
+
+    def fence(self) -> int:
+        """Which load founded this database: see ``maintenance.fence``. 0: none did."""
+
+    def restored(self) -> None:
+        """The database was put back from a copy of before: a new fence and a new incarnation, as after a
+        load, and nothing is left of who was at work then. Nobody is now. Durable."""
+
     def dump(self) -> Iterator[bytes]:
         """The whole namespace at one moment, as lines of text that ``load`` reads, in pieces."""
 
@@ -166,6 +176,9 @@ class Housekeeping(Protocol):
 
     def all_dumps(self) -> list[HeldDump]:
         """Those that are kept, whoever made them."""
+
+    def pinned_packs(self) -> frozenset[PackNumber]:
+        """Those of dumps that stay until somebody drops them, not only until newer ones take their place."""
 
     def held_packs(self, but: tuple[str, str] | None = None) -> frozenset[PackNumber]:
         """Those of all kept dumps, whoever made them; but one, by owner and name."""

@@ -10,8 +10,8 @@ import click
 import msgspec
 from typing_extensions import Buffer
 
-from graviton_server.cli import keptdumps, output, places
-from graviton_server.cli.opening import reach
+from graviton_server.cli import keptdumps, output
+from graviton_server.cli.opening import reach_source
 from graviton_server.cli.params import DATA, FILE
 from graviton_server.control.calls import Sink
 from graviton_server.control.requests import Dump
@@ -22,9 +22,12 @@ from gravitonfs.errors import IsADirectory, NotFound
 
 
 @click.command()
-@click.argument("source", metavar="DATA", type=DATA)
+@click.argument("source", metavar="SOURCE", type=DATA)
 @click.argument("file", type=FILE, required=False)
 @click.option("--keep", metavar="NAME", help="Keep it with the volume, in place of writing FILE.")
+@click.option(
+    "--to-targets", is_flag=True, help="Put it on the targets, beside those that are made by the clock."
+)
 @click.option("--list", "listing", is_flag=True, help="List the dumps that are kept with the volume.")
 @click.option("--drop", metavar="NAME", help="Drop a dump that is kept, and tell what that frees.")
 @click.option(
@@ -37,6 +40,7 @@ def dump(
     source: str,
     file: str | None,
     keep: str | None,
+    to_targets: bool,
     listing: bool,
     drop: str | None,
     owner: str | None,
@@ -51,25 +55,28 @@ def dump(
     volume of it.
 
     A dump in FILE needs packs that a collection may take later. One that is kept with the volume (--keep)
-    holds back all that it names, until it is dropped.
+    holds back all that it names, until it is dropped. So does one on the targets (--to-targets): 'graviton
+    load' makes the store anew from them alone.
     """
-    data = places.source_of(source)
-    wanted = [name for name, given in (("--keep", keep), ("--list", listing), ("--drop", drop)) if given]
+    options = (("--keep", keep), ("--to-targets", to_targets), ("--list", listing), ("--drop", drop))
+    wanted = [name for name, given in options if given]
     if len(wanted) > 1 or (wanted and file is not None):
         raise click.UsageError(f"{wanted[0]} stands alone: no FILE and none of the others with it")
     if drop is None and (owner is not None or yes or dry_run):
         raise click.UsageError("--owner, --yes and --dry-run go with --drop")
     if keep is not None:
-        keptdumps.keep(data, keep, as_json=as_json)
+        keptdumps.keep(source, keep, as_json=as_json)
+    elif to_targets:
+        keptdumps.back_up(source, as_json=as_json)
     elif listing:
-        keptdumps.list_(data, as_json=as_json)
+        keptdumps.list_(source, as_json=as_json)
     elif drop is not None:
-        keptdumps.drop(data, drop, owner, sure=yes, dry_run=dry_run, as_json=as_json)
+        keptdumps.drop(source, drop, owner, sure=yes, dry_run=dry_run, as_json=as_json)
     else:
-        _write(data, file or "-", as_json=as_json)
+        _write(source, file or "-", as_json=as_json)
 
 
-def _write(data: Path, file: str, *, as_json: bool) -> None:
+def _write(data: str, file: str, *, as_json: bool) -> None:
     if file == "-":
         if sys.stdout.isatty():
             raise click.UsageError("a dump is no text for a terminal: give a FILE, or redirect it")
@@ -85,12 +92,12 @@ def _write(data: Path, file: str, *, as_json: bool) -> None:
         output.line(f"{file}: {format_size(report.bytes)}, {report.lines} lines of names")
 
 
-def _dump(data: Path, sink: Sink) -> Dumped:
-    with reach(data, "dump") as caller, output.progress("dump", "bytes") as on_event:
+def _dump(data: str, sink: Sink) -> Dumped:
+    with reach_source(data, "dump") as caller, output.progress("dump", "bytes") as on_event:
         return caller.call(Dump(), sink=sink, on_event=on_event)
 
 
-def _dump_to(data: Path, path: Path) -> Dumped:
+def _dump_to(data: str, path: Path) -> Dumped:
     """The file appears when it is whole and durable, not before."""
     if path.is_dir():
         raise IsADirectory(f"{path} is a directory: give the name of a file")

@@ -34,6 +34,8 @@ def engine_options(choices: Choices) -> EngineOptions:
     if choices.snapshots is not None:
         upkeep = upkeep._replace(snapshots=choices.snapshots)
     days, age = choices.trash or (EngineOptions.trash_days, EngineOptions.trash_min_age)
+    if choices.backup is not None:
+        upkeep = upkeep._replace(backup=choices.backup)
     return EngineOptions(
         maintenance=upkeep,
         memory=choices.memory or memory_budget(EngineOptions.memory),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 import click
 import msgspec
 
 from graviton_server.cli import output
-from graviton_server.cli.opening import reach
-from graviton_server.control.requests import DropDump, KeepDump, ListDumps
+from graviton_server.cli.opening import reach_source
+from graviton_server.control.requests import BackUp, DropDump, KeepDump, ListDumps
 from graviton_server.maintenance.reports import DroppedDump, KeptDump
 from gravitonfs.core.units import format_size
 
 
-def keep(data: Path, name: str, *, as_json: bool) -> None:
-    with reach(data, "dump") as caller, output.progress("dump", "bytes") as on_event:
+def keep(source: str, name: str, *, as_json: bool) -> None:
+    with reach_source(source, "dump") as caller, output.progress("dump", "bytes") as on_event:
         report = caller.call(KeepDump(name=name), on_event=on_event)
     if as_json:
         output.print_json({"name": name} | msgspec.to_builtins(report))
@@ -27,8 +26,20 @@ def keep(data: Path, name: str, *, as_json: bool) -> None:
         )
 
 
-def list_(data: Path, *, as_json: bool) -> None:
-    with reach(data, "dump") as caller:
+def back_up(source: str, *, as_json: bool) -> None:
+    with reach_source(source, "dump") as caller, output.progress("dump", "bytes") as on_event:
+        report = caller.call(BackUp(), on_event=on_event)
+    if as_json:
+        output.print_json(msgspec.to_builtins(report))
+    else:
+        output.line(
+            f"{report.dump}: {format_size(report.bytes)}, of them {format_size(report.new_bytes)} new,"
+            f" {report.lines} lines of names, on the targets"
+        )
+
+
+def list_(source: str, *, as_json: bool) -> None:
+    with reach_source(source, "dump") as caller:
         found = caller.call(ListDumps())
     if as_json:
         output.print_json(msgspec.to_builtins(found))
@@ -46,12 +57,12 @@ def _row(dump: KeptDump) -> tuple[str, ...]:
     return dump.name, made, size, held, dump.owner
 
 
-def drop(data: Path, name: str, owner: str | None, *, sure: bool, dry_run: bool, as_json: bool) -> None:
+def drop(source: str, name: str, owner: str | None, *, sure: bool, dry_run: bool, as_json: bool) -> None:
     """Tells what it would free, and asks, unless ``sure``."""
     asks = not (sure or dry_run)
     if asks and not sys.stdin.isatty():
         raise click.UsageError("there is nobody to ask: give --yes, or --dry-run to see what it would free")
-    with reach(data, "dump") as caller, output.progress("dump", "") as on_event:
+    with reach_source(source, "dump") as caller, output.progress("dump", "") as on_event:
         if asks:
             would = caller.call(DropDump(name=name, owner=owner, dry_run=True), on_event=on_event)
             output.say(f"without dump {name}, {_told(would)} would be freed")

@@ -60,7 +60,6 @@ what `replication` asks for holds among them: [copies](replication.md).
 **Shards.** With `storage.backend = sharded` packs lie on other daemons: [sharding](sharding.md).
 
 **In this version** `graviton up` refuses PostgreSQL, buckets and shards.
-`backup` is checked and has no effect yet.
 
 **Snapshots by the clock.** With `snapshots.hourly`, `daily` or `weekly` above 0, whoever serves the store (a
 daemon, `up`, a mount of the file) makes one of each volume an hour, a day, a week, such as

@@ -16,7 +16,7 @@ from graviton_server.cli.params import DATA
 from graviton_server.cli.places import mount_of, remote_mount, source_of
 from graviton_server.control.answers import Counters, Operation, ReplicationInfo, Status
 from graviton_server.control.requests import GetCounters, GetStatus
-from graviton_server.maintenance.reports import TaskStatus
+from graviton_server.maintenance.reports import BackupStatus, TaskStatus
 from gravitonfs.core.units import format_size
 from gravitonfs.errors import NotFound, Unavailable
 
@@ -57,6 +57,7 @@ def _print_status(found: Status, served: bool) -> None:
     if found.shard is not None:
         rows.append(("shard", f"{found.shard}, of another store: its router says what is deleted"))
     rows += _copies(found.replication)
+    rows += _backup(found.backup)
     output.pairs(rows)
     if served and found.upkeep:
         output.line()
@@ -78,6 +79,20 @@ def _copies(found: ReplicationInfo | None) -> list[tuple[str, str]]:
         ("moving", str(found.moving)),
         ("repair", f"{state}; {found.copies_made} made, {format_size(found.copied_bytes)}"),
     ]
+
+
+def _backup(found: BackupStatus | None) -> list[tuple[str, str]]:
+    """Dumps on the targets."""
+    if found is None:
+        return []
+    if found.made is None:
+        newest = "none yet"
+    else:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made))
+        newest = f"{made}, {format_size(found.bytes)} ({format_size(found.new_bytes)} new)"
+    if found.error:
+        newest += f"; the last try failed: {found.error}"
+    return [("newest dump", newest)]
 
 
 def _task_row(task: TaskStatus) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from gravitonfs.core.units import parse_duration, parse_size
 from gravitonfs.errors import Invalid
 
 if TYPE_CHECKING:
+    from graviton_server.maintenance.backups import Plan
     from graviton_server.maintenance.snapshotting import Kept
     from gravitonfs.content.diskcache.cache import CacheSettings
 
@@ -57,6 +58,8 @@ class Choices(NamedTuple):
     """Those that the clock makes."""
     trash: tuple[int, float] | None = None
     """Days for which it is kept, and the age in seconds that takes."""
+    backup: Plan | None = None
+    """Dumps on the targets."""
     max_file_size: int | None = None
     token_file: Path | None = None
     ca_file: Path | None = None

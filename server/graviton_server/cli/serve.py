@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graviton")
 
-_WITHOUT_EFFECT = tuple(f"graviton.{key}" for key in ("backup.",))
 _LEVELS = {"WARN": "warning"}
 
 
@@ -96,9 +95,6 @@ def configured(ctx: click.Context, file: str | None, flags: dict[str, Any], *, i
         refuse_insecure(loaded.surroundings)
     for warning in loaded.warnings:
         log.warning("%s", warning)
-    for key, source in loaded.sources.items():
-        if key.startswith(_WITHOUT_EFFECT):
-            log.warning("%s (%s) has no effect in this version", key, source)
     return loaded
 
 
@@ -118,6 +114,7 @@ def choices_of(loaded: Loaded, given: Choices | None = None) -> Choices:
 
 
 def _wanted(loaded: Loaded) -> Choices:
+    from graviton_server.maintenance.backups import Plan
     from graviton_server.maintenance.snapshotting import Kept
 
     config = loaded.config
@@ -132,6 +129,7 @@ def _wanted(loaded: Loaded) -> Choices:
         keep=config.gc.keep,
         snapshots=Kept(config.snapshots.hourly, config.snapshots.daily, config.snapshots.weekly),
         trash=(config.trash.days, config.trash.min_age),
+        backup=Plan(config.backup.interval, config.backup.keep),
         max_file_size=config.constraints.max_blob_size,
     )
 

@@ -48,14 +48,24 @@ def gc(source: str, dry_run: bool, empty_trash: bool, as_json: bool) -> None:
 @click.option("--read-data", is_flag=True, help="Also read and verify every block.")
 @click.option("--rebuild-index", is_flag=True, help="First make the block index anew from the packs.")
 @click.option("--repair", is_flag=True, help="Put right what can be without losing anything.")
+@click.option(
+    "--after-restore",
+    is_flag=True,
+    help="The database was put back from a backup: keep old processes away, make the index anew, repair."
+    " Before any daemon is started.",
+)
 @output.json_option
-def fsck(source: str, read_data: bool, rebuild_index: bool, repair: bool, as_json: bool) -> None:
+def fsck(
+    source: str, read_data: bool, rebuild_index: bool, repair: bool, after_restore: bool, as_json: bool
+) -> None:
     """Check a volume: is everything there that its names name, and is it what it should be?
 
     Ends with status 3 when something is damaged, and names the files and the ranges of their bytes that
     cannot be read. The volume may be in use meanwhile.
     """
-    request = Check(read_data=read_data, rebuild_index=rebuild_index, repair=repair)
+    request = Check(
+        read_data=read_data, rebuild_index=rebuild_index, repair=repair, after_restore=after_restore
+    )
     with reach_source(source, "fsck") as caller, output.progress("fsck", "") as on_event:
         report = caller.call(request, on_event=on_event)
     if as_json:
@@ -99,7 +109,8 @@ def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         where = f"{finding.path}: " if finding.path else ""
         ranges = ", ".join(f"bytes {start} to {end}" for start, end in finding.ranges)
-        output.line(f"{finding.kind}: {where}{finding.what}{f' ({ranges})' if ranges else ''}")
+        which = f" ({ranges or finding.key})" if ranges or finding.key else ""
+        output.line(f"{finding.kind}: {where}{finding.what}{which}")
 
 
 def _end(clean: bool) -> None:

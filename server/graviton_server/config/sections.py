@@ -293,8 +293,12 @@ class Snapshots:
 
 @dataclass(frozen=True)
 class Backup:
-    interval: float = _key(kinds.DURATION, 86400.0, "How often the namespace is dumped.")
-    keep: int = _key(kinds.number(1, 10_000), 7, "How many dumps are kept.")
+    interval: float = _key(
+        kinds.DURATION_OR_ZERO,
+        86400.0,
+        "How often all names are dumped to the targets; 0: never by itself.",
+    )
+    keep: int = _key(kinds.number(1, 10_000), 7, "How many of these dumps stay; what they need is kept.")
 
 
 @dataclass(frozen=True)

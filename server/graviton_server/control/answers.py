@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from graviton_server.maintenance.reports import TaskStatus
+from graviton_server.maintenance.reports import BackupStatus, TaskStatus
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -103,6 +103,7 @@ class Status(msgspec.Struct, frozen=True):
     replication: ReplicationInfo | None = None
     shard: str | None = None
     """What its router calls it."""
+    backup: BackupStatus | None = None
 
 
 class Operation(msgspec.Struct, frozen=True):

@@ -49,6 +49,7 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.Scrub: upkeep.handle_scrub,
     requests.Dump: upkeep.handle_dump,
     requests.KeepDump: upkeep.handle_keep_dump,
+    requests.BackUp: upkeep.handle_back_up,
     requests.ListDumps: upkeep.handle_list_dumps,
     requests.DropDump: upkeep.handle_drop_dump,
     store_requests.MakeToken: tokens.handle_make,

@@ -14,6 +14,7 @@ from graviton_server.control.service import Service
 from graviton_server.control.tally import Tally
 from graviton_server.control.walk import walk
 from graviton_server.control.wire import Event
+from graviton_server.maintenance.reports import BackupStatus
 
 _DRAIN_LOOK = 0.1
 
@@ -51,7 +52,13 @@ def handle_status(service: Service, request: requests.GetStatus, channel: Channe
         targets=targets.handle_list(service, store_requests.ListTargets(), channel),
         replication=targets.replication(service),
         shard=targets.shard(service),
+        backup=backup_status(service),
     )
+
+
+def backup_status(service: Service) -> BackupStatus | None:
+    backups = service.engine.maintenance.backups
+    return None if backups is None else backups.status()
 
 
 def handle_counters(service: Service, request: requests.GetCounters, _: Channel) -> Counters:

@@ -41,7 +41,15 @@ from graviton_server.control.store_requests import (
     RevokeToken,
     SetQuota,
 )
-from graviton_server.maintenance.reports import Checked, Collected, DroppedDump, Dumped, KeptDump, Scrubbed
+from graviton_server.maintenance.reports import (
+    Archived,
+    Checked,
+    Collected,
+    DroppedDump,
+    Dumped,
+    KeptDump,
+    Scrubbed,
+)
 
 # --- nodes ------------------------------------------------------------------------------------
 
@@ -194,6 +202,7 @@ class Check(Request[Checked], frozen=True, kw_only=True):
     read_data: bool = False
     rebuild_index: bool = False
     repair: bool = False
+    after_restore: bool = False
 
 
 class Scrub(Request[Scrubbed], frozen=True, kw_only=True):
@@ -210,6 +219,10 @@ class KeepDump(Request[Dumped], frozen=True, kw_only=True):
     """A dump that stays with the volume, with all that it names. Exists, Invalid."""
 
     name: str
+
+
+class BackUp(Request[Archived], frozen=True, kw_only=True):
+    """A dump on the targets, now."""
 
 
 class ListDumps(Request[list[KeptDump]], frozen=True, kw_only=True):
@@ -229,8 +242,8 @@ REQUESTS: dict[str, type[Request[Any]]] = {
     for cls in (
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
         WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
-        Dump, KeepDump, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions, EvictSession,
-        CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
+        Dump, KeepDump, BackUp, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions,
+        EvictSession, CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
         ListTrash, RestoreRemoved,
         ListQuotas, GetQuota, SetQuota, DeleteQuota, CheckQuotas, ListTargets, AddTarget, ChangeTarget,
     )

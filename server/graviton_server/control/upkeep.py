@@ -6,7 +6,15 @@ from graviton_server.control import requests
 from graviton_server.control.calls import Channel
 from graviton_server.control.service import Service
 from graviton_server.control.wire import Event
-from graviton_server.maintenance.reports import Checked, Collected, DroppedDump, Dumped, KeptDump, Scrubbed
+from graviton_server.maintenance.reports import (
+    Archived,
+    Checked,
+    Collected,
+    DroppedDump,
+    Dumped,
+    KeptDump,
+    Scrubbed,
+)
 from graviton_server.maintenance.work import Work
 
 
@@ -31,6 +39,7 @@ def handle_check(service: Service, request: requests.Check, channel: Channel) ->
         read_data=request.read_data,
         rebuild_index=request.rebuild_index,
         repair=request.repair,
+        after_restore=request.after_restore,
     )
 
 
@@ -44,6 +53,10 @@ def handle_dump(service: Service, request: requests.Dump, channel: Channel) -> D
 
 def handle_keep_dump(service: Service, request: requests.KeepDump, channel: Channel) -> Dumped:
     return service.engine.maintenance.retain_dump(request.name, _work(channel))
+
+
+def handle_back_up(service: Service, request: requests.BackUp, channel: Channel) -> Archived:
+    return service.engine.maintenance.back_up(_work(channel))
 
 
 def handle_list_dumps(service: Service, request: requests.ListDumps, channel: Channel) -> list[KeptDump]:

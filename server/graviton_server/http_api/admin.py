@@ -61,6 +61,14 @@ class Status:
         answer(resp, msgspec.to_builtins(self._ask(requests.Info())))
 
 
+class DumpList:
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        answer(resp, {"dumps": msgspec.to_builtins(self._ask(requests.ListDumps()))})
+
+
 class SessionList:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -149,6 +157,10 @@ class _Fsck(msgspec.Struct, forbid_unknown_fields=True):
     repair: bool = False
 
 
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
 class Work:
     """POST starts a job and answers 202 with it."""
 
@@ -167,6 +179,10 @@ class Work:
     def on_post_fsck(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = document(req, self._api, _Fsck)
         self._start(resp, "fsck", requests.Check(read_data=wanted.read_data, repair=wanted.repair))
+
+    def on_post_backup(self, req: falcon.Request, resp: falcon.Response) -> None:
+        document(req, self._api, _Nothing)
+        self._start(resp, "backup", requests.BackUp())
 
     def _start(self, resp: falcon.Response, kind: str, request: Request[Any]) -> None:
         job = self._jobs.start(kind, request)

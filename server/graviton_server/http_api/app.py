@@ -81,8 +81,9 @@ def _admin_routes(app: falcon.App[Any, Any], api: Api, backstage: Backstage) -> 
     listed = quotas.QuotaList(api, backstage.ask)
     app.add_route(f"{base}/volumes/{{name}}/quotas", listed)
     app.add_route(f"{base}/volumes/{{name}}/quotas/check", listed, suffix="check")
-    for kind in ("gc", "scrub", "fsck"):
+    for kind in ("gc", "scrub", "fsck", "backup"):
         app.add_route(f"{base}/{kind}", work, suffix=kind)
+    app.add_route(f"{base}/dumps", admin.DumpList(backstage.ask))
     app.add_route(f"{base}/jobs", work)
     app.add_route(f"{base}/jobs/{{job}}", work, suffix="one")
     app.add_route(f"{base}/jobs/{{job}}/cancel", work, suffix="cancel")

@@ -282,6 +282,7 @@ def _admin() -> Json:
             ),
         },
         **_quota_paths(base, volume),
+        f"{base}/dumps": {"get": _told("listDumps", "Dumps that are kept.", "DumpList")},
         f"{base}/jobs": {"get": _told("listJobs", "Jobs of this process.", "JobList")},
         f"{base}/jobs/{{job}}": {
             "get": _operation(
@@ -295,7 +296,7 @@ def _admin() -> Json:
             ),
         },
     }  # fmt: skip
-    for kind, wanted in (("gc", "Gc"), ("scrub", "Scrub"), ("fsck", "Fsck")):
+    for kind, wanted in (("gc", "Gc"), ("scrub", "Scrub"), ("fsck", "Fsck"), ("backup", "Backup")):
         found[f"{base}/{kind}"] = {
             "post": _operation(
                 f"start{wanted}", f"Start the job {kind}.", "admin", {202: _json("Job", "Runs.")}, 409, 413,

@@ -115,6 +115,17 @@ SCHEMAS: Final[Json] = {
         {}, {"bytes_per_second": {"type": "integer", "minimum": 0, "maximum": 10**12}}, closed=True
     ),
     "Fsck": _object({}, {"read_data": _TRUTH, "repair": _TRUTH}, closed=True),
+    "Backup": _object({}, closed=True),
+    "Dump": _object(
+        {"name": _TEXT, "owner": _TEXT, "here": _TRUTH, "on_targets": _TRUTH},
+        {
+            "made": _maybe(_NUMBER),
+            "bytes": _maybe(_COUNT),
+            "packs": _maybe(_COUNT),
+            "pack_bytes": _maybe(_COUNT),
+        },
+    ),
+    "DumpList": _object({"dumps": _list("Dump")}),
     "Health": _object(
         {"status": {"enum": ["ok", "degraded"]}, "checks": _CHECKS},
         {"uptime_seconds": _NUMBER, "version": _TEXT},

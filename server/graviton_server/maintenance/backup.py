@@ -124,20 +124,18 @@ def dumped_blocks(source: Iterable[Buffer]) -> Iterator[BlockId]:
 
 def hold(
     stores: Stores,
-    blocks: Iterable[BlockId],
+    blocks: Callable[[], Iterable[BlockId]],
     work: Work,
     keep: Callable[[Sequence[PackNumber]], list[PackNumber]],
 ) -> None:
-    """Have ``keep`` hold the packs of these blocks. What is loose is in the dump itself.
+    """Have ``keep`` hold the packs of these blocks, which are asked for anew with each try: they may be many
+    more than memory has room for. What is loose is in the dump itself.
 
     Raises Damaged where a block is nowhere."""
-    wanted = set(blocks)
     for _ in range(_TRIES):
         packs: set[PackNumber] = set()
-        pending = sorted(wanted)
-        for start in range(0, len(pending), _LOOKED_UP):
+        for page in _pages(blocks()):
             work.check()
-            page = pending[start : start + _LOOKED_UP]
             found, lacking = _located(stores, page)
             if lacking and stores.blocks.catch_up():  # packs of other engines, or loose blocks put into some
                 found, lacking = _located(stores, page)
@@ -149,6 +147,17 @@ def hold(
             return
         stores.blocks.forget_packs(gone)
     raise Unavailable("the packs that the dump names change too fast: try again")
+
+
+def _pages(blocks: Iterable[BlockId]) -> Iterator[list[BlockId]]:
+    page: set[BlockId] = set()
+    for block in blocks:
+        page.add(block)
+        if len(page) >= _LOOKED_UP:
+            yield sorted(page)
+            page = set()
+    if page:
+        yield sorted(page)
 
 
 def _located(stores: Stores, blocks: Sequence[BlockId]) -> tuple[set[PackNumber], list[BlockId]]:

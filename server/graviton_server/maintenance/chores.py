@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from graviton_server.maintenance.backups import BACKUP, Backups, Plan
 from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.digest import Digester
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
     snapshots: Kept = Kept()
     """Those that the clock makes."""
     trash_days: int = 1
+    backup: Plan = Plan()
 
 
 class _Alarm:
@@ -81,6 +83,8 @@ class Chores:
         collect: Callable[[Work], Collected | None],
         due_in: Callable[[], float | None],
         let_go: Callable[[], None],
+        backups: Backups | None,
+        back_up: Callable[[Work], str],
     ) -> None:
         """``collect``: None where it is another engine's turn. ``due_in``: seconds until a condemned pack
         may be deleted. ``let_go``: the session of ``volume`` has ended, the next call attaches anew."""
@@ -92,6 +96,8 @@ class Chores:
         self._due_in = due_in
         self._let_go = let_go
         self.emptier = Emptier(stores, settings.trash_days, self.nearly_full)
+        self._backups = backups
+        self._back_up = back_up
         self._collection = _Alarm()
         self._tidying = _Alarm()
         self._drained_at = time.monotonic()
@@ -120,10 +126,13 @@ class Chores:
     def _by_the_clock(self) -> list[Task]:
         """Before what takes long."""
         kept, store = self._settings.snapshots, self._stores.snapshots
-        if store is None or not any(kept):
-            return []
-        snapshotter = Snapshotter(store, kept, self._stores.packs.clock_ns)
-        return [Task("snapshot", snapshotter.run, lambda: int(time.time()) // HOUR, Timing())]
+        tasks = []
+        if store is not None and any(kept):
+            snapshotter = Snapshotter(store, kept, self._stores.packs.clock_ns)
+            tasks.append(Task("snapshot", snapshotter.run, lambda: int(time.time()) // HOUR, Timing()))
+        if self._backups is not None:
+            tasks.append(Task(BACKUP, self._back_up, self._backups.due, Timing()))
+        return tasks
 
     def nearly_full(self) -> bool:
         space = self._stores.target.space()

@@ -67,7 +67,7 @@ def collect(
     """One mark and sweep. The caller sees to it that only one runs. The mark is good for compaction."""
     began = time.monotonic()
     mark = mark_live(stores, work, more_roots)
-    mark.held = stores.housekeeping.held_packs()
+    mark.held, mark.pinned = stores.housekeeping.held_packs(), stores.housekeeping.pinned_packs()
     if mark.missing:
         log.error("%d blocks that files name are in no pack: run graviton fsck", len(mark.missing))
     dead = [pack for pack in dead_packs(mark) if old_enough(pack, mark, caution)]

@@ -51,14 +51,16 @@ class Compacted(NamedTuple):
 
 
 def candidates(mark: Mark, policy: Policy, caution: Caution = EMBEDDED) -> list[PackMark]:
-    """Packs to compact, the most wasteful first. Those of kept dumps could not be given up."""
+    """Packs to compact, the most wasteful first. Not those that a dump pins: they could not be given up. One
+    that is held by a dump which goes in time is double until then; else dumps by the clock, of which each
+    needs what the one before needed, would keep all waste for ever."""
     packs = [
         pack
         for pack in mark.packs.values()
         if pack.live
         and not pack.unreadable
         and pack.row.state is PackState.LIVE
-        and pack.row.number not in mark.held
+        and pack.row.number not in mark.pinned
         and old_enough(pack, mark, caution)
     ]
     packs.sort(key=_live_share)
@@ -169,7 +171,8 @@ class _Run:
             return
         self._stores.blocks.sync(sorted(self._copies))
         self._copies.clear()
-        freed = give_up(self._stores, self._pending, self._mark, self._work, self._caution)
+        free = [number for number in self._pending if number not in self._mark.held]
+        freed = give_up(self._stores, free, self._mark, self._work, self._caution)
         self._packs += len(self._pending)
         self._freed += freed.bytes
         self._deleted += freed.deleted

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from graviton_server.maintenance import backup
+from graviton_server.maintenance.backups import OWNER as ON_TARGETS
 from graviton_server.maintenance.mark import Mark, pack_rows
 from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.objects import object_length
@@ -64,6 +65,7 @@ def kept_dumps(stores: Stores, directory: Path) -> list[KeptDump]:
     return found + [
         KeptDump(name=row.name, owner=row.owner, here=False, packs=row.packs, pack_bytes=row.bytes)
         for row in held.values()
+        if row.owner != ON_TARGETS
     ]
 
 
@@ -91,12 +93,9 @@ def drop(stores: Stores, directory: Path, dump: KeptDump) -> None:
     stores.housekeeping.drop_dump(dump.owner, dump.name)
 
 
-def the_dump(stores: Stores, directory: Path, name: str, owner: str | None) -> KeptDump:
+def the_dump(dumps: Sequence[KeptDump], name: str, owner: str | None) -> KeptDump:
     """Raises NotFound, and Invalid where several engines have one of this name."""
-    path_of(directory, name)
-    found = [
-        dump for dump in kept_dumps(stores, directory) if dump.name == name and owner in (None, dump.owner)
-    ]
+    found = [dump for dump in dumps if dump.name == name and owner in (None, dump.owner)]
     if not found:
         raise NotFound(f"there is no kept dump {name!r}")
     if len(found) > 1:

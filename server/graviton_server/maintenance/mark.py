@@ -45,7 +45,7 @@ class Mark:
     ``missing``: blocks that files name and that are nowhere, with the last hint. ``astray``: blocks
     that are in a pack although the index does not lead there. ``doubtful``: blocks that should be in a
     pack without a readable footer. ``short``: blocks of which files want more bytes than they have.
-    ``held``: packs of kept dumps.
+    ``held``: packs of kept dumps; ``pinned``: of those that stay until somebody drops them.
     """
 
     def __init__(self, began_ns: int, packs: dict[PackNumber, PackMark]) -> None:
@@ -60,6 +60,7 @@ class Mark:
         self.doubtful: dict[BlockId, PackNumber] = {}
         self.short: set[BlockId] = set()
         self.held: frozenset[PackNumber] = frozenset()
+        self.pinned: frozenset[PackNumber] = frozenset()
         self.extents = 0
         self.rows = 0
 

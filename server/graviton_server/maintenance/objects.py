@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from graviton_server.maintenance.mark import pack_rows, rows_of
-from graviton_server.maintenance.reports import Finding, Loaded
+from graviton_server.maintenance.mark import pack_rows
+from graviton_server.maintenance.reports import Finding
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.usage import PACKS
 from graviton_server.packs.footers import read_trailer
@@ -92,20 +92,3 @@ def _seal(registry: PackRegistry, target: Target, number: PackNumber, key: str) 
         registry.sealed(number, length, len(Records.decode(footer)), footer)
     except (NotFound, Damaged) as error:
         log.warning("the pack %s has a row again, but: %s", key, error)
-
-
-def settle_rows(registry: PackRegistry, target: Target, owner: str) -> Loaded:
-    """After a dump was loaded: what compaction has moved since lies in packs that the dump does not
-    know, and those it came from are gone. Their rows come and go accordingly."""
-    keys = {item.key for item in target.list(PACKS)}
-    gone = 0
-    for row in list(rows_of(registry)):
-        key = pack_key(row.uuid)
-        if key in keys:
-            keys.discard(key)
-            continue
-        gone += 1
-        registry.abandon(row.number)
-        if row.state is PackState.DELETING or registry.deleting(row.number):
-            registry.deleted(row.number)
-    return Loaded(packs_gone=gone, packs_adopted=adopt(registry, target, owner, sorted(keys)))

@@ -95,13 +95,42 @@ class Dumped(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+class Archived(msgspec.Struct, frozen=True, kw_only=True):
+    """A dump on the targets: ``bytes`` as it lies there, of which ``new_bytes`` were in no dump before it."""
+
+    dump: str
+    lines: int
+    plain_bytes: int
+    bytes: int
+    new_bytes: int
+    packs: int
+    seconds: float = 0.0
+
+
+class BackupStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Dumps on the targets. ``age``: seconds since the newest complete one was begun; without any, since the
+    store was founded. ``failures``, ``error``: of this process, and of its last try."""
+
+    interval: float
+    keep: int
+    newest: str
+    made: float | None
+    age: float
+    bytes: int
+    new_bytes: int
+    failures: int
+    error: str
+
+
 class KeptDump(msgspec.Struct, frozen=True, kw_only=True):
     """``here``: its file is with this engine, ``bytes`` long and ``made`` then (seconds since the epoch).
-    ``packs``, ``pack_bytes``: what it holds back, where the database knows that."""
+    ``on_targets``: it lies there, whoever made it. ``packs``, ``pack_bytes``: what it holds back, where the
+    database knows that."""
 
     name: str
     owner: str
     here: bool
+    on_targets: bool = False
     made: float | None = None
     bytes: int | None = None
     packs: int | None = None
@@ -124,6 +153,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
     packs_gone: int
     packs_adopted: int
+    copies_found: int = 0
+    copies_lost: int = 0
+    """Of several, on targets that answer."""
+    targets_away: tuple[str, ...] = ()
+    dump: str = ""
+    made: float | None = None
+    lines: int = 0
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,16 +12,27 @@ from typing import Final
 import msgspec
 
 from graviton_server.maintenance import backup
+from graviton_server.maintenance.backups import Backups
 from graviton_server.maintenance.chores import Chores, Settings
 from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, due_in, together
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
+from graviton_server.maintenance.fence import settle_fence
 from graviton_server.maintenance.fsck import check
-from graviton_server.maintenance.kept import drop, free_path, kept_dumps, the_dump, tidy, what_it_frees
+from graviton_server.maintenance.kept import (
+    drop,
+    free_path,
+    kept_dumps,
+    path_of,
+    the_dump,
+    tidy,
+    what_it_frees,
+)
 from graviton_server.maintenance.mark import Mark, rows_of
 from graviton_server.maintenance.marking import mark_live
 from graviton_server.maintenance.objects import check_objects, object_length
 from graviton_server.maintenance.reports import (
+    Archived,
     Checked,
     Collected,
     DroppedDump,
@@ -75,6 +86,7 @@ class Maintenance:
         self._session: Volume | None = None
         self._marked: tuple[int, Marked] | None = None
         self._writing: list[Writing] = []
+        self.backups = None if stores.archive is None else Backups(stores, stores.archive, settings.backup)
         self._chores = Chores(
             stores,
             lambda: self._volume,
@@ -83,6 +95,8 @@ class Maintenance:
             self._collect_by_itself,
             lambda: due_in(stores, self._caution),
             self._session_has_ended,
+            self.backups,
+            self._back_up_by_itself,
         )
         self._supervisor = Supervisor(
             self._chores.tasks(),
@@ -168,6 +182,12 @@ class Maintenance:
             tidy(self._stores, self._dumps)
             return self._collect(work, dry_run=False, compaction=True) if ours else None
 
+    def _back_up_by_itself(self, work: Work) -> str:
+        assert self.backups is not None
+        self._wait_for_index(work)
+        with self._in_turn(work):
+            return self.backups.run(work, lambda: self._chores.reap(work))
+
     def _wait_for_index(self, work: Work) -> None:
         while not self._stores.blocks.filled(_LOOK):  # else a mark would search all footers
             work.check()
@@ -177,6 +197,9 @@ class Maintenance:
             raise Unsupported(
                 "this store is a shard: what its packs are needed for is known to its router alone"
             )
+        if self.backups is not None:
+            self.backups.check_fence()
+            self.backups.hold()
         if not dry_run:
             self._chores.reap(work)
         version = self._stores.upkeep.version()
@@ -200,10 +223,17 @@ class Maintenance:
         read_data: bool = False,
         rebuild_index: bool = False,
         repair: bool = False,
+        after_restore: bool = False,
     ) -> Checked:
         """``graviton fsck``. Damage does not raise: see the findings."""
         work = work or Work()
         with self._in_turn(work):
+            if after_restore:
+                self._stores.upkeep.restored()
+                rebuild_index = repair = True
+                if self._stores.archive is not None:
+                    archive = self._stores.archive
+                    settle_fence(archive.target, self._stores.upkeep, archive.store_uuid)
             return check(
                 self._stores,
                 self._volume,
@@ -242,15 +272,26 @@ class Maintenance:
             self._chores.reap(work)
             report = backup.dump_to_file(self._stores, path, work)
             try:
-                keep(backup.dumped_blocks(backup.file_pieces(path)))
+                keep(lambda: backup.dumped_blocks(backup.file_pieces(path)))
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
             return report
 
+    def back_up(self, work: Work | None = None) -> Archived:
+        """A dump on the targets now, beside those that the clock makes. Waits for one that is being made."""
+        if self.backups is None:
+            raise Unsupported("this store keeps no dumps on its targets")
+        work = work or Work()
+        self._wait_for_index(work)
+        with self._in_turn(work):
+            self._chores.reap(work)
+            return self.backups.make(work)
+
     def dumps(self) -> list[KeptDump]:
-        """Those that are kept with the volume, by whichever engine."""
-        return kept_dumps(self._stores, self._dumps)
+        """Those that are kept with the volume, by whichever engine, then those on the targets."""
+        kept = kept_dumps(self._stores, self._dumps)
+        return kept if self.backups is None else kept + self.backups.dumps()
 
     def drop_dump(
         self, name: str, owner: str | None = None, work: Work | None = None, *, dry_run: bool = False
@@ -258,13 +299,17 @@ class Maintenance:
         """A retained dump that is wanted no longer, and what the next collections free for it. One of another
         engine holds nothing any more; that engine removes its file. NotFound, Invalid."""
         work = work or Work()
+        path_of(self._dumps, name)
         self._wait_for_index(work)
         with self._in_turn(work):
             tidy(self._stores, self._dumps)
-            dump = the_dump(self._stores, self._dumps, name, owner)
+            dump = the_dump(self.dumps(), name, owner)
             self._chores.reap(work)  # what nothing names any more would be counted as needed
             report = what_it_frees(self._stores, self._dumps, dump, work)
-            if not dry_run:
+            if not dry_run and dump.on_targets:
+                assert self.backups is not None
+                self.backups.drop(dump.name, work)
+            elif not dry_run:
                 drop(self._stores, self._dumps, dump)
         if not dry_run:
             self.wake("collect")
@@ -306,6 +351,8 @@ class Maintenance:
         return any(writing(ino) for writing in asked)
 
     def _compact(self, report: Collected, mark: Mark, work: Work) -> Collected:
+        if self._chores.nearly_full():
+            mark.pinned |= mark.held  # no room for what would be double
         done = compact(self._stores, mark, work, policy=self._settings.compaction, caution=self._caution)
         return msgspec.structs.replace(
             report,
@@ -318,13 +365,13 @@ class Maintenance:
         )
 
     @contextmanager
-    def _dumping(self, name: str, work: Work) -> Iterator[Callable[[Iterable[BlockId]], None]]:
+    def _dumping(self, name: str, work: Work) -> Iterator[Callable[[Callable[[], Iterable[BlockId]]], None]]:
         """While a dump is written; it is forgotten at the end unless it was kept by what this gives."""
         house, owner = self._stores.housekeeping, self._stores.owner
         house.begin_dump(owner, name, LASTS)
         kept = False
 
-        def keep(blocks: Iterable[BlockId]) -> None:
+        def keep(blocks: Callable[[], Iterable[BlockId]]) -> None:
             nonlocal kept
             backup.hold(self._stores, blocks, work, lambda packs: house.keep_dump(owner, name, packs))
             kept = True

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from graviton_server.index import Location
+from graviton_server.maintenance.archive import Archive
 from graviton_server.maintenance.snapshotting import SnapshotStore
 from graviton_server.maintenance.turns import Alone
 from graviton_server.packs.upkeep import PackProblem, Record, Relocation
@@ -77,3 +78,5 @@ class Stores(NamedTuple):
     """Where there are several targets."""
     is_shard: Callable[[], bool] = lambda: False
     """The packs are another store's, which alone knows what is needed of them."""
+    archive: Archive | None = None
+    """Dumps on the targets."""

@@ -60,6 +60,9 @@ class Alone:
     def all_dumps(self) -> list[HeldDump]:
         return []
 
+    def pinned_packs(self) -> frozenset[PackNumber]:
+        return frozenset()
+
     def held_packs(self, but: tuple[str, str] | None = None) -> frozenset[PackNumber]:
         return frozenset()
 

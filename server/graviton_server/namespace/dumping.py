@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 from blake3 import blake3
 
-from graviton_server.namespace import quotas, schema
+from graviton_server.namespace import origin, quotas, schema
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.errors import Damaged, Exists, FormatError
@@ -20,6 +20,8 @@ from gravitonfs.errors import Damaged, Exists, FormatError
 VERSION: Final = 1
 PAGE: Final = 1000
 PIECE: Final = 1 << 18
+_COMMITTED: Final = 200_000
+"""Rows of a load that go in at once."""
 
 TABLES: Final[dict[str, str]] = {
     "meta": "key, value",
@@ -43,9 +45,11 @@ TABLES: Final[dict[str, str]] = {
     "blob_refs": "volume, digest, length, content, created",
     "records": "volume, space, key, value",
     "quotas": quotas.COLUMNS,
+    "targets": "number, name, kind, zone, weight, capacity, copies, zones, state, location",
+    "replicas": "pack, target, state, due",
 }
-"""What is dumped, in this order. Sessions and their claims are not: they end with the process, nor the
-redo log's epoch: what its records say is in the dump. ``%``
+"""What is dumped, in this order; another table that is to be there gets a line. Sessions and their claims are
+not: they end with the process, nor the redo log's epoch: what its records say is in the dump. ``%``
 marks bytes that are written so that a person can read them."""
 
 NOT_DUMPED: Final = ("secret",)
@@ -112,7 +116,8 @@ def _inward(value: Any) -> Any:
 def load(path: Path, pieces: Iterable[bytes]) -> None:
     """A fresh database at ``path`` from a dump; nothing is there unless the dump is whole. Durable.
 
-    A dump of an older schema goes into tables of that schema, which are then brought up to date.
+    Memory does not grow with the dump. One of an older schema goes into tables of that schema, which are then
+    brought up to date.
     """
     path = path.absolute()
     if path.exists():
@@ -125,8 +130,10 @@ def load(path: Path, pieces: Iterable[bytes]) -> None:
         found = _schema_of(first)
         engine = schema.create_file(draft, schema.STEPS[:found])
         try:
-            engine.begin()
-            _fill(engine, first, lines)
+            engine.execute("PRAGMA synchronous=OFF")  # all of it is flushed at the end
+            rows = _Rows(engine)
+            _fill(rows, first, lines)
+            rows.flush()
             _settle(engine)
             engine.commit()
             schema.migrate(engine)
@@ -140,6 +147,45 @@ def load(path: Path, pieces: Iterable[bytes]) -> None:
     finally:
         _discard(draft)
     sync_directory(path.parent)
+
+
+class Filled(Protocol):
+    """What ``fill`` needs of a database."""
+
+    def columns(self, table: str) -> list[str]:
+        """None where there is no such table."""
+
+    def execute(self, sql: str, row: Sequence[Any], /) -> object: ...
+
+
+class _Rows:
+    """Rows into a draft, many at a time. What was committed on the way is worth nothing until the end; it
+    keeps the log short."""
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self.columns = engine.columns
+        self._engine = engine
+        self._insert = ""
+        self._rows: list[Sequence[Any]] = []
+        self._count = 0
+        engine.begin()
+
+    def execute(self, sql: str, row: Sequence[Any]) -> None:
+        if sql != self._insert or len(self._rows) >= PAGE:
+            self.flush()
+            self._insert = sql
+        self._rows.append(row)
+
+    def flush(self) -> None:
+        if self._rows:
+            self._engine.executemany(self._insert, self._rows)
+            self._count += len(self._rows)
+            self._rows = []
+        if self._count >= _COMMITTED:
+            self._engine.commit()
+            self._engine.checkpoint("TRUNCATE")
+            self._engine.begin()
+            self._count = 0
 
 
 def _sync_file(path: Path) -> None:
@@ -166,7 +212,7 @@ def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise Damaged("the dump is cut off in the middle of a line")
 
 
-def _fill(engine: SqliteEngine, first: bytes, lines: Iterator[bytes]) -> None:
+def _fill(engine: Filled, first: bytes, lines: Iterator[bytes]) -> None:
     digest = blake3(first)
     insert = ""
     width = 0
@@ -218,7 +264,7 @@ def _check_end(value: dict[str, Any], count: int, digest: str, lines: Iterator[b
         raise Damaged("the dump goes on behind its last line")
 
 
-def _insertion(engine: SqliteEngine, value: dict[str, Any]) -> tuple[str, int]:
+def _insertion(engine: Filled, value: dict[str, Any]) -> tuple[str, int]:
     table, columns = value.get("table"), value.get("columns")
     known = engine.columns(table) if isinstance(table, str) else []
     if not known or not isinstance(columns, list) or sorted(columns) != sorted(known):
@@ -228,8 +274,11 @@ def _insertion(engine: SqliteEngine, value: dict[str, Any]) -> tuple[str, int]:
 
 
 def _settle(engine: SqliteEngine) -> None:
-    """A new incarnation; inodes without names were kept by sessions, which are over."""
-    engine.execute("UPDATE meta SET value = value + 1 WHERE key = 'incarnation'")
+    """A new incarnation, one that the database before has never had, and a fence against that one; inodes
+    without names were kept by sessions, which are over."""
+    fence, incarnation = origin.now()
+    engine.execute("UPDATE meta SET value = max(value + 1, ?) WHERE key = 'incarnation'", (incarnation,))
+    engine.execute(origin.SET_FENCE, (fence,))
     trash = " AND ino NOT IN (SELECT ino FROM trash)" if engine.columns("trash") else ""
     engine.execute(
         "INSERT INTO claims (ino, session) SELECT ino, 0 FROM inodes WHERE nlink = 0"

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import checking, dumping, reaping, recounting, trash, trash_places
+from graviton_server.namespace import checking, dumping, origin, reaping, recounting, trash, trash_places
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
 from graviton_server.namespace.flattening import Flattener
 from graviton_server.namespace.fragments import Fragments
+from graviton_server.namespace.origin import FENCE, FOUNDED, SET_FENCE
 from graviton_server.namespace.purging import Purger
 from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.extents import unpack_row
@@ -240,6 +241,22 @@ class SqlUpkeep:
             return recounting.recount(self._store)
         except DatabaseError as error:
             raise translate(error) from error
+
+    def founded_ns(self) -> int:
+        with self._store.reading() as execute:
+            return int(execute(FOUNDED).fetchone()[0])
+
+    def fence(self) -> int:
+        with self._store.reading() as execute:
+            row = execute(FENCE).fetchone()
+            return 0 if row is None else int(row[0])
+
+    def restored(self) -> None:
+        """The incarnation is a new one with each start."""
+        store = self._store
+        with store.lock:
+            store.change(store.execute, SET_FENCE, (origin.now()[0],))
+            store.commit()
 
     def dump(self) -> Iterator[bytes]:
         self._store.note_version()

@@ -268,6 +268,24 @@ class ReplicatedTarget:
             if member.target is copy:
                 self._bad(key, member, CopyState.BAD)
 
+    # --- objects that are kept on each ---
+
+    def each(self) -> Sequence[Target]:
+        return [member.target for member in self.members.all() if member.target is not None]
+
+    def writable(self) -> Sequence[Target]:
+        found: list[Target] = []
+        for member in self.members.active():
+            try:
+                found.append(member.present())
+            except GravitonError as error:
+                member.failed(error)
+        return found
+
+    def suffices(self, places: Sequence[Target]) -> bool:
+        there = [member.place for member in self.members.all() if member.target in places]
+        return self.members.wish().floor.met_by(there)
+
     # --- the rest ---
 
     def delete(self, key: str) -> None:

@@ -37,8 +37,9 @@ _PROCESS = secrets.token_hex(6)
 class DirectoryTarget:
     """An ``AppendTarget``. ``_lock`` guards ``_growing``, the files that are still being appended to."""
 
-    def __init__(self, root: Path, name: str, store_uuid: bytes) -> None:
-        """Open an existing target. Raises ``NotFound``, ``FormatError``."""
+    def __init__(self, root: Path, name: str, store_uuid: bytes | None) -> None:
+        """Open an existing target; without ``store_uuid`` whosever it is. Raises ``NotFound``,
+        ``FormatError``."""
         self.name = name
         self._root = Path(root)
         self._lock = threading.Lock()
@@ -46,7 +47,7 @@ class DirectoryTarget:
         self._pool = WindowPool()
         self._descriptors = DescriptorCache(_DESCRIPTORS, self._pool)
         self._worker = ThreadPoolExecutor(2, thread_name_prefix="pack-write")
-        self._check_store(store_uuid)
+        self.store_uuid = self._check_store(store_uuid)
         self._sweep_staging()
 
     @classmethod
@@ -67,12 +68,12 @@ class DirectoryTarget:
             raise translate(error, f"creating the target {root}") from error
         return cls(root, name, store_uuid)
 
-    def _check_store(self, store_uuid: bytes) -> None:
+    def _check_store(self, store_uuid: bytes | None) -> bytes:
         try:
             found = (self._root / STORE_KEY).read_bytes()
         except OSError as error:
             raise translate(error, f"{self._root} is no target of a store") from error
-        check_store(found, store_uuid, str(self._root))
+        return check_store(found, store_uuid, str(self._root))
 
     # --- whole objects ---
 

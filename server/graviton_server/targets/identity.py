@@ -34,16 +34,18 @@ def encode_store(store_uuid: bytes) -> bytes:
     return msgspec.json.encode(_StoreObject(FORMAT, store_uuid.hex()))
 
 
-def check_store(data: Buffer, store_uuid: bytes, place: str) -> None:
-    """Raises ``FormatError`` unless ``data``, the ``store`` object at ``place``, is that of this store."""
+def check_store(data: Buffer, store_uuid: bytes | None, place: str) -> bytes:
+    """Which store ``data``, the ``store`` object at ``place``, belongs to. Raises ``FormatError`` where that
+    is not ``store_uuid``; None: any is right."""
     try:
         found = msgspec.json.decode(data, type=_StoreObject)
     except msgspec.DecodeError as error:
         raise FormatError(f"{place}/{STORE_KEY} cannot be read: {error}") from error
     if found.format > FORMAT:
         raise FormatError(f"{place} has format {found.format}, this version reads {FORMAT}")
-    if found.store != store_uuid.hex():
+    if store_uuid is not None and found.store != store_uuid.hex():
         raise FormatError(
             f"{place} belongs to the store {found.store}, not to {store_uuid.hex()}:"
             " point the volume at its own target"
         )
+    return bytes.fromhex(found.store)

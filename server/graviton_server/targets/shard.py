@@ -82,6 +82,7 @@ class ShardTarget:
         ``Exists``, ``AccessDenied``, ``Unavailable``."""
         self.name = name
         self.settings = settings
+        self.store_uuid = store_uuid
         self._connection = Connection(settings.endpoint())
         self._claimant = pb.Claimant(router=store_uuid, shard=name)
         self._lock = Lock()

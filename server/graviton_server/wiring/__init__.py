@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from typing_extensions import Buffer
-
 from graviton_server.index.rocks import RocksIndex
 from graviton_server.limits import LimitedBlockStore, Pace
 from graviton_server.lock import DataLock, EngineDirectory
-from graviton_server.maintenance.backup import plain_lines
+from graviton_server.maintenance.archive import Archive
+from graviton_server.maintenance.backups import HeldByDumps
 from graviton_server.maintenance.chores import Settings as UpkeepSettings
 from graviton_server.maintenance.collect import EMBEDDED, SHARED
 from graviton_server.maintenance.compact import Policy
-from graviton_server.maintenance.objects import settle_rows
-from graviton_server.maintenance.reports import Loaded
+from graviton_server.maintenance.fence import settle_fence
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.turns import Alone
@@ -36,6 +33,7 @@ from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
 from graviton_server.wiring.opened import NAMESPACE, STORE, OpenedNames
 from graviton_server.wiring.options import EngineOptions
+from graviton_server.wiring.targets import SHARD
 from gravitonfs.content.attaching import attach_caching
 from gravitonfs.content.diskcache.cache import DiskCache, open_cache
 from gravitonfs.content.diskcache.store import CachedBlockStore
@@ -44,7 +42,7 @@ from gravitonfs.content.lost import keep_unapplied
 from gravitonfs.content.volume import Content, Volume
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.errors import Exists, FormatError, GravitonError, Invalid, NotADirectory, NotFound
+from gravitonfs.errors import Exists, FormatError, GravitonError, NotADirectory, NotFound
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.namespace import Claims, Listener, Recall
 from gravitonfs.ports.store import EngineNames
@@ -86,53 +84,6 @@ def create_embedded(path: Path, fmt: VolumeFormat | None = None) -> None:
             sync_directory(directory)
     finally:
         lock.release()
-
-
-def load_embedded(path: Path, source: Iterable[Buffer]) -> Loaded:
-    """A volume from a dump (``source``), in a directory that holds its packs: another place to which they
-    were copied, or one that has lost its database. Durable when this returns; fsck tells what is missing.
-
-    Raises Exists where there is a volume, Invalid where the packs belong to another store, Damaged or
-    FormatError for a bad dump; nothing is left of a try that failed.
-    """
-    if path.exists() and not path.is_dir():
-        raise NotADirectory(f"{path} is no directory")
-    made = not path.exists()
-    path.mkdir(parents=True, exist_ok=True)
-    if is_volume(path):
-        raise Exists(f"{path} is a volume already: load into a directory without {NAMESPACE}")
-    lock = DataLock(path / "lock")
-    fresh = path / (NAMESPACE + ".new")
-    try:
-        fresh.unlink(missing_ok=True)
-        NamespaceStore.load(fresh, plain_lines(source))
-        report = _settle_loaded(path, fresh)
-        shutil.rmtree(path / ENGINE, ignore_errors=True)  # an index of before knows other rows
-        os.rename(fresh, path / NAMESPACE)
-        for directory in (path, path.parent):
-            sync_directory(directory)
-    finally:
-        for suffix in ("", "-wal", "-shm", "-redo"):
-            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
-        if made and not is_volume(path):
-            shutil.rmtree(path, ignore_errors=True)  # while nobody else can have it
-        lock.release()
-    return report
-
-
-def _settle_loaded(path: Path, database: Path) -> Loaded:
-    store = NamespaceStore.open(database)
-    try:
-        try:
-            target = DirectoryTarget.make(path, store.store_uuid)
-        except FormatError as error:
-            raise Invalid(f"the packs in {path} do not belong to the dump: {error}") from error
-        try:
-            return settle_rows(store.packs, target, OWNER)
-        finally:
-            target.close()
-    finally:
-        store.close()
 
 
 def is_volume(path: Path) -> bool:
@@ -226,6 +177,8 @@ class Engine:
     def _open_maintenance(self, fmt: VolumeFormat) -> None:
         """Background work has caches of its own, and no rate limit but its own."""
         namespace, users = self.namespace_store, self.content
+        archive = self._archive()
+        alone = Alone() if archive is None else HeldByDumps(archive, namespace.packs)
         content = Content(self.store, waiting=self._waiting(), dirty_limit=16 * MIB, cache_limit=24 * MIB)
         self._closers.append(content.close)
         self._tell_of_packs(content)
@@ -244,10 +197,11 @@ class Engine:
                 fmt.block_key,
                 self.owner,
                 self._waiting() is not None,
-                namespace.housekeeping or Alone(),
+                namespace.housekeeping or alone,
                 namespace,
                 None if self.replication is None else self.replication.repair,
                 lambda: bool(namespace.replicas.router()),
+                archive,
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,
@@ -258,6 +212,15 @@ class Engine:
         self._closers.append(self.maintenance.close)
         if self.options.background:
             self.maintenance.start()
+
+    def _archive(self) -> Archive | None:
+        """None: shards keep packs and nothing else."""
+        namespace = self.namespace_store
+        if any(row.kind == SHARD for row in namespace.replicas.targets()):
+            return None
+        archive = Archive(self._backing(), namespace.store_uuid)
+        settle_fence(archive.target, namespace.upkeep, namespace.store_uuid)
+        return archive
 
     def volume(
         self,
@@ -315,6 +278,10 @@ class Engine:
 
     owner = OWNER
     _caution = EMBEDDED
+
+    def _backing(self) -> Target:
+        """Without what is staged on the way."""
+        return self.target
 
     @property
     def home(self) -> Path:
@@ -438,6 +405,9 @@ class TargetEngine(Engine):
         if isinstance(self._remote, ReplicatedTarget):
             self.replication = self._look_after(self._remote)
 
+    def _backing(self) -> Target:
+        return self._remote
+
     def _look_after(self, target: ReplicatedTarget) -> Watch:
         """Each job has a pack in memory."""
         settings = target.members.settings
@@ -490,7 +460,6 @@ __all__ = [
     "UpkeepSettings",
     "create_embedded",
     "is_volume",
-    "load_embedded",
     "open_embedded",
     "open_engine",
 ]

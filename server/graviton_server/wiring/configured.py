@@ -180,7 +180,7 @@ def _open_shared(config: Config, data: Path, options: EngineOptions) -> Engine:
     if is_volume(data):
         raise Invalid(f"{data} is a volume with its names in it: names in PostgreSQL need another data-dir")
     data.mkdir(parents=True, exist_ok=True)
-    settings = _database(config, options)
+    settings = database_settings(config, options)
 
     def make(store_uuid: bytes) -> None:
         if config.storage.backend != SHARDED:  # their rows say that shards are this store's
@@ -207,7 +207,7 @@ def _has_one_target(config: Config, names: EngineNames) -> bool:
     return config.storage.backend != SHARDED and not is_replicated(names)
 
 
-def _database(config: Config, options: EngineOptions) -> DatabaseSettings:
+def database_settings(config: Config, options: EngineOptions) -> DatabaseSettings:
     from graviton_server.namespace.postgres.store import Settings
 
     database = config.database

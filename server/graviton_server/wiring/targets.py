@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from graviton_server.targets.directory import DirectoryTarget
-from gravitonfs.errors import Invalid
+from gravitonfs.errors import Invalid, Unsupported
 from gravitonfs.ports.replicas import NO_TARGET, TargetRow, TargetState
 
 if TYPE_CHECKING:
     from graviton_server.config.sections import Config
     from graviton_server.config.sections import Target as TargetKeys
-    from gravitonfs.ports.target import Target
+    from graviton_server.targets.s3 import S3Target
+    from graviton_server.targets.shard import ShardTarget
 
 LOCAL: Final = "local"
 BUCKET: Final = "s3"
@@ -120,17 +121,22 @@ def _of_keys(keys: TargetKeys) -> TargetRow:
     )
 
 
-def open_target(row: TargetRow, store_uuid: bytes, *, create: bool = False) -> Target:
-    """``create``: an empty place becomes a target of this store."""
+def open_target(
+    row: TargetRow, store_uuid: bytes | None, *, create: bool = False
+) -> DirectoryTarget | S3Target | ShardTarget:
+    """``create``: an empty place becomes a target of this store. Without ``store_uuid``: whosever it is, but
+    for shards (Unsupported)."""
     place = location_of(row)
     if row.kind == "directory":
         root = Path(place.path or "")
-        if create:
+        if create and store_uuid is not None:
             return DirectoryTarget.make(root, store_uuid, row.name)
         return DirectoryTarget(root, row.name, store_uuid)
     if row.kind == SHARD:
         from graviton_server.targets.shard import ShardSettings, ShardTarget
 
+        if store_uuid is None:
+            raise Unsupported(f"{row.name} is a shard: dumps are not kept there")
         settings = ShardSettings(*(getattr(place, field) for field in _SHARD_FIELDS))
         return ShardTarget(settings, row.name, store_uuid, create=create)
     from graviton_server.targets.s3 import S3Settings, S3Target

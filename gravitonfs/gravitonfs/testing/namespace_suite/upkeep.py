@@ -189,3 +189,23 @@ class UpkeepSuite:
         for name in (b"f", b"g", b"h", b"l"):
             session.do(Unlink(ROOT, name))
         assert session.ns.usage() == start
+
+
+class OriginSuite:
+    def test_a_store_knows_when_it_was_made(self, session: Session) -> None:
+        founded = session.store.upkeep.founded_ns()
+        assert 0 < founded <= session.ns.attr(ROOT).ctime_ns
+
+    def test_a_database_that_was_put_back_gets_another_fence(self, session: Session) -> None:
+        """What sessions have is not touched: the incarnation tells them."""
+        upkeep = session.store.upkeep
+        assert upkeep.fence() == 0
+        session.make(b"f")
+        upkeep.restored()
+        first = upkeep.fence()
+        assert first > upkeep.founded_ns()
+        upkeep.restored()
+        assert upkeep.fence() > first
+        assert session.problems() == []
+        session.make(b"g")
+        assert session.find(b"f").ino != session.find(b"g").ino

@@ -72,6 +72,8 @@ _ALL: Final = (
     " WHERE d.until = 0 GROUP BY d.owner, d.name ORDER BY d.owner, d.name"
 )
 _HELD: Final = "SELECT DISTINCT pack FROM dumped_packs WHERE owner <> %s OR name <> %s"
+_PINNED: Final = "SELECT DISTINCT pack FROM dumped_packs WHERE owner NOT IN ('backup', 'postgres')"
+"""Others are of dumps on the targets, and of deploy/backup/backup-postgres.sh: they go in time."""
 
 
 class PostgresHousekeeping:
@@ -128,6 +130,9 @@ class PostgresHousekeeping:
 
     def all_dumps(self) -> list[HeldDump]:
         return [HeldDump(*row) for row in self._store.ask(_ALL, ())]
+
+    def pinned_packs(self) -> frozenset[PackNumber]:
+        return frozenset(PackNumber(row[0]) for row in self._store.ask(_PINNED, ()))
 
     def held_packs(self, but: tuple[str, str] | None = None) -> frozenset[PackNumber]:
         return frozenset(PackNumber(row[0]) for row in self._store.ask(_HELD, but or ("", "")))

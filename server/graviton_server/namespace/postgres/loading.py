@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
-from graviton_server.namespace import dumping
+from graviton_server.namespace import dumping, origin
 from graviton_server.namespace.postgres import schema
 from graviton_server.namespace.postgres.schema import Connection
-
-if TYPE_CHECKING:
-    from graviton_server.namespace.engine import SqliteEngine
+from gravitonfs.errors import FormatError
 
 ROWS: Final = 500
 
 _SETTLE: Final = (
-    "UPDATE meta SET value = value + 1 WHERE key = 'incarnation'",
+    "UPDATE meta SET value = greatest(value + 1, {incarnation}) WHERE key = 'incarnation'",
     "SELECT setval('versions', greatest((SELECT value FROM meta WHERE key = 'version'), 1))",
     "DELETE FROM meta WHERE key = 'version'",
-    "INSERT INTO meta (key, value) VALUES ('openings', 0)",
+    "INSERT INTO meta (key, value) VALUES ('openings', {incarnation})",
+    "DELETE FROM meta WHERE key = 'fence'",
+    "INSERT INTO meta (key, value) VALUES ('fence', {fence})",
+    (
+        "SELECT setval(pg_get_serial_sequence('targets', 'number'), coalesce(max(number), 0) + 1, false)"
+        " FROM targets"
+    ),
     (
         "SELECT setval(pg_get_serial_sequence('packs', 'number'), coalesce(max(number), 0) + 1, false)"
         " FROM packs"
@@ -36,6 +40,19 @@ _SETTLE: Final = (
         " AND ino NOT IN (SELECT ino FROM doomed) AND ino NOT IN (SELECT ino FROM trash)"
     ),
 )
+
+
+FINISHED: Final = "DELETE FROM meta WHERE key = 'loading'"
+
+
+def prepare(connection: Connection) -> None:
+    """As ``schema.prepare``. FormatError where a load was interrupted."""
+    schema.prepare(connection)
+    if connection.execute("SELECT 1 FROM meta WHERE key = 'loading'").fetchone() is not None:
+        raise FormatError(
+            "this database was being loaded, and that was interrupted: make the database anew (dropdb,"
+            " createdb), and run graviton load again"
+        )
 
 
 class _Loading:
@@ -70,14 +87,18 @@ class _Loading:
         self._rows = []
 
 
-def load(connection: Connection, pieces: Iterable[bytes]) -> None:
+def load(connection: Connection, pieces: Iterable[bytes], *, unfinished: bool) -> None:
+    """``unfinished``: it is marked so, and ``FINISHED`` is the last step."""
     with connection.transaction():
         lines = dumping._split(pieces)
         first = next(lines, b"")
         dumping._schema_of(first)  # refused where it is unknown; all known ones have the same columns
         schema.lay_out(connection)
         engine = _Loading(connection)
-        dumping._fill(cast("SqliteEngine", engine), first, lines)
+        dumping._fill(engine, first, lines)
         engine.flush()
+        fence, incarnation = origin.now()
         for sql in _SETTLE:
-            connection.execute(sql.encode())
+            connection.execute(sql.format(fence=fence, incarnation=incarnation).encode())
+        if unfinished:
+            connection.execute("INSERT INTO meta (key, value) VALUES ('loading', 1)")

@@ -226,11 +226,15 @@ def prepare(connection: Connection) -> None:
     connection.execute("INSERT INTO meta (key, data) VALUES (%s, %s) ON CONFLICT DO NOTHING", secret)
 
 
+def refuse_store(connection: Connection) -> None:
+    if found(connection) is not None:
+        raise Exists("this database holds a namespace already")
+
+
 def lay_out(connection: Connection, steps: tuple[Step, ...] = STEPS) -> None:
     """Empty tables, inside the caller's transaction; Exists where there is a namespace."""
     _lock(connection)
-    if found(connection) is not None:
-        raise Exists("this database holds a namespace already")
+    refuse_store(connection)
     for step in steps:
         step(connection)
     connection.execute("INSERT INTO meta (key, value) VALUES ('schema', %s)", (len(steps),))

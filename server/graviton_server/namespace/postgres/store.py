@@ -96,9 +96,10 @@ class PostgresStore:
         _administer(settings, lambda connection: schema.make_once(connection, make))
 
     @classmethod
-    def open(cls, settings: Settings) -> PostgresStore:
-        """Brought to the newest schema where it is older; NotFound where there is none."""
-        _administer(settings, schema.prepare)
+    def open(cls, settings: Settings, *, unfinished: bool = False) -> PostgresStore:
+        """Brought to the newest schema where it is older; NotFound where there is none. ``unfinished``: even
+        where a load is."""
+        _administer(settings, schema.prepare if unfinished else loading.prepare)
         database = Database(settings)
         database.open()
         try:
@@ -114,9 +115,21 @@ class PostgresStore:
         return store
 
     @classmethod
-    def load(cls, settings: Settings, pieces: Iterable[bytes]) -> None:
-        """A new store from what ``upkeep.dump`` wrote, whole or not at all; Exists. Durable."""
-        _administer(settings, lambda connection: loading.load(connection, pieces))
+    def load(cls, settings: Settings, pieces: Iterable[bytes], *, unfinished: bool = False) -> None:
+        """A new store from what ``upkeep.dump`` wrote, whole or not at all; Exists. Durable. ``unfinished``:
+        nobody opens it before ``loaded``."""
+        _administer(settings, lambda connection: loading.load(connection, pieces, unfinished=unfinished))
+
+    @classmethod
+    def check_empty(cls, settings: Settings) -> None:
+        """Raises Exists where there is a store."""
+        _administer(settings, schema.refuse_store)
+
+    def loaded(self) -> None:
+        """The end of a load: others may open the store. Durable."""
+        self.database.again(
+            lambda connection: exchanging.transact(connection, (loading.FINISHED, ()), durable=True)
+        )
 
     @property
     def incarnation(self) -> int:

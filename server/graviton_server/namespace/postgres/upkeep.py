@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import psycopg
 
-from graviton_server.namespace import checking, dumping, recounting
+from graviton_server.namespace import checking, dumping, origin, recounting
 from graviton_server.namespace.engine import Cursor, Execute
+from graviton_server.namespace.origin import FENCE, FOUNDED, SET_FENCE
 from graviton_server.namespace.postgres.database import Connection, Contended, is_lost, translate
 from graviton_server.namespace.postgres.dialect import statement
-from graviton_server.namespace.postgres.exchange import Rows
+from graviton_server.namespace.postgres.exchange import Rows, transact
+from graviton_server.namespace.postgres.wire import Statement
 from graviton_server.namespace.postgres.work import VERSION
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.ids import ContentId, Ino
@@ -34,6 +36,11 @@ VOLUMES: Final = (
     " WHERE session = s.id ORDER BY number DESC LIMIT 1) a ON true GROUP BY v.id"
 )
 """What sessions have added is in the last answer of each: no batch writes a row that all share."""
+_INCARNATION: Final = (
+    "UPDATE meta SET value = greatest(value + 1, %s) WHERE key IN ('incarnation', 'openings')"
+)
+_OVER: Final = ("DELETE FROM changes", "DELETE FROM leases", "DELETE FROM turns", "DELETE FROM engines")
+"""Changes are ordered by transactions of the server that wrote them: another one counts from elsewhere."""
 _META: Final = (
     "SELECT key, value, data FROM meta WHERE key NOT IN ('schema', 'openings') UNION ALL"
     " SELECT 'version', last_value, NULL FROM versions"
@@ -71,6 +78,7 @@ class PostgresUpkeep(SqlUpkeep):
         try:
             with self._postgres.database.connection() as connection:
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                connection.execute("SET LOCAL synchronize_seqscans = off")  # dumps have one order of rows
                 with ExitStack() as cursors:
                     yield _Paged(connection, cursors).execute
                 connection.execute("COMMIT")
@@ -119,6 +127,19 @@ class PostgresUpkeep(SqlUpkeep):
                     told.append(f"the totals of volume {name} are counted anew")
             work.commit()
         return told
+
+    def founded_ns(self) -> int:
+        return int(self._postgres.ask_shared(FOUNDED, ())[0][0])
+
+    def fence(self) -> int:
+        rows = self._postgres.ask_shared(FENCE, ())
+        return int(rows[0][0]) if rows else 0
+
+    def restored(self) -> None:
+        fence, incarnation = origin.now()
+        todo: list[Statement] = [(statement(SET_FENCE).text, (fence,)), (_INCARNATION, (incarnation,))]
+        todo += [(sql, ()) for sql in _OVER]
+        self._postgres.database.again(lambda connection: transact(connection, *todo, durable=True))
 
     def dump(self) -> Iterator[bytes]:
         with self.moment() as execute:

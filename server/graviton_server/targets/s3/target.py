@@ -36,9 +36,11 @@ class S3Target:
     ``AccessDenied``. The store keeps its own copies, so ``space`` is not known.
     """
 
-    def __init__(self, settings: S3Settings, name: str, store_uuid: bytes, *, create: bool = False) -> None:
-        """Open a target; ``create``: a bucket without a store becomes one. Raises ``NotFound``,
-        ``FormatError``, ``AccessDenied``, ``Unavailable``."""
+    def __init__(
+        self, settings: S3Settings, name: str, store_uuid: bytes | None, *, create: bool = False
+    ) -> None:
+        """Open a target, without ``store_uuid`` whosever it is; ``create``: a bucket without a store becomes
+        one. Raises ``NotFound``, ``FormatError``, ``AccessDenied``, ``Unavailable``."""
         self.name = name
         self.settings = settings
         self._counter = RequestCounter()
@@ -47,7 +49,7 @@ class S3Target:
         self._bucket = settings.bucket
         self.max_object = settings.max_object
         try:
-            self._open(store_uuid, create)
+            self.store_uuid = self._open(store_uuid, create)
         except BaseException:
             self.close()
             raise
@@ -57,11 +59,11 @@ class S3Target:
         """Make the bucket, which exists, a target of this store; one that is already is opened."""
         return cls(settings, name, store_uuid, create=True)
 
-    def _open(self, store_uuid: bytes, create: bool) -> None:
+    def _open(self, store_uuid: bytes | None, create: bool) -> bytes:
         try:
-            self._check_store(store_uuid)
+            return self._check_store(store_uuid)
         except NotFound:
-            if not create:
+            if not create or store_uuid is None:
                 raise
             if next(self.list("packs/"), None) is not None:
                 raise FormatError(
@@ -70,15 +72,15 @@ class S3Target:
                 ) from None
             body = encode_store(store_uuid)
             self._uploads.put(STORE_KEY, BytesIO(body), len(body))
-            self._check_store(store_uuid)  # somebody may have been faster
+            return self._check_store(store_uuid)  # somebody may have been faster
 
-    def _check_store(self, store_uuid: bytes) -> None:
+    def _check_store(self, store_uuid: bytes | None) -> bytes:
         place = f"s3://{self._bucket}"
         try:
             found = self._get(STORE_KEY, "bytes=0-4095")
         except NotFound as error:
             raise NotFound(f"{place} is no target of a store: it has no object {STORE_KEY!r}") from error
-        check_store(found, store_uuid, place)
+        return check_store(found, store_uuid, place)
 
     # --- objects ---
 
