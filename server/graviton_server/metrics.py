@@ -250,6 +250,8 @@ class _Collector:
                 "Packs stored with copies missing.",
                 found.degraded_writes,
             ),
+            ("graviton_hedged_reads", "Reads for which a second copy was asked.", found.hedged_reads),
+            ("graviton_hedged_reads_won", "Those that the second answered first.", found.hedges_won),
         ):
             yield CounterMetricFamily(name, text, value=value)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sqlite3
 from pathlib import Path
 
 import zstandard
@@ -109,3 +111,29 @@ def test_a_volume_is_made_again_of_its_packs_and_a_dump(volume: Shell) -> None:
     assert volume.read("/t/keep") == body
     assert volume.json("fsck", str(volume.data), "--read-data")["clean"] is True
     assert "is a directory" in volume.fails("load", "new", str(scratch))
+
+
+def test_a_repair_says_what_it_would_do_first(volume: Shell) -> None:
+    body = fill(volume)
+    with sqlite3.connect(volume.data / "namespace.db") as names:
+        names.execute("DELETE FROM names WHERE name = CAST('keep' AS BLOB)")
+    names.close()
+    data = str(volume.data)
+    refused = volume.result("fsck", data, "--repair", status=2)
+    assert b"give --yes, or --dry-run" in refused.stderr
+    told = volume.result("fsck", data, "--repair", "--dry-run", status=3).stdout.decode()
+    assert "to repair 1 of inode-without-name: name them in /.graviton-lost; lost by it: nothing" in told
+    plan = json.loads(volume.result("fsck", data, "--repair", "--dry-run", "--json", status=3).stdout)["plan"]
+    assert [(planned["kind"], planned["count"]) for planned in plan] == [("inode-without-name", 1)]
+    told = volume.run("fsck", data, "--repair", "--yes")
+    at = [told.index(part) for part in ("to repair 1", "repaired: inode-without-name: 1 found", "clean:")]
+    assert at == sorted(at)
+    assert volume.run("fsck", data, "--repair", "--yes").startswith("clean: ")
+    [name] = volume.run("ls", volume.at("/.graviton-lost")).split()
+    assert volume.read(f"/.graviton-lost/{name}") == body
+
+
+def test_a_repair_while_it_is_in_use(reached: Shell) -> None:
+    """Through the process that has it open, where one has."""
+    fill(reached)
+    assert reached.run("fsck", str(reached.data), "--repair", "--yes").startswith("clean: ")

@@ -17,6 +17,7 @@ from gravitonfs.content.volume import Volume
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.errors import GravitonError
 from gravitonfs.ports.replicas import CopyState, TargetRow
+from gravitonfs.ports.store import EngineNames
 from gravitonfs.ports.target import AppendTarget, Target
 from gravitonfs.testing.faulty import Faults, FaultyTarget, broken
 from harness import contents
@@ -39,15 +40,25 @@ class Store:
         self.home = home
         self.faults: dict[str, Faults] = {}
         self.engine: TargetEngine | None = None
-        self.zones = zones or ZONES
-        home.mkdir(parents=True)
-        NamespaceStore.create(home / "names.db", VolumeFormat(), STORE)
+        self.zones = dict(zones or ZONES)
+        home.mkdir(parents=True, exist_ok=True)
+        if self.is_made():
+            return
+        self.create()
         names = self.names()
         save_rows(names, [self.row(name) for name in self.zones])
         save_settings(names, settings)
         names.close()
 
-    def names(self) -> NamespaceStore:
+    shared = False
+
+    def is_made(self) -> bool:
+        return (self.home / "names.db").exists()
+
+    def create(self) -> None:
+        NamespaceStore.create(self.home / "names.db", VolumeFormat(), STORE)
+
+    def names(self) -> EngineNames:
         return NamespaceStore.open(self.home / "names.db")
 
     def row(self, name: str) -> TargetRow:
@@ -66,7 +77,9 @@ class Store:
 
     def open(self, *, background: bool = False, pack_size: int = MIB) -> TargetEngine:
         options = EngineOptions(background=background, maintenance=AT_ONCE, pack_size=pack_size)
-        self.engine = open_replicated(self.names(), self.home, options, shared=False, opener=self._opened)
+        self.engine = open_replicated(
+            self.names(), self.home, options, shared=self.shared, opener=self._opened
+        )
         return self.engine
 
     def close(self) -> None:

@@ -232,3 +232,40 @@ def test_repair_is_done_when_it_is_asked_for(graviton: Graviton, scratch: Path, 
         assert targets(graviton, data)["one"]["missing"] == len(lost)
         assert not packs(scratch / "one")
     daemon.running.stop()
+
+
+def test_targets_over_http(graviton: Graviton, scratch: Path) -> None:
+    data = scratch / "data"
+    file = configure(
+        scratch,
+        f"storage.targets = [{directories(scratch, 'one', 'two')}]\n"
+        "replication { factor = 2, min-zones = 2, repair.interval = 1s }",
+    )
+    daemon = Daemon(graviton, file, data)
+    body = os.urandom(3 * MIB)
+    daemon.put("file", body)
+    where = "/api/v1/admin/targets"
+
+    def told() -> dict[str, dict[str, Any]]:
+        return {one["name"]: one for one in daemon.send("GET", where, b"", {})["targets"]}
+
+    def refused(name: str, change: dict[str, Any]) -> int:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            daemon.send("PATCH", f"{where}/{name}", json.dumps(change).encode(), {})
+        error.value.close()
+        return error.value.code
+
+    assert {"one", "two"} <= told().keys()
+    assert sum(one["packs"] for one in told().values()) > 0
+    changed = daemon.send("PATCH", f"{where}/two", b'{"capacity": 1000000000, "weight": 2}', {})
+    assert (changed["capacity"], changed["weight"], changed["state"]) == (10**9, 2.0, "active")
+    assert refused("none", {}) == 404
+    assert refused("two", {"weight": -1}) == 400
+    assert refused("two", {"path": "/elsewhere"}) == 400
+    assert refused("two", {"state": "removed"}) == 423
+    daemon.send("PATCH", f"{where}/two", b'{"state": "draining"}', {})
+    wait_until(lambda: not told()["two"]["packs"] + told()["two"]["leaving"], "two to be empty", 60)
+    daemon.send("PATCH", f"{where}/two", b'{"state": "removed"}', {})
+    assert targets(graviton, data)["two"]["state"] == "removed"
+    assert daemon.get("file") == body
+    daemon.running.stop()

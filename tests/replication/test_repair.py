@@ -216,3 +216,25 @@ def test_moves_keep_to_their_rate(make: Make) -> None:
     assert done.made > 1
     assert time.monotonic() - began > 0.6 * (done.bytes - 2 * MIB) / (4 * MIB)
     assert store.healthy()
+
+
+def test_fsck_plans_copies_and_makes_them(written: Written) -> None:
+    """Also those that an earlier check has told of already."""
+    store = written.store
+    lost, flipped = store.packs("a")[:2]
+    lost.unlink()
+    data = bytearray(flipped.read_bytes())
+    data[len(data) // 2] ^= 1
+    flipped.write_bytes(data)
+    for _ in range(2):
+        assert store.engine is not None
+        report = store.engine.maintenance.check(read_data=True)
+        assert [(planned.kind, planned.count) for planned in report.plan] == [("copy-damaged", 2)]
+        reopen(store)
+    assert store.engine is not None
+    report = store.engine.maintenance.check(read_data=True, repair=True)
+    assert report.findings == ()
+    assert report.repaired == ("2 copies are made anew",)
+    assert store.healthy()
+    assert lost.exists()
+    written.intact()

@@ -241,3 +241,51 @@ def test_a_volume_that_crashed_with_one_target_goes_on_with_two(scratch: Path) -
         engine.replication.round()
         assert not engine.maintenance.check(read_data=True).findings
         volume.close()
+
+
+def test_a_nearly_full_target_gets_no_new_packs_and_keeps_its_own(make: Make) -> None:
+    store = make()
+    volume = store.open().volume("test")
+    write(volume, "before", noise(24 * MIB, 1))
+    assert store.engine is not None
+    there = {name: store.packs(name) for name in "abc"}
+    used = sum(path.stat().st_size for path in there["a"])
+    replicas = store.engine.namespace_store.replicas
+    [row] = [row for row in replicas.targets() if row.name == "a"]
+    replicas.save_target(row._replace(capacity=int(used * 1.04)))
+    store.watch.round()
+    write(volume, "after", noise(24 * MIB, 2))
+    assert store.packs("a") == there["a"]
+    assert len(store.packs("b")) - len(there["b"]) == len(store.packs("c")) - len(there["c"]) > 10
+    volume.close()
+    now = {name: store.packs(name) for name in "abc"}
+    store.close()
+    volume = store.open().volume("test")
+    done = store.watch.round()
+    assert (done.made, done.removed, done.failed) == (0, 0, 0)
+    assert store.healthy()
+    assert {name: store.packs(name) for name in "abc"} == now
+    replicas = store.engine.namespace_store.replicas
+    replicas.save_target(row._replace(capacity=used * 3))
+    store.watch.round()
+    write(volume, "later", noise(24 * MIB, 3))
+    assert len(store.packs("a")) > len(there["a"])
+    for seed, name in enumerate(("before", "after", "later"), 1):
+        assert read(volume, name) == noise(24 * MIB, seed)
+    volume.close()
+
+
+def test_a_nearly_full_target_is_used_where_its_zone_is_needed(make: Make) -> None:
+    store = make()
+    volume = store.open().volume("test")
+    assert store.engine is not None
+    replicas = store.engine.namespace_store.replicas
+    [row] = [row for row in replicas.targets() if row.name == "c"]
+    write(volume, "one", noise(20 * MIB, 1))
+    used = sum(path.stat().st_size for path in store.packs("c"))
+    before = len(store.packs("c"))
+    replicas.save_target(row._replace(capacity=used + 2 * MIB))
+    store.watch.round()
+    write(volume, "two", noise(MIB, 2))
+    assert len(store.packs("c")) > before
+    volume.close()

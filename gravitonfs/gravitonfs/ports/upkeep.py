@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from gravitonfs.core.extents import Extent
@@ -38,6 +38,16 @@ class Problem(NamedTuple):
     what: str
     ino: Ino
     content: ContentId
+
+
+class Mend(NamedTuple):
+    """A kind of repair: so many things, what would be done with them, what is lost by it, some of them."""
+
+    kind: str
+    found: int
+    does: str
+    loses: str
+    examples: tuple[str, ...]
 
 
 class HeldBySnapshots(NamedTuple):
@@ -108,6 +118,14 @@ class Upkeep(Protocol):
 
     def trash_usage(self) -> TrashUsage:
         """Of all volumes. Not short where there is much; holds nobody up."""
+
+    def plan(self) -> list[Mend]:
+        """What ``mend`` would put right of what ``check`` finds. Changes nothing."""
+
+    def mend(self, kinds: Collection[str], fresh: Sequence[Ino]) -> list[str]:
+        """Put right what is of these kinds, and count links, uses and totals anew; sentences on what was
+        done. One transaction, durable; repeating it is harmless. ``fresh``: granted inode numbers, for what
+        is made in ``.graviton-lost``. Not short: the namespace is held until it is done."""
 
     def recount(self) -> list[str]:
         """Put right what is merely counted: links, uses, totals. Sentences on what was wrong. Durable.

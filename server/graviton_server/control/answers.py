@@ -233,6 +233,8 @@ class ReplicationInfo(msgspec.Struct, frozen=True, kw_only=True):
     unhealthy: int
     moving: int
     degraded_writes: int
+    hedged_reads: int
+    hedges_won: int
     repairing: bool
     last_end: float
     copies_made: int

@@ -199,10 +199,13 @@ class Collect(Request[Collected], frozen=True, kw_only=True):
 
 
 class Check(Request[Checked], frozen=True, kw_only=True):
+    """``agreed``: the kinds of repair that are wanted; None: all."""
+
     read_data: bool = False
     rebuild_index: bool = False
     repair: bool = False
     after_restore: bool = False
+    agreed: list[str] | None = None
 
 
 class Scrub(Request[Scrubbed], frozen=True, kw_only=True):

@@ -5,8 +5,11 @@ It is built under a name of its own beside its target, and takes the target's na
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,8 +28,25 @@ from gravitonfs.core.snapshots import DIRECTORY, is_past
 from gravitonfs.errors import Exists, GravitonError, Invalid, MissingBlocks, NotFound, ReadOnly
 from gravitonfs.ports.blocks import Block
 from gravitonfs.ports.namespace import ContentKind, Entry
-from gravitonfs.ports.ops import Attr, Create, Link, Op, RemoveTree, Rename, RenameMode, Truncate, Write
+from gravitonfs.ports.ops import (
+    Attr,
+    Create,
+    Link,
+    Op,
+    RemoveTree,
+    Rename,
+    RenameMode,
+    SetAttr,
+    Truncate,
+    Write,
+)
 
+log = logging.getLogger("graviton.snapshots")
+
+_DRAFT: Final = b".restoring-"
+_IS_DRAFT: Final = re.compile(re.escape(_DRAFT) + rb"[0-9a-f]{16}")
+_TOUCHED: Final = 60.0
+_ABANDONED_NS: Final = 3600 * 10**9
 _PAGE: Final = 1000
 _EXTENTS: Final = 2048
 """Named by one batch."""
@@ -77,7 +97,8 @@ def restore(
             f"{show(path if target is None else target)} exists: say with --to where else it is to go, or"
             " replace it with --force"
         )
-    draft = b".restoring-" + secrets.token_hex(8).encode()
+    clear_abandoned(volume, spot.parent)
+    draft = _DRAFT + secrets.token_hex(8).encode()
     counts = _Counts()
     try:
         _Restorer(volume, counts, check).build(steps[-1], spot.parent, draft)
@@ -93,19 +114,34 @@ def restore(
     return Restored(counts.files, counts.directories, counts.size)
 
 
+def clear_abandoned(volume: Volume, parent: Ino) -> int:
+    """Drafts whose process died are removed by the next one that restores into the directory; how many.
+    Whoever is at work on one touches it every minute."""
+    before = time.time_ns() - _ABANDONED_NS
+    entries = volume.namespace.entries(parent, _DRAFT, _PAGE)
+    found = [e for e in entries if _IS_DRAFT.fullmatch(e.name) and e.attr.ctime_ns < before]
+    for entry in found:
+        log.warning("the rest of a restore that was interrupted is removed: %s", show(entry.name))
+        with suppress(NotFound):  # another one was faster
+            volume.submit(RemoveTree(parent, entry.name))
+    return len(found)
+
+
 class _Restorer:
     def __init__(self, volume: Volume, counts: _Counts, check: Check) -> None:
         self._volume = volume
         self._names = volume.namespace
         self._counts = counts
         self._check = check
+        self._top: Ino | None = None
+        self._touched = time.monotonic()
         self._linked: dict[Ino, Ino] = {}
         """Files with several names, which are one file again."""
 
     def build(self, source: Attr, parent: Ino, name: bytes) -> None:
         """Depth first: no more is kept than one page of names for each level."""
         levels: list[_Level] = []
-        ino = self._make(source, parent, name)
+        ino = self._top = self._make(source, parent, name)
         if not stat.S_ISDIR(source.mode):
             return
         levels.append(_Level(source, ino, self._entries(source.ino)))
@@ -132,6 +168,7 @@ class _Restorer:
 
     def _make(self, source: Attr, parent: Ino, name: bytes) -> Ino:
         self._check(self._counts.files)
+        self._touch()
         kind = stat.S_IFMT(source.mode)
         if kind == stat.S_IFDIR:
             self._counts.directories += 1
@@ -156,6 +193,13 @@ class _Restorer:
                 self._linked[source.ino] = ino
         return ino
 
+    def _touch(self) -> None:
+        """It is not abandoned."""
+        now = time.monotonic()
+        if self._top is not None and now - self._touched > _TOUCHED:
+            self._touched = now
+            self._volume.submit(SetAttr(self._top, mtime_ns=time.time_ns()))
+
     def _dress(self, source: Attr, ino: Ino) -> None:
         xattrs = self._names.xattrs(source.ino)
         self._volume.submit(
@@ -175,6 +219,7 @@ class _Restorer:
         while page is not None:
             following = next(pages, None)
             end, seal = (source.size, digest) if following is None else (page[-1].end, None)
+            self._touch()
             version = self._submit(page, before, Write(create.ino, (), end, version, seal)).version
             before, page = (), following
         if before:  # nothing but a hole

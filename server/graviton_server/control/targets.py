@@ -113,6 +113,8 @@ def replication(service: Service) -> ReplicationInfo | None:
         unhealthy=sum(one.packs for one in tally if one.state in UNHEALTHY),
         moving=sum(one.packs for one in tally if one.state in (CopyState.MOVING, CopyState.LEAVING)),
         degraded_writes=watch.target.degraded_writes,
+        hedged_reads=watch.target.hedging.hedged,
+        hedges_won=watch.target.hedging.won,
         repairing=status.running,
         last_end=status.last_end,
         copies_made=status.made,

@@ -40,6 +40,7 @@ def handle_check(service: Service, request: requests.Check, channel: Channel) ->
         rebuild_index=request.rebuild_index,
         repair=request.repair,
         after_restore=request.after_restore,
+        agreed=request.agreed,
     )
 
 

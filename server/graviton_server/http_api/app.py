@@ -9,7 +9,7 @@ from typing import Any
 import falcon
 
 from graviton_server.auth.authenticator import Authenticator
-from graviton_server.http_api import admin, quotas
+from graviton_server.http_api import admin, quotas, targets
 from graviton_server.http_api.blobs import Blob, Blobs
 from graviton_server.http_api.context import Api
 from graviton_server.http_api.files import Files, Root
@@ -81,6 +81,8 @@ def _admin_routes(app: falcon.App[Any, Any], api: Api, backstage: Backstage) -> 
     listed = quotas.QuotaList(api, backstage.ask)
     app.add_route(f"{base}/volumes/{{name}}/quotas", listed)
     app.add_route(f"{base}/volumes/{{name}}/quotas/check", listed, suffix="check")
+    app.add_route(f"{base}/targets", targets.TargetList(backstage.ask))
+    app.add_route(f"{base}/targets/{{target}}", targets.OneTarget(api, backstage.ask))
     for kind in ("gc", "scrub", "fsck", "backup"):
         app.add_route(f"{base}/{kind}", work, suffix=kind)
     app.add_route(f"{base}/dumps", admin.DumpList(backstage.ask))

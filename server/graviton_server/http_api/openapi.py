@@ -283,6 +283,14 @@ def _admin() -> Json:
         },
         **_quota_paths(base, volume),
         f"{base}/dumps": {"get": _told("listDumps", "Dumps that are kept.", "DumpList")},
+        f"{base}/targets": {"get": _told("listTargets", "Where packs are kept.", "TargetList")},
+        f"{base}/targets/{{target}}": {
+            "patch": _operation(
+                "changeTarget", "Change how a target is used; what is not named stays.", "admin",
+                {200: _json("Target", "As it is now.")}, 404, 409, 413, 423,
+                body=_body("TargetChange"), parameters=(_path("target", {"type": "string", "minLength": 1}),),
+            ),
+        },
         f"{base}/jobs": {"get": _told("listJobs", "Jobs of this process.", "JobList")},
         f"{base}/jobs/{{job}}": {
             "get": _operation(

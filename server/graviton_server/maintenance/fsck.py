@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
+
+import msgspec
 
 from graviton_server.maintenance.damage import damaged_files
 from graviton_server.maintenance.mark import Mark, pack_rows
 from graviton_server.maintenance.marking import mark_live
-from graviton_server.maintenance.objects import adopt, check_objects, object_length, unclaimed_finding
+from graviton_server.maintenance.mending import Mending
+from graviton_server.maintenance.objects import check_objects, object_length, unclaimed_finding
 from graviton_server.maintenance.reports import Checked, Finding
 from graviton_server.maintenance.scrub import check_loose, check_pack
 from graviton_server.maintenance.stores import Stores
@@ -48,13 +51,24 @@ def check(
     read_data: bool = False,
     rebuild_index: bool = False,
     repair: bool = False,
+    agreed: Collection[str] | None = None,
+    harmless: bool = False,
 ) -> Checked:
     """Everything that can be checked without reading the data; with ``read_data`` that, too.
 
-    ``repair`` does what cannot lose anything: it counts links, uses and totals again, makes the index
-    anew where it is wrong, and gives packs without a row one.
+    ``repair``: first what can be put right is, of the kinds that were ``agreed`` on (None: all;
+    ``harmless``: those by which nothing is lost); what is found after that is told.
     """
-    return _Check(stores, volume, work).run(read_data, rebuild_index, repair)
+    began = time.monotonic()
+    mending = Mending(stores, volume, work)
+    repaired = [mending.rebuild()] if rebuild_index else []
+    if repair:
+        before = _Check(stores, volume, work).run(read_data=False)
+        if harmless:
+            agreed = [planned.kind for planned in before.plan if planned.loses.startswith("nothing")]
+        repaired += mending.mend(before.findings, before.plan, agreed)
+    found = _Check(stores, volume, work).run(read_data)
+    return msgspec.structs.replace(found, repaired=tuple(repaired), seconds=time.monotonic() - began)
 
 
 class _Check:
@@ -63,45 +77,29 @@ class _Check:
         self._volume = volume
         self._work = work
         self._findings = Findings()
-        self._repaired: list[str] = []
         self._bad: set[BlockId] = set()
         self._bytes_read = 0
         self._packs = 0
 
-    def run(self, read_data: bool, rebuild_index: bool, repair: bool) -> Checked:
-        began = time.monotonic()
-        if rebuild_index:
-            self._rebuild()
-        if repair:
-            self._repaired += self._stores.upkeep.recount()
+    def run(self, read_data: bool) -> Checked:
         inodes = self._check_namespace()
-        self._check_packs(repair)
-        mark = self._mark()
-        if repair and not rebuild_index and (mark.astray or mark.doubtful):
-            self._rebuild()
-            mark = self._mark()
+        self._check_packs()
+        mark = mark_live(self._stores, self._work)
         self._judge(mark)
         if read_data:
             self._read_all(mark)
         self._findings.extend(damaged_files(self._stores.upkeep, self._volume, self._bad, self._work))
+        listed = tuple(self._findings.listed)
         return Checked(
-            findings=tuple(self._findings.listed),
+            findings=listed,
             more_findings=self._findings.more,
             inodes=inodes,
             extents=mark.extents,
             blocks=mark.live_blocks,
             packs=self._packs,
             bytes_read=self._bytes_read,
-            repaired=tuple(self._repaired),
-            seconds=time.monotonic() - began,
+            plan=Mending(self._stores, self._volume, self._work).plan(listed),
         )
-
-    def _rebuild(self) -> None:
-        def progress(done: int, total: int) -> None:
-            self._work.tell(done, total, "packs read into the index")
-
-        count = self._stores.blocks.rebuild_index(progress)
-        self._repaired.append(f"the block index was made anew from the packs: {count} records")
 
     def _check_namespace(self) -> int:
         inodes = self._volume.namespace.usage().inodes
@@ -114,29 +112,22 @@ class _Check:
             self._findings.add(Finding(kind="namespace", what=problem.what, path=path, ino=problem.ino))
         return inodes
 
-    def _check_packs(self, repair: bool) -> None:
+    def _check_packs(self) -> None:
         findings, unclaimed = check_objects(self._stores)
         self._findings.extend(findings)
+        self._findings.extend(map(unclaimed_finding, unclaimed))
         self._packs = sum(1 for row in pack_rows(self._stores) if row.state is PackState.LIVE)
-        if repair and unclaimed:
-            adopted = adopt(self._stores.packs, self._stores.target, self._stores.owner, unclaimed)
-            self._repaired.append(f"{adopted} packs that no row named have one again")
-            self._rebuild()
-        else:
-            self._findings.extend(map(unclaimed_finding, unclaimed))
-
-    def _mark(self) -> Mark:
-        return mark_live(self._stores, self._work)
 
     def _judge(self, mark: Mark) -> None:
         """What the mark could not find, and blocks that are smaller than files think."""
         for block, hint in mark.missing.items():
             what = "a block that files name is in no pack"
             self._findings.add(Finding(kind="block-missing", what=what, block=block.hex(), pack=hint))
-        if mark.astray:
-            packs = ", ".join(map(str, sorted(set(mark.astray.values()))[:10]))
+        astray = self._astray(mark)
+        if astray:
+            packs = ", ".join(map(str, sorted(set(astray.values()))[:10]))
             what = (
-                f"the index lacks {len(mark.astray)} blocks that are in packs {packs}:"
+                f"the index lacks {len(astray)} blocks that are in packs {packs}:"
                 " run graviton fsck --rebuild-index"
             )
             self._findings.add(Finding(kind="index", what=what))
@@ -145,6 +136,16 @@ class _Check:
             self._findings.add(Finding(kind="block-damaged", what=what, block=block.hex()))
         self._bad.update(mark.missing, mark.short)
         self._read_each(mark.doubtful)
+
+    def _astray(self, mark: Mark) -> dict[BlockId, PackNumber]:
+        """But for those of which compaction has made copies that wait for their target: it leads there."""
+        places = self._stores.blocks.locate(list(mark.astray))
+        coming = {row.number for row in pack_rows(self._stores) if row.state is PackState.STORING}
+        return {
+            block: pack
+            for (block, pack), place in zip(mark.astray.items(), places, strict=True)
+            if place is None or place.pack not in coming
+        }
 
     def _read_each(self, blocks: dict[BlockId, PackNumber]) -> None:
         """Blocks of a pack that is gone or lost its footer: some can be read all the same."""

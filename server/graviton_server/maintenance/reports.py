@@ -52,8 +52,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind != "unclaimed"
 
 
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of repair: what ``fsck --repair`` would do about ``count`` things, and what is lost by it."""
+
+    kind: str
+    count: int
+    does: str
+    loses: str
+    examples: tuple[str, ...] = ()
+
+
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of ``fsck``. ``repaired``: sentences on what was put right."""
+    """The answer of ``fsck``. ``plan``: what ``--repair`` would do now. ``repaired``: sentences on what was
+    put right."""
 
     findings: tuple[Finding, ...]
     more_findings: int
@@ -63,6 +74,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     packs: int
     bytes_read: int
+    plan: tuple[Planned, ...] = ()
     repaired: tuple[str, ...] = ()
     seconds: float = 0.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -224,8 +224,10 @@ class Maintenance:
         rebuild_index: bool = False,
         repair: bool = False,
         after_restore: bool = False,
+        agreed: Collection[str] | None = None,
     ) -> Checked:
-        """``graviton fsck``. Damage does not raise: see the findings."""
+        """``graviton fsck``. Damage does not raise: see the findings, and the plan of what can be repaired;
+        ``agreed``: what of that is."""
         work = work or Work()
         with self._in_turn(work):
             if after_restore:
@@ -241,6 +243,8 @@ class Maintenance:
                 read_data=read_data,
                 rebuild_index=rebuild_index,
                 repair=repair,
+                agreed=agreed,
+                harmless=after_restore,
             )
 
     def scrub(self, work: Work | None = None) -> Scrubbed:

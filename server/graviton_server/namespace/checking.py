@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import Final
+from typing import Any, Final
 
 from graviton_server.namespace.contents import MAX_DEPTH
 from graviton_server.namespace.engine import Execute
@@ -35,8 +35,15 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
     (
         "inode {0} has {2} names and says {3}",
         (
-            "SELECT i.ino, 0, count(n.ino), i.nlink FROM inodes i LEFT JOIN names n ON n.ino = i.ino"
+            "SELECT i.ino, 0, count(n.ino), i.nlink FROM inodes i JOIN names n ON n.ino = i.ino"
             " WHERE (i.mode & 61440) <> 16384 GROUP BY i.ino HAVING count(n.ino) <> i.nlink"
+        ),
+    ),
+    (
+        "inode {0} has no name and says {2}",
+        (
+            "SELECT ino, 0, nlink FROM inodes WHERE (mode & 61440) <> 16384 AND nlink <> 0"
+            " AND ino NOT IN (SELECT ino FROM names)"
         ),
     ),
     (
@@ -51,9 +58,15 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
     (
         "directory {0} has {2} names",
         (
-            "SELECT d.ino, 0, count(n.ino) FROM inodes d LEFT JOIN names n ON n.ino = d.ino"
-            " WHERE (d.mode & 61440) = 16384 AND d.nlink <> 0 AND d.ino NOT IN (SELECT root FROM volumes)"
-            " GROUP BY d.ino HAVING count(n.ino) <> 1"
+            "SELECT n.ino, 0, count(*) FROM names n JOIN inodes d ON d.ino = n.ino"
+            " WHERE (d.mode & 61440) = 16384 AND d.nlink <> 0 GROUP BY n.ino HAVING count(*) > 1"
+        ),
+    ),
+    (
+        "directory {0} has no name",
+        (
+            "SELECT ino, 0 FROM inodes WHERE (mode & 61440) = 16384 AND nlink <> 0"
+            " AND ino NOT IN (SELECT root FROM volumes) AND ino NOT IN (SELECT ino FROM names)"
         ),
     ),
     (
@@ -213,11 +226,17 @@ _FLAGGED: Final = (
 )
 
 
+SETS: Final = dict(_SETS)
+
+
+def told(sentence: str, row: Sequence[Any]) -> str:
+    return sentence.format(*(value.hex() if isinstance(value, bytes) else value for value in row))
+
+
 def problems(execute: Execute) -> Iterator[Problem]:
     for sentence, sql in _SETS:
         for row in execute(sql):
-            told = [value.hex() if isinstance(value, bytes) else value for value in row]
-            yield Problem(sentence.format(*told), Ino(row[0]), ContentId(row[1]))
+            yield Problem(told(sentence, row), Ino(row[0]), ContentId(row[1]))
     yield from _unreachable(execute)
     yield from _extents(execute)
     yield from _attributes(execute)

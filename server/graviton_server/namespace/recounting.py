@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
+from graviton_server.namespace import mending
 from graviton_server.namespace.sessions import Volume
+from gravitonfs.core.ids import Ino
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -62,6 +65,19 @@ def recount(store: NamespaceStore) -> list[str]:
         ]
         store.commit()
     return told
+
+
+def mend(store: NamespaceStore, kinds: Collection[str], fresh: Sequence[Ino]) -> list[str]:
+    """See ``Upkeep.mend``."""
+    told: list[str] = []
+    with store.lock:
+        store.check_readable()
+        store.change(_mend, store, kinds, fresh, told)
+        return told + recount(store)
+
+
+def _mend(store: NamespaceStore, kinds: Collection[str], fresh: Sequence[Ino], told: list[str]) -> None:
+    told[:] = mending.mend(mending.Mender(store.execute, store.applier.version, iter(fresh)), kinds)
 
 
 def _count(store: NamespaceStore, done: dict[str, int]) -> None:

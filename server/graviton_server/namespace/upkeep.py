@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from graviton_server.namespace import checking, dumping, origin, reaping, recounting, trash, trash_places
+from graviton_server.namespace import (
+    checking,
+    dumping,
+    mending,
+    origin,
+    reaping,
+    recounting,
+    trash,
+    trash_places,
+)
 from graviton_server.namespace.applying import Moment
 from graviton_server.namespace.engine import DatabaseError, Execute, integrity, translate
 from graviton_server.namespace.flattening import Flattener
@@ -19,8 +28,16 @@ from gravitonfs.core.extents import unpack_row
 from gravitonfs.core.ids import BlockId, ContentId, Ino
 from gravitonfs.core.trash import DIRECTORY as TRASH
 from gravitonfs.core.trash import day_name, day_of
-from gravitonfs.ports.namespace import Change
-from gravitonfs.ports.upkeep import ExtentRow, Fragmented, HeldBySnapshots, Problem, TrashUsage, Undigested
+from gravitonfs.ports.namespace import EVERYTHING, Change
+from gravitonfs.ports.upkeep import (
+    ExtentRow,
+    Fragmented,
+    HeldBySnapshots,
+    Mend,
+    Problem,
+    TrashUsage,
+    Undigested,
+)
 
 if TYPE_CHECKING:
     from graviton_server.namespace.store import NamespaceStore
@@ -235,6 +252,18 @@ class SqlUpkeep:
     def held_by_snapshots(self) -> HeldBySnapshots:
         with self.moment() as execute:
             return HeldBySnapshots(*execute(_HELD).fetchone())
+
+    def plan(self) -> list[Mend]:
+        with self.moment() as execute:
+            return mending.plan(execute, self.path)
+
+    def mend(self, kinds: Collection[str], fresh: Sequence[Ino]) -> list[str]:
+        try:
+            told = recounting.mend(self._store, kinds, fresh)
+        except DatabaseError as error:
+            raise translate(error) from error
+        self._store.tell_all([EVERYTHING])
+        return told
 
     def recount(self) -> list[str]:
         try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from graviton_server.replication.latency import Latency
 from graviton_server.replication.placement import Place, Wish, chosen, ranked
 from graviton_server.replication.settings import Settings
 from gravitonfs.core.units import format_size
@@ -20,6 +21,9 @@ _log = logging.getLogger(__name__)
 AVOIDED: Final = 10.0
 """Seconds that a target is left alone after a failure, as far as others do."""
 _PRESENCE: Final = 10.0
+_ROOM: Final = 0.05
+"""Of its capacity: a target with less is nearly full."""
+_ROOM_AGAIN: Final = 0.08
 _STORE: Final = "store"
 Opener = Callable[[TargetRow], Target]
 
@@ -35,6 +39,8 @@ class Member:
         self.row = row
         self.target: Target | None = None
         self.trouble = ""
+        self.latency = Latency()
+        self.nearly_full = False
         self.used = 0
         """Bytes of packs, as of the last count, and what this process has put since."""
         self._avoid_until = 0.0
@@ -54,6 +60,22 @@ class Member:
             return space
         free = max(0, capacity - self.used)
         return Space(capacity, min(free, space.free) if space.capacity else free)
+
+    def look_for_room(self) -> None:
+        """Whether it takes new packs while others can; again once there is clearly more room."""
+        try:
+            space = self.space()
+        except GravitonError:
+            return
+        least = _ROOM_AGAIN if self.nearly_full else _ROOM
+        full = bool(space.capacity) and space.free < least * space.capacity
+        if full and not self.nearly_full:
+            _log.warning(
+                "the target %s is nearly full: %s are left; new packs go to others where they can",
+                self.name,
+                format_size(space.free),
+            )
+        self.nearly_full = full
 
     @property
     def number(self) -> TargetNumber:
@@ -146,6 +168,8 @@ class Members:
             for member in found.values():
                 if member.target is None:
                     self._open(member)
+        for member in found.values():
+            member.look_for_room()
 
     def count(self) -> None:
         """What the packs on each target take."""
@@ -199,6 +223,17 @@ class Members:
         if not found:
             raise Unavailable("no target takes packs: add one, or set one active again (graviton target)")
         return found
+
+    def placed_now(self, uuid: bytes, there: Collection[TargetNumber] = ()) -> list[TargetNumber]:
+        """As ``placed``, past targets that are nearly full and are not ``there`` already, as far as the
+        others give what is asked for without them. Packs that have been passed on stay where they are."""
+        active, wish = self.active(), self.wish()
+        for full in [one for one in active if one.nearly_full and one.number not in there]:
+            left = [member for member in active if member is not full]
+            if left and wish.met_by([member.place for member in left]):
+                active = left
+        places = [member.place for member in active]
+        return [TargetNumber(place.number) for place in chosen(uuid, places, wish)] or self.placed(uuid)
 
     def others(self, uuid: bytes, but: Iterable[Member]) -> list[Member]:
         """Active members beside these, the best for this pack first."""

@@ -23,7 +23,7 @@ from graviton_server.replication.image import fault_at, fault_of, fetch, merged
 from graviton_server.replication.members import Member
 from graviton_server.replication.target import ReplicatedTarget
 from gravitonfs.core.ids import NO_PACK, PackNumber
-from gravitonfs.errors import Damaged, GravitonError, NotFound
+from gravitonfs.errors import Damaged, GravitonError, NoSpace, NotFound
 from gravitonfs.ports.replicas import READABLE, UNHEALTHY, Copy, CopyJob, CopyState, PackCopies
 from gravitonfs.ports.target import SelfCheckingTarget
 
@@ -89,8 +89,8 @@ class Repair:
     def _plan_pack(self, pack: PackCopies) -> bool:
         if not pack.copies:
             return False  # not adopted yet
-        wanted = self._members.placed(pack.uuid)
         states = {copy.target: copy.state for copy in pack.copies}
+        wanted = self._members.placed_now(pack.uuid, states)
         missing = [number for number in wanted if number not in states]
         if missing:
             there = self._members.pick(n for n, state in states.items() if state in READABLE)
@@ -131,9 +131,20 @@ class Repair:
                 return Done()
             return self._make(job)
         except GravitonError as error:
+            if isinstance(error, NoSpace) and self._does_without(job):
+                return Done()
             _log.warning("the copy of %s on target %d waits: %s", pack_key(job.uuid), job.target, error)
             self._replicas.later(job, _AGAIN)
             return Done(failed=1)
+
+    def _does_without(self, job: CopyJob) -> bool:
+        """A copy for which there is no room is not wanted any more where the others are enough."""
+        copies = self._replicas.copies(job.uuid)
+        there = [c.target for c in copies if c.state is CopyState.STORED and c.target != job.target]
+        if not self._members.wish().met_by([member.place for member in self._members.pick(there)]):
+            return False
+        self._replicas.leave(job.pack, [job.target])
+        return True
 
     def _pace(self, size: int, stop: threading.Event) -> bool:
         """Wait until a move may begin; False: it shall not any more."""
@@ -226,8 +237,8 @@ class Repair:
     def _remove(self, job: CopyJob) -> Done:
         key = pack_key(job.uuid)
         member = self._member(job)
-        wanted = self._members.placed(job.uuid)
         states = dict(self._replicas.copies(job.uuid))
+        wanted = self._members.placed_now(job.uuid, states)
         if job.target in wanted or any(states.get(number) is not CopyState.STORED for number in wanted):
             self._replan(job)
             self._replicas.later(job, _AGAIN)
@@ -243,6 +254,10 @@ class Repair:
         return Done(removed=1)
 
     # --- looking ---
+
+    def waiting(self) -> int:
+        """Copies that are known to be missing or bad."""
+        return sum(tally.packs for tally in self._replicas.tally() if tally.state in UNHEALTHY)
 
     def check_presence(self, prefix: str) -> list[tuple[PackNumber, str, str]]:
         """Which copies a listing of their target does not have: (pack, target, what is wrong)."""

@@ -20,6 +20,7 @@ from uuid import UUID
 from typing_extensions import Buffer
 
 from graviton_server.packs.format import pack_key
+from graviton_server.replication.hedging import Hedging
 from graviton_server.replication.members import Member, Members
 from graviton_server.replication.placement import Wish, copies_of, zones_of
 from gravitonfs.errors import Damaged, GravitonError, Invalid, NoSpace, NotFound, Unavailable
@@ -58,6 +59,7 @@ class ReplicatedTarget:
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, tuple[TargetNumber, ...]] = OrderedDict()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="replicas")
+        self.hedging = Hedging()
         self.degraded_writes = 0
         self.on_damage: Callable[[], object] = lambda: None
         """Called when a copy was found missing or bad: replaced by whoever repairs."""
@@ -71,7 +73,7 @@ class ReplicatedTarget:
             return
         wanted = self.members.pick(copy.target for copy in self._replicas.copies(uuid))
         if not wanted:
-            wanted = self.members.pick(self.members.placed(uuid))
+            wanted = self.members.pick(self.members.placed_now(uuid))
         bodies = _Bodies(body, length)
         writing = _Writing(self.members.wish(), key, bodies, length)
         self._put_at(writing, wanted)
@@ -166,22 +168,24 @@ class ReplicatedTarget:
     # --- reading ---
 
     def get(self, key: str, start: int, length: int) -> Buffer:
-        return self._first(key, lambda target: target.get(key, start, length))
+        return self._first(key, lambda target: target.get(key, start, length), length)
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
-        return self._first(key, lambda target: target.get_ranges(key, ranges))
+        size = sum(length for _, length in ranges)
+        return self._first(key, lambda target: target.get_ranges(key, ranges), size)
 
     def head(self, key: str) -> ObjectInfo:
         return self._first(key, lambda target: target.head(key))
 
-    def _first(self, key: str, call: Callable[[Target], T]) -> T:
-        """From the nearest copy that answers. What is missing or unreadable is reported."""
+    def _first(self, key: str, call: Callable[[Target], T], size: int = 0) -> T:
+        """From the nearest copy that answers, or from another one where that is slow to read ``size`` bytes.
+        What is missing or unreadable is reported."""
         missing: list[Member] = []
         damaged: list[Member] = []
         away: GravitonError | None = None
         for member in self._sources(key):
             try:
-                found = call(member.opened())
+                found = self.hedging.read(member, partial(self._beside, key, member), call, size)
             except NotFound:
                 missing.append(member)
             except Damaged:
@@ -197,6 +201,14 @@ class ReplicatedTarget:
         if damaged:
             raise Damaged(f"no copy of {key} can be read")
         raise NotFound(f"no target has {key}")
+
+    def _beside(self, key: str, member: Member) -> Member | None:
+        """The nearest other copy, as far as that is known without asking."""
+        uuid = uuid_of(key)
+        with self._lock:
+            known = () if uuid is None else self._known.get(uuid, ())
+        others = [other for other in self.members.pick(known) if other is not member and not other.avoided]
+        return min(others, key=_distance, default=None)
 
     def _sources(self, key: str) -> Iterator[Member]:
         """Those that should have it, then, in case the rows are wrong, the others."""
@@ -376,6 +388,7 @@ class ReplicatedTarget:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self.hedging.close()
         self.members.close()
 
 
@@ -422,5 +435,6 @@ class _Writing:
         return NoSpace(text) if full else Unavailable(text)
 
 
-def _distance(member: Member) -> tuple[bool, bool, int]:
-    return member.avoided, member.row.kind != "directory", member.number
+def _distance(member: Member) -> tuple[bool, int, bool, int]:
+    """As measured; where nothing is, a directory is nearer than a bucket."""
+    return member.avoided, member.latency.distance, member.row.kind != "directory", member.number

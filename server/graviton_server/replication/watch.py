@@ -94,6 +94,8 @@ class Watch:
             first = self._members.replicas.targets()[0]
             self._members.replicas.adopt(first.number)
             self._members.count()
+            for member in self._members.all():
+                member.look_for_room()
             self.repair.plan(self._stop)
             done = self.repair.run(self._stop)
             with self._lock:

@@ -88,7 +88,9 @@ def open_replicated(
         if adopted:
             log.info("%d packs from before this store had several targets are entered", adopted)
         members.count()
-        names.replicas.place_by(members.placed)
+        for member in members.all():
+            member.look_for_room()
+        names.replicas.place_by(members.placed_now)
         target = ReplicatedTarget(members)
     except BaseException:
         names.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import psycopg
 
-from graviton_server.namespace import checking, dumping, origin, recounting
+from graviton_server.namespace import checking, dumping, mending, origin, recounting
 from graviton_server.namespace.engine import Cursor, Execute
 from graviton_server.namespace.origin import FENCE, FOUNDED, SET_FENCE
 from graviton_server.namespace.postgres.database import Connection, Contended, is_lost, translate
@@ -19,6 +19,7 @@ from graviton_server.namespace.postgres.work import VERSION
 from graviton_server.namespace.upkeep import SqlUpkeep
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.errors import Unavailable
+from gravitonfs.ports.namespace import EVERYTHING
 from gravitonfs.ports.upkeep import Fragmented, Problem
 
 if TYPE_CHECKING:
@@ -107,16 +108,23 @@ class PostgresUpkeep(SqlUpkeep):
         with self.moment() as execute:
             yield from checking.problems(execute)
 
+    def mend(self, kinds: Collection[str], fresh: Sequence[Ino]) -> list[str]:
+        told = self.again(self._recount, kinds, fresh)
+        self._postgres.work.tell_all([EVERYTHING])
+        return told
+
     def recount(self) -> list[str]:
         """With the gate closed."""
         return self.again(self._recount)
 
-    def _recount(self) -> list[str]:
+    def _recount(self, kinds: Collection[str] = (), fresh: Sequence[Ino] = ()) -> list[str]:
         work = self._postgres.work
         with work.lock:
             work.close_gate()
             exchange = work.scope_of_thread().exchange
             told: list[str] = []
+            if kinds:
+                told += mending.mend(mending.Mender(exchange.execute, self.version(), iter(fresh)), kinds)
             for sentence, sql in recounting._COUNTS:
                 count = exchange.execute(sql).rowcount
                 if count:
