@@ -62,9 +62,18 @@ class Member:
         return Space(capacity, min(free, space.free) if space.capacity else free)
 
     def look_for_room(self) -> None:
-        """Whether it takes new packs while others can; again once there is clearly more room."""
+        """Whether it takes new packs while others can; again once there is clearly more room. A target in
+        trouble is asked whether it is still: readers go to others meanwhile, and learn nothing of it."""
+        if self.target is None:
+            return
         try:
             space = self.space()
+            if self.trouble:
+                self.opened().head(_STORE)
+                self.works()
+        except (Unavailable, NotFound) as error:
+            self.failed(error)
+            return
         except GravitonError:
             return
         least = _ROOM_AGAIN if self.nearly_full else _ROOM

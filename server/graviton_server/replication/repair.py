@@ -23,7 +23,7 @@ from graviton_server.replication.image import fault_at, fault_of, fetch, merged
 from graviton_server.replication.members import Member
 from graviton_server.replication.target import ReplicatedTarget
 from gravitonfs.core.ids import NO_PACK, PackNumber
-from gravitonfs.errors import Damaged, GravitonError, NoSpace, NotFound
+from gravitonfs.errors import Damaged, GravitonError, NoSpace, NotFound, Unavailable
 from gravitonfs.ports.replicas import READABLE, UNHEALTHY, Copy, CopyJob, CopyState, PackCopies
 from gravitonfs.ports.target import SelfCheckingTarget
 
@@ -33,6 +33,8 @@ _CLAIMED: Final = 600.0
 """Seconds after which somebody else may do what was taken."""
 _AGAIN: Final = 60.0
 _PLANNED: Final = 86400.0
+_BACK_WITHIN: Final = 6.0
+_LIST_AGAIN: Final = 0.5
 _PAGE: Final = 512
 MOVES: Final = (CopyState.MOVING, CopyState.LEAVING)
 
@@ -264,7 +266,7 @@ class Repair:
         found: list[tuple[PackNumber, str, str]] = []
         for member in self._members.all():
             try:
-                there = {item.key for item in member.present().list(prefix)}
+                there = _listed(member, prefix)
             except GravitonError as error:
                 found.append((NO_PACK, member.name, f"it cannot be listed now: {error}"))
                 continue
@@ -310,3 +312,15 @@ class Repair:
             else:
                 good += 1
         return Copies(good, tuple(found))
+
+
+def _listed(member: Member, prefix: str) -> set[str]:
+    """A target that came back just now may be left alone for a moment yet: that is no damage."""
+    give_up = time.monotonic() + _BACK_WITHIN
+    while True:
+        try:
+            return {item.key for item in member.present().list(prefix)}
+        except Unavailable:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(_LIST_AGAIN)

@@ -14,8 +14,8 @@ from gravitonfs.ports.replicas import UNHEALTHY, CopyTally
 
 _log = logging.getLogger(__name__)
 
-_LOOK: Final = 10.0
-"""Seconds between two looks at which targets there are."""
+_LOOK: Final = 8.0
+"""Seconds between two looks at which targets there are, and answer: less than one is left alone for."""
 _COUNTED_FOR: Final = 30.0
 _COUNT_SHARE: Final = 100.0
 """A count is good for so many times as long as it took, and so many seconds at most."""
