@@ -11,12 +11,13 @@ import pytest
 
 from graviton_server.maintenance.chores import Settings
 from graviton_server.maintenance.stores import Stores
-from graviton_server.maintenance.trash import Emptier
+from graviton_server.maintenance.trash import Emptier, quotas_of_volumes
 from graviton_server.maintenance.turns import Alone
 from graviton_server.maintenance.work import Work
 from graviton_server.namespace.store import NamespaceStore
 from gravitonfs.core.format import VolumeFormat
-from gravitonfs.ports.ops import RemoveTree, Unlink
+from gravitonfs.errors import Kind
+from gravitonfs.ports.ops import Create, RemoveTree, Unlink
 from gravitonfs.testing.namespace_suite.driver import ROOT, Session
 
 DAY = 86_400 * 10**9
@@ -45,7 +46,15 @@ def session(scratch: Path) -> Iterator[Session]:
 
 def emptier(session: Session, rows: Rows, days: int = 1, *, full: Any = lambda: False) -> Emptier:
     unused: Any = None
-    stores = Stores(session.store.upkeep, cast(Any, rows), unused, unused, unused, housekeeping=Alone())
+    stores = Stores(
+        session.store.upkeep,
+        cast(Any, rows),
+        unused,
+        unused,
+        unused,
+        housekeeping=Alone(),
+        quotas=lambda: quotas_of_volumes(session.store),
+    )
     return Emptier(stores, days, full)
 
 
@@ -110,3 +119,23 @@ def test_on_command_and_only_told(session: Session) -> None:
 
 def test_the_default_is_a_day() -> None:
     assert Settings().trash_days == 1
+
+
+def test_a_volume_whose_quota_is_nearly_used_up(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    """The trash counts for it, and gives its place back, the oldest first; that of others stays."""
+    root = session.store.create_volume("other").root
+    other = Session(session.store, volume="other")
+    other.make(b"f", parent=root)
+    other.do(Unlink(root, b"f"))
+    lose(session, 1500)
+    session.store.quotas.set("main", ROOT, None, 2000)
+    work = emptier(session, Rows())
+    assert work.run(Work()) == ""
+    session.store.quotas.set("main", ROOT, None, 1500)
+    session.fails(Kind.QUOTA, Create(ROOT, b"more", session.ino(), 0o100644, 0, 0))
+    assert work.run(Work()) == "1024 files and trees erased from the trash"
+    assert "the quota of volume main is nearly used up" in caplog.text
+    session.reap_all()
+    session.make(b"more")
+    assert work.run(Work()) == ""
+    assert other.ns.usage().inodes == 2

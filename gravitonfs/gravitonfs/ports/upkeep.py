@@ -111,10 +111,10 @@ class Upkeep(Protocol):
     def held_by_snapshots(self) -> HeldBySnapshots:
         """Not short where much has changed since the oldest snapshot; holds nobody up."""
 
-    def erase_trash(self, before_ns: int, limit: int) -> int:
+    def erase_trash(self, before_ns: int, limit: int, volume: str | None = None) -> int:
         """Of what was removed before then (by the database's clock), erase up to ``limit`` files, links and
-        trees for good, the oldest of each volume first. Returns how many; 0 when there are none left. Each
-        step is atomic; what was erased in a crash may be there again."""
+        trees for good, the oldest of each volume (or of that one) first. Returns how many; 0 when there are
+        none left. Each step is atomic; what was erased in a crash may be there again."""
 
     def trash_usage(self) -> TrashUsage:
         """Of all volumes. Not short where there is much; holds nobody up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from graviton_server.index import Location
@@ -15,6 +15,7 @@ from graviton_server.replication.repair import Repair
 from gravitonfs.core.ids import BlockId, PackNumber
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
+from gravitonfs.ports.quotas import QuotaRow
 from gravitonfs.ports.target import Target
 from gravitonfs.ports.upkeep import Housekeeping, Upkeep
 
@@ -80,3 +81,5 @@ class Stores(NamedTuple):
     """The packs are another store's, which alone knows what is needed of them."""
     archive: Archive | None = None
     """Dumps on the targets."""
+    quotas: Callable[[], Iterable[tuple[str, QuotaRow]]] = lambda: ()
+    """Of volumes: name and quota."""

@@ -161,16 +161,16 @@ class SqlUpkeep:
 
     # --- trash ---------------------------------------------------------------------------------------
 
-    def erase_trash(self, before_ns: int, limit: int) -> int:
+    def erase_trash(self, before_ns: int, limit: int, volume: str | None = None) -> int:
         store = self._store
         done = 0
         told: list[Change] = []
-        for number in [volume.id for volume in store.volumes()]:
+        for number in [one.id for one in store.volumes() if volume in (None, one.name)]:
             while done < limit:
                 with store.lock:
                     store.check_readable()
-                    volume = store.roster.volume(number)
-                    step = self._erase_some(volume, before_ns, min(limit - done, REAP_STEP), told)
+                    found = store.roster.volume(number)
+                    step = self._erase_some(found, before_ns, min(limit - done, REAP_STEP), told)
                 if not step:
                     break
                 done += step

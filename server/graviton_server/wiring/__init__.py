@@ -22,6 +22,7 @@ from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.fence import settle_fence
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
+from graviton_server.maintenance.trash import quotas_of_volumes
 from graviton_server.maintenance.turns import Alone
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.staged_store import StagedPackStore
@@ -202,6 +203,7 @@ class Engine:
                 None if self.replication is None else self.replication.repair,
                 lambda: bool(namespace.replicas.router()),
                 archive,
+                lambda: quotas_of_volumes(namespace),
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,

@@ -92,8 +92,8 @@ class PostgresUpkeep(SqlUpkeep):
     def reap(self, limit: int) -> int:
         return self.again(super().reap, limit)
 
-    def erase_trash(self, before_ns: int, limit: int) -> int:
-        return self.again(super().erase_trash, before_ns, limit)
+    def erase_trash(self, before_ns: int, limit: int, volume: str | None = None) -> int:
+        return self.again(super().erase_trash, before_ns, limit, volume)
 
     def fragmented(self, idle_before_ns: int, limit: int) -> list[Fragmented]:
         return self.again(super().fragmented, idle_before_ns, limit)
