@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["requirements.txt", "requirements-build.txt", "requirements-dev.txt"]
+LOCKS = ["requirements.txt", "requirements-build.txt", "requirements-dev.txt", "requirements-programs.txt"]
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -32,7 +32,9 @@ def test_the_locks_hold_what_pyproject_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     for lock, wanted in zip(
-        LOCKS, [project["project"]["dependencies"], groups["build"], groups["dev"]], strict=True
+        LOCKS,
+        [project["project"]["dependencies"], groups["build"], groups["dev"], groups["programs"]],
+        strict=True,
     ):
         missing = names(wanted) - names(locked(lock))
         assert not missing, f"{lock} lacks {sorted(missing)}: run tools/lock"
