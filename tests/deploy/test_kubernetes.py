@@ -161,7 +161,8 @@ def allowed(rules: list[Manifest], side: str) -> set[tuple[str, int]]:
 def test_the_policy_lets_through_what_is_needed() -> None:
     policy = named(built("base"), "NetworkPolicy", "graviton-policy")["spec"]
     assert allowed(policy["ingress"], "from") == {
-        ("frontend", 8080), ("frontend", 50051), ("frontend", 8081), ("prometheus", 8080), ("graviton", 50051),
+        ("frontend", 8080), ("frontend", 50051), ("frontend", 8081), ("prometheus", 8080),
+        ("graviton", 50051),
     }  # fmt: skip
     assert allowed(policy["egress"], "to") == {
         ("kube-dns", 53), ("postgres", 5432), ("graviton", 50051), ("anywhere", 443),

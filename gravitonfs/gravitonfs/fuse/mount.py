@@ -28,6 +28,7 @@ from gravitonfs.fuse.handed import Fixed, Leased, Times
 from gravitonfs.fuse.kernel import KernelCaches
 from gravitonfs.fuse.memory import keep_large_buffers
 from gravitonfs.fuse.operations import Operations
+from gravitonfs.fuse.passed import Passed, is_descriptor
 from gravitonfs.ports.namespace import EVERYTHING, Change, Claims, Listener, Recall, Touched
 from gravitonfs.ports.target import Space
 from gravitonfs.vfs import lookups
@@ -37,8 +38,6 @@ from gravitonfs.vfs.writeback import WriteBack
 
 log = logging.getLogger("graviton.fuse")
 
-_READ_AHEAD_KIB = 4096
-_BACKGROUND = 64
 _SOLE_SECONDS = 3600.0
 _SETTLE_SECONDS = 20.0
 
@@ -59,6 +58,8 @@ class MountOptions:
     """How long the kernel may keep entries and attributes: long while one process owns the volume. None: as
     long as the session holds the volume's lease."""
     extra: tuple[str, ...] = field(default=())
+    mounter: Path | None = None
+    """The socket of who mounts for this process."""
 
 
 Attach = Callable[[Claims, Listener, Recall], Volume]
@@ -80,7 +81,9 @@ class Mount:
     ) -> None:
         self.mountpoint = mountpoint
         self._options = options
-        mountpoints.prepare(mountpoint)
+        self._passed: Passed | None = None
+        if options.mounter is None and not is_descriptor(mountpoint):
+            mountpoints.prepare(mountpoint)
         self._stopped = False
         self._away: Unavailable | None = None
         """What storing what is left has ended with: the time for it is over."""
@@ -178,8 +181,12 @@ class Mount:
         shown = Ownership(self._options.uid, self._options.gid, self._options.umask)
         plain = (shown.uid, shown.gid, shown.umask) == (None, None, None)
         operations = Operations(self.vfs, self._times, root=self._root, shown=None if plain else shown)
+        device = str(self.mountpoint)
+        if self._options.mounter is not None:
+            self._passed = Passed(self._options.mounter, options)
+            device = self._passed.device
         try:
-            pyfuse3.init(operations, str(self.mountpoint), options)
+            pyfuse3.init(operations, device, options)
         except RuntimeError as error:
             raise Unavailable(f"{self.mountpoint} cannot be mounted: {error}") from error
         unmount = True
@@ -192,6 +199,8 @@ class Mount:
             if self._expiry is not None:
                 self._expiry.stop()
             pyfuse3.close(unmount=unmount)
+            if self._passed is not None:
+                self._passed.close()
             self.volume.close()
 
     async def _serve(self, on_ready: Callable[[], None]) -> None:
@@ -225,19 +234,10 @@ class Mount:
         await trio.to_thread.run_sync(on_ready, abandon_on_cancel=True)
 
     def _tune(self) -> None:
-        """As far as this user may: large readahead and enough requests in the background."""
         self.mountpoint.stat()
-        device = mountpoints.device_of(self.mountpoint)
-        minor = device.partition(":")[2]
-        for path, value in (
-            (f"/sys/class/bdi/{device}/read_ahead_kb", _READ_AHEAD_KIB),
-            (f"/sys/fs/fuse/connections/{minor}/max_background", _BACKGROUND),
-            (f"/sys/fs/fuse/connections/{minor}/congestion_threshold", _BACKGROUND * 3 // 4),
-        ):
-            try:
-                Path(path).write_text(str(value))
-            except OSError as error:
-                log.debug("%s stays as it is: %s", path, error)
+        mountpoints.tune(mountpoints.device_of(self.mountpoint))
+        if self._passed is not None:
+            self._passed.live()
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

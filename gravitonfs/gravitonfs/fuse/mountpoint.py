@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from gravitonfs.errors import Busy, Invalid, NotADirectory, NotFound, Unavailable
+
+log = logging.getLogger("graviton.fuse")
+
+_READ_AHEAD_KIB = 4096
+_BACKGROUND = 64
 
 
 def prepare(mountpoint: Path) -> None:
@@ -39,21 +45,39 @@ def detach(mountpoint: Path) -> None:
         raise Busy(f"{mountpoint} cannot be unmounted: {done.stderr.strip()}")
 
 
+def tune(device: str) -> None:
+    """As far as this process may, once it answers: large readahead, enough requests in the background."""
+    minor = device.partition(":")[2]
+    for path, value in (
+        (f"/sys/class/bdi/{device}/read_ahead_kb", _READ_AHEAD_KIB),
+        (f"/sys/fs/fuse/connections/{minor}/max_background", _BACKGROUND),
+        (f"/sys/fs/fuse/connections/{minor}/congestion_threshold", _BACKGROUND * 3 // 4),
+    ):
+        try:
+            Path(path).write_text(str(value))
+        except OSError as error:
+            log.debug("%s stays as it is: %s", path, error)
+
+
 def fs_type(mountpoint: Path) -> str:
     """The type in the kernel's mount table, or an empty string."""
-    fields = _mount_fields(mountpoint)
+    fields = _mount_fields(os.path.realpath(mountpoint))
     return fields[fields.index("-") + 1] if fields else ""
 
 
 def device_of(mountpoint: Path) -> str:
     """``major:minor`` of the mount, which names its tunables in /sys; empty when there is none."""
-    fields = _mount_fields(mountpoint)
+    return device_at(os.path.realpath(mountpoint))
+
+
+def device_at(real: str) -> str:
+    """As ``device_of`` of a path without symbolic links: nobody behind the mount is asked anything."""
+    fields = _mount_fields(real)
     return fields[2] if fields else ""
 
 
-def _mount_fields(mountpoint: Path) -> list[str]:
+def _mount_fields(wanted: str) -> list[str]:
     """The line of the mount table for what is visible there: the last one; empty when there is none."""
-    wanted = os.path.realpath(mountpoint)
     found: list[str] = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         for line in table:

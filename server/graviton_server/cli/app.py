@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "serve": Entry(VOLUMES, "serve:serve", "Serve volumes over HTTP: the daemon."),
     "mount": Entry(VOLUMES, "mount:mount", "Mount a volume; returns when the mount answers."),
     "umount": Entry(VOLUMES, "umount:umount", "Unmount; waits until everything is stored."),
+    "mounter": Entry(VOLUMES, "mounter:mounter", "Mount for processes that may not."),
     "webdav": Entry(VOLUMES, "webdav:webdav", "Serve a volume over WebDAV alone."),
     "token": Entry(VOLUMES, "token:token", "Make, list and revoke tokens for programs and WebDAV."),
     "session": Entry(VOLUMES, "session:session", "List who uses a volume, and end sessions."),

@@ -43,6 +43,10 @@ class Choices(NamedTuple):
     """What became of the three, where there is to be a cache of blocks."""
     memory: int | None = None
     timeout: float = 60.0
+    drain_timeout: float = 300.0
+    """How long a mount that is told to end may store what is left."""
+    mounter: Path | None = None
+    """The socket of who mounts for it."""
     upload_limit: int | None = None
     download_limit: int | None = None
     metrics: tuple[str, int] | None = None
@@ -168,6 +172,8 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "cache-reserve": _size,
     "memory": _positive_size,
     "timeout": parse_duration,
+    "drain-timeout": parse_duration,
+    "mounter": _directory,
     "upload-limit": _positive_size,
     "download-limit": _positive_size,
     "metrics": _address,
@@ -181,7 +187,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 NAMES = (*_FLAGS, *(f"{name}=" for name in _VALUES))
 _OF_MOUNTS = (
     "allow_other", *_RESTRICTIONS, "subdir=", "snapshot=", "uid=", "gid=", "umask=", "durability=",
-    "journal-size=",
+    "journal-size=", "drain-timeout=", "mounter=",
 )  # fmt: skip
 GATEWAY_NAMES = tuple(name for name in NAMES if name not in _OF_MOUNTS)
 

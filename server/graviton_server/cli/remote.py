@@ -112,6 +112,8 @@ def run_over(
         umask=choices.umask,
         extra=choices.restrictions,
         timeout=choices.timeout,
+        drain_timeout=choices.drain_timeout,
+        mounter=choices.mounter,
         cache_seconds=None,  # others may change the volume too
     )
 

@@ -174,6 +174,8 @@ class Serving:
                 umask=choices.umask,
                 extra=choices.restrictions,
                 timeout=choices.timeout,
+                drain_timeout=choices.drain_timeout,
+                mounter=choices.mounter,
                 cache_seconds=None if self.service.engine.shared else MountOptions.cache_seconds,
             ),
             space=self.service.engine.space,
