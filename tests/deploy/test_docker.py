@@ -145,8 +145,10 @@ def test_the_images_are_built_and_run(scratch: Path) -> None:
     serve = shlex.join([*command_of(daemon.settings["ENTRYPOINT"]), *command_of(daemon.settings["CMD"])])
     check = shlex.join(command_of(daemon.settings["HEALTHCHECK"]))
     daemon.run(
-        f"{serve} > /tmp/out 2> /tmp/log & for i in $(seq 120); do grep -q ^ready /tmp/out && break; sleep 0.5; done\n"
-        f"{{ {check} && graviton token create . --name me && kill %1 && wait %1; }} || {{ cat /tmp/log; false; }}",
+        f"{serve} > /tmp/out 2> /tmp/log &\n"
+        "for i in $(seq 120); do grep -q ^ready /tmp/out && break; sleep 0.5; done\n"
+        f"{{ {check} && graviton token create . --name me && kill %1 && wait %1; }}"
+        " || { cat /tmp/log; false; }",
         isolated=True,
     )
 

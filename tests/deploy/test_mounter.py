@@ -156,12 +156,14 @@ def test_a_killed_mount_comes_back_at_the_same_place(pod: Pod) -> None:
     first = pod.mount()
     first.ready_line()
     (pod.point / "kept").write_text("kept")
-    with (pod.point / "kept").open("rb+") as file:
-        os.fsync(file.fileno())
-        first.process.kill()
-        first.process.wait(60)
-        with pytest.raises(OSError, match=r"not connected|abort"):
-            os.fstat(file.fileno())  # told at once, no waiting for the dead
+    descriptor = os.open(pod.point / "kept", os.O_RDWR)
+    os.fsync(descriptor)
+    first.process.kill()
+    first.process.wait(60)
+    with pytest.raises(OSError, match=r"not connected|abort"):
+        os.fstatvfs(descriptor)  # told at once, no waiting for the dead
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
     wait_until(lambda: not is_mounted(pod.point), "the dead mount is taken away", 30)
     pod.mount().ready_line()
     assert pod.live()

@@ -43,9 +43,8 @@ class Mounter:
         self, place: Path, mountpoint: Path, *, user: tuple[int, int] | None, allow_other: bool
     ) -> None:
         self._place = place
-        self._mountpoint = (
-            mountpoint.parent.resolve() / mountpoint.name
-        )  # itself it may be dead, or not answer yet
+        # Without asking whoever is behind it, who may be dead or not answer yet.
+        self._mountpoint = mountpoint.parent.resolve() / mountpoint.name
         self._user = user or (os.getuid(), os.getgid())
         self._allow_other = allow_other
         self._libc = ctypes.CDLL(None, use_errno=True)
