@@ -145,9 +145,9 @@ def test_the_images_are_built_and_run(scratch: Path) -> None:
     serve = shlex.join([*command_of(daemon.settings["ENTRYPOINT"]), *command_of(daemon.settings["CMD"])])
     check = shlex.join(command_of(daemon.settings["HEALTHCHECK"]))
     daemon.run(
-        f"{serve} > /tmp/out 2> /tmp/log &\n"
+        f"{serve} > /tmp/out 2> /tmp/log & pid=$!\n"
         "for i in $(seq 120); do grep -q ^ready /tmp/out && break; sleep 0.5; done\n"
-        f"{{ {check} && graviton token create . --name me && kill %1 && wait %1; }}"
+        f"{{ {check} && graviton token create . --name me && kill $pid && wait $pid; }}"
         " || { cat /tmp/log; false; }",
         isolated=True,
     )

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     epilog=f"Mount options: {', '.join(NAMES)}. Sizes as 512MiB, limits in bytes a second, umask in octal,"
     " timeout as 60s: how long a request waits before it fails with EIO; drain-timeout=: how long a mount"
     " that is told to end stores what is left (300s). mounter=: the socket of 'graviton mounter', which"
-    " mounts in its place. memory= bounds what is cached and on its way in memory; cache-size= what is cached on disk, in cache-dir=, of a volume that is elsewhere"
+    " mounts in its place. memory= bounds what is cached and on its way in memory; cache-size= what is cached"
+    " on disk, in cache-dir=, of a volume that is elsewhere"
     " (default: up to 8GiB in ~/.cache/graviton; 0: nothing); cache-reserve= what stays free on that disk."
 )
 @click.argument("source", metavar="SOURCE", type=DATA)
