@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
 
+DEBIAN = "debian:bookworm-slim"
 _MIRROR = "http://deb.debian.org/debian"
 _HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -79,15 +80,15 @@ class Builder:
         image: Image | None = None
         for name, value in parsed(dockerfile):
             if name == "FROM":
-                image = self._stage(value)
-                continue
-            assert image is not None, f"{name} before FROM"
-            self._carry_out(image, name, value)
+                source, _, stage = value.split()
+                known = source == DEBIAN or source in self.images
+                image = self._stage(source, stage) if known else None  # none of another project's images
+            elif image is not None:
+                self._carry_out(image, name, value)
         return self.images
 
-    def _stage(self, value: str) -> Image:
-        source, _, name = value.split()
-        base = Image(self._debian) if source == "debian:bookworm-slim" else self.images[source]
+    def _stage(self, source: str, name: str) -> Image:
+        base = Image(self._debian) if source == DEBIAN else self.images[source]
         self.images[name] = base.copied_to(self._home / name)
         return self.images[name]
 

@@ -6,6 +6,7 @@ import http.client
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ import pytest
 
 from cli.test_backends import address
 from deploy.manifests import built, named
-from harness.api import Api
+from harness.api import Answer, Api
 from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
 from harness.waiting import wait_until
@@ -55,12 +56,13 @@ class Deployment:
         for pod in self.pods:
             wait_until(lambda it=pod: self.ready(it), "a pod is ready", 90)
 
-    def api(self, pod: Running) -> Api:
-        return Api(address(pod.ready_line(90), "http"), token=self.token or None)
+    def ask(self, pod: Running, method: str, path: str, body: bytes | None = None) -> Answer:
+        with closing(Api(address(pod.ready_line(90), "http"), token=self.token or None)) as api:
+            return api(method, path, body)
 
     def ready(self, pod: Running) -> bool:
         """As the readiness probe asks."""
-        return self.api(pod)("GET", "/health/ready").status == 200
+        return self.ask(pod, "GET", "/health/ready").status == 200
 
     def engines(self) -> set[str]:
         return {path.name for path in self.data.iterdir() if path.name.startswith("engine-")}
@@ -86,7 +88,7 @@ class Load:
             name, body = f"w{number}-{serial}", os.urandom(1000) + b"shared" * (serial % 7) * 20_000
             pods = list(self._deployment.pods)
             try:
-                answer = self._deployment.api(pods[serial % len(pods)])("PUT", f"/api/v1/files/{name}", body)
+                answer = self._deployment.ask(pods[serial % len(pods)], "PUT", f"/api/v1/files/{name}", body)
             except (OSError, http.client.HTTPException, AssertionError):
                 continue  # it has gone; what was not acknowledged may be there or not
             with self._lock:
@@ -153,8 +155,7 @@ def test_three_then_five_daemons_over_one_volume_under_load(
         load.stop()
     assert load.failures == []
     for pod in deployment.pods:
-        api = deployment.api(pod)
         for name, body in load.acknowledged.items():
-            answer = api("GET", f"/api/v1/files/{name}")
+            answer = deployment.ask(pod, "GET", f"/api/v1/files/{name}")
             assert answer.status == 200, f"{name}: {answer.body[:200]!r}"
             assert answer.body == body

@@ -102,7 +102,7 @@ def stages() -> dict[str, list[tuple[str, str]]]:
 
 def test_the_dockerfile_is_as_it_should_be() -> None:
     found = stages()
-    assert list(found) == ["builder", "base", "mount", "daemon"]
+    assert list(found) == ["builder", "base", "mount", "backup", "daemon"]
     daemon = dict(found["daemon"])
     assert daemon["USER"] == "graviton"
     assert daemon["EXPOSE"] == "8080 50051"
