@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Pod:
         os.chown(home, UID, UID)
         self._home = home
         self.source = ""
+        self.daemon: Running
         self._children: list[subprocess.Popen[bytes]] = []
 
     def serve(self) -> Running:
@@ -111,7 +113,7 @@ def pod(graviton: Graviton, scratch: Path) -> Iterator[Pod]:
     if os.geteuid() != 0:
         pytest.skip("making containers' namespaces takes root")
     made = Pod(graviton, scratch)
-    made.serve()
+    made.daemon = made.serve()
     try:
         yield made
     finally:
@@ -149,6 +151,26 @@ def test_what_was_written_at_the_end_is_stored(pod: Pod, graviton: Graviton) -> 
     assert mount.stop() == 0
     pod.mount().ready_line()
     assert (pod.point / "last").read_bytes() == body
+
+
+def test_the_end_is_bounded_while_the_store_does_not_answer(pod: Pod) -> None:
+    pod.mounter()
+    mount = pod.mount("drain-timeout=3s", "timeout=5s")
+    mount.ready_line()
+    pod.daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        with (pod.point / "lost").open("wb") as file:
+            file.write(os.urandom(1_000_000))
+    except OSError:
+        pass  # its creation may need the store
+    try:
+        begun = time.monotonic()
+        assert mount.stop(60) == 1
+        assert time.monotonic() - begun < 30
+    finally:
+        pod.daemon.process.send_signal(signal.SIGCONT)
+    assert "could not be stored" in mount.log_text()
+    wait_until(lambda: not is_mounted(pod.point), "the mount is taken away", 30)
 
 
 def test_a_killed_mount_comes_back_at_the_same_place(pod: Pod) -> None:

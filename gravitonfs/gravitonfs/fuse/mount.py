@@ -40,6 +40,8 @@ log = logging.getLogger("graviton.fuse")
 
 _SOLE_SECONDS = 3600.0
 _SETTLE_SECONDS = 20.0
+_LAST_LOOK_SECONDS = 1.0
+"""To find that everything is stored takes a moment, even at the end of the time for it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Mount:
         if options.mounter is None and not is_descriptor(mountpoint):
             mountpoints.prepare(mountpoint)
         self._stopped = False
+        self._deadline: float | None = None
         self._away: Unavailable | None = None
         """What storing what is left has ended with: the time for it is over."""
         self._vfs: Vfs | None = None
@@ -219,9 +222,8 @@ class Mount:
         self.vfs.files.ahead.stop()
         if self._away is not None:
             raise self._away
-        with trio.CancelScope(
-            shield=True, deadline=trio.current_time() + self._options.drain_timeout
-        ) as scope:
+        until = max(self._drain_until(), trio.current_time() + _LAST_LOOK_SECONDS)
+        with trio.CancelScope(shield=True, deadline=until) as scope:
             await self.vfs.sync_all()
         if scope.cancelled_caught:
             raise Unavailable(f"{self.vfs.files.dirty_bytes} bytes could not be stored in time")
@@ -246,10 +248,16 @@ class Mount:
                 self._stopped = True
                 await self._drain()
 
+    def _drain_until(self) -> float:
+        """When what is left must have been stored; runs from when it is first asked for."""
+        if self._deadline is None:
+            self._deadline = trio.current_time() + self._options.drain_timeout
+        return self._deadline
+
     async def _drain(self) -> None:
         """Store what is written while requests are still answered, then end the session."""
         try:
-            with trio.move_on_after(self._options.drain_timeout):
+            with trio.move_on_at(self._drain_until()):
                 await self.vfs.sync_all()
         except GravitonError as error:
             log.error("not everything could be stored: %s", error)
