@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,8 @@ def test_a_mount_is_a_native_sidecar_that_drains_in_time(name: str) -> None:
     said = " ".join(mount["args"])
     assert mount["restartPolicy"] == "Always"
     assert "fuseblk" in mount["startupProbe"]["exec"]["command"][-1]
-    drain = int(said.partition("drain-timeout=")[2].partition("s")[0])
-    assert drain < pod["terminationGracePeriodSeconds"]
+    drain, waits = (int(re.findall(rf"[ ,]{name}=(\d+)s", said)[0]) for name in ("drain-timeout", "timeout"))
+    assert drain + waits < pod["terminationGracePeriodSeconds"]
     program = pod["containers"][0]["volumeMounts"][0]
     assert program["mountPropagation"] == "HostToContainer"
     privileged = [one for one in pod["initContainers"] if one["securityContext"].get("privileged")]
