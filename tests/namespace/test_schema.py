@@ -134,7 +134,7 @@ PLANTED = [
     ("UPDATE names SET parent = {file} WHERE ino = {file}", "is no directory"),
     ("INSERT INTO names VALUES ({directory}, x'61', {directory}, 1)", "2 names"),
     ("UPDATE names SET parent = {directory} WHERE ino = {directory}", "cannot be reached"),
-    ("DELETE FROM names WHERE ino = {file}", "has 0 names"),
+    ("DELETE FROM names WHERE ino = {file}", "has no name"),
     ("UPDATE inodes SET size = 11 WHERE ino = {file}", "has 11 bytes and version"),
     ("UPDATE inodes SET content = 77 WHERE ino = {file}", "content 77, which does not exist"),
     ("UPDATE contents SET refs = refs + 1", "times and says"),

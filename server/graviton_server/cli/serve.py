@@ -63,8 +63,7 @@ def serve(
             parts.append(f"webdav={serving.serve_webdav(config, limits, insecure=insecure)}")
         if config.metrics.enabled and config.metrics.prometheus_port is not None:
             serving.export_metrics(config.server.http.host, config.metrics.prometheus_port)
-        announce(" ".join(parts))
-        until_signal()
+        until_signal(lambda: announce(" ".join(parts)))
         output.say("stopping: storing everything")
     output.say("stopped; everything is stored")
 

@@ -253,8 +253,8 @@ def terminate_like_interrupt() -> None:
     signal.signal(signal.SIGTERM, unwind)
 
 
-def until_signal() -> None:
-    """Until SIGTERM or SIGINT."""
+def until_signal(ready: Callable[[], None]) -> None:
+    """Until SIGTERM or SIGINT. ``ready`` says that everything answers; who hears it may stop us at once."""
     stop = threading.Event()
 
     def stopping(number: int, _: FrameType | None) -> None:
@@ -262,6 +262,7 @@ def until_signal() -> None:
 
     for number in _STOP_SIGNALS:
         signal.signal(number, stopping)
+    ready()
     # A signal that the system hands to another thread wakes nobody here: look from time to time.
     while not stop.wait(_LOOK_FOR_SIGNALS):
         pass

@@ -99,8 +99,7 @@ def up(
         if mountpoint is not None:
             serving.run_mount(mountpoint, ready)
         else:
-            ready()
-            until_signal()
+            until_signal(ready)
         output.say("stopping: storing everything")
     output.say("stopped; everything is stored")
 

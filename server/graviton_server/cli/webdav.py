@@ -132,8 +132,7 @@ def _serve(
     terminate_like_interrupt()
     with Serving(data, "webdav", choices, create=store is not None, config=store) as serving:
         address = serving.serve_webdav(config, SharedLimits(config), insecure=insecure, read_only=choices.ro)
-        announce(f"webdav={address}")
-        until_signal()
+        until_signal(lambda: announce(f"webdav={address}"))
     output.say("stopped; everything is stored")
 
 
@@ -142,6 +141,5 @@ def _remote(source: str, choices: Choices, config: Config, *, insecure: bool) ->
     output.say(told(choices))
     terminate_like_interrupt()
     with RemoteGateway(source, choices, config, insecure=insecure) as gateway:
-        announce(f"webdav={gateway.url}")
-        until_signal()
+        until_signal(lambda: announce(f"webdav={gateway.url}"))
     output.say("stopped; everything is stored")
