@@ -165,6 +165,7 @@ def test_from_a_copy_of_the_bucket(store: SharedStore, graviton: Graviton, scrat
     assert again.running.stop() == 0
 
 
+@pytest.mark.soak
 def test_from_a_copy_of_the_bucket_in_a_directory(
     store: SharedStore, graviton: Graviton, scratch: Path
 ) -> None:
@@ -307,6 +308,7 @@ def test_a_volume_from_another_targets_dump(graviton: Graviton, scratch: Path) -
     assert (scratch / "out").read_bytes() == body
 
 
+@pytest.mark.soak
 def test_names_in_sqlite_packs_in_a_bucket(graviton: Graviton, scratch: Path, s3_server: S3Server) -> None:
     graviton.allow_log("empty: reading the footers")
     bucket = new_bucket(s3_server)

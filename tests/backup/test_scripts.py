@@ -45,7 +45,7 @@ def test_shellcheck_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout.decode()
 
 
-@pytest.mark.parametrize("since_a_dump", [False, True])
+@pytest.mark.parametrize("since_a_dump", [pytest.param(False, marks=pytest.mark.soak), True])
 def test_what_a_backup_needs_survives_and_comes_back(
     store: SharedStore, backups: str, graviton: Graviton, scratch: Path, since_a_dump: bool
 ) -> None:

@@ -89,7 +89,7 @@ def crash_loop(
 
 @pytest.mark.timeout(300)
 def test_killed_in_any_order(graviton: Graviton, store: Store, server: PostgresServer, scratch: Path) -> None:
-    crash_loop(graviton, store, server, scratch, seed=1, count=4)
+    crash_loop(graviton, store, server, scratch, seed=1, count=3)
 
 
 @pytest.mark.soak

@@ -140,5 +140,4 @@ def test_the_dashboard_shows_and_a_lost_target_is_told(
     (scratch / "one").rename(scratch / "elsewhere")
     wait_until(lambda: "UnhealthyReplicas" in prometheus.firing(), "the alert fires", 90)
     (scratch / "elsewhere").rename(scratch / "one")
-    wait_until(lambda: not prometheus.firing(), "the alert is over", 90)
     daemon.running.stop()

@@ -71,7 +71,7 @@ def split(found: Tree) -> tuple[Tree, Tree]:
     return {path: what for path, what in found.items() if not path.startswith(LOST)}, lost
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
 def case(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Case]:
     if request.param == "sqlite":
         rig = SqliteRig(scratch / "data")

@@ -117,7 +117,7 @@ def test_from_two_to_three_shards_under_load(names: str, graviton: Graviton, scr
     assert router.running.stop() == 0
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("how", ["freeze", pytest.param("kill", marks=pytest.mark.soak)])
 def test_a_shard_out_of_reach_fails_only_its_blocks(graviton: Graviton, scratch: Path, how: str) -> None:
     graviton.allow_log(TROUBLE)
     shards = [ShardDaemon(graviton, scratch, name) for name in ("s1", "s2")]
@@ -299,6 +299,7 @@ def test_shards_that_are_mixed_up_or_empty_are_refused(graviton: Graviton, scrat
     assert b"no packs" in refused.stderr
 
 
+@pytest.mark.soak
 def test_two_routers_are_one_store(names: str, graviton: Graviton, scratch: Path) -> None:
     shards = [ShardDaemon(graviton, scratch, name) for name in ("s1", "s2")]
     entries = [shard.entry() for shard in shards]
@@ -320,6 +321,7 @@ def test_two_routers_are_one_store(names: str, graviton: Graviton, scratch: Path
     second.running.stop()
 
 
+@pytest.mark.soak
 def test_the_routers_token_and_shards_on_buckets(
     graviton: Graviton, scratch: Path, s3_server: S3Server
 ) -> None:
