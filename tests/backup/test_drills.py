@@ -210,6 +210,7 @@ def test_an_old_daemon_does_not_mix(store: SharedStore, graviton: Graviton, scra
     assert new.running.stop() == 0
 
 
+@pytest.mark.soak
 def test_an_interrupted_load_is_refused(store: SharedStore, graviton: Graviton, scratch: Path) -> None:
     """Killed at any moment: the database is empty, or is not opened before it was made anew."""
     graviton.allow_log("empty: reading the footers")

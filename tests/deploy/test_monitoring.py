@@ -126,6 +126,7 @@ def expressions() -> Iterator[str]:
             yield target["expr"].replace("$__rate_interval", "20s").replace("$job", "graviton")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 def test_the_dashboard_shows_and_a_lost_target_is_told(
     graviton: Graviton, daemon: Daemon, prometheus: Prometheus, scratch: Path

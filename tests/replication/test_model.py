@@ -452,6 +452,7 @@ def test_invariants_hold(forks: Forks) -> None:
     _run(forks, 20, 30)
 
 
+@pytest.mark.soak
 def test_invariants_hold_on_postgresql(forks: Forks, postgres: PostgresServer) -> None:
     _run(forks, 4, 20, postgres.database)
 

@@ -267,6 +267,7 @@ def test_a_shard_is_added_by_a_command(graviton: Graviton, scratch: Path) -> Non
     router.running.stop()
 
 
+@pytest.mark.soak
 def test_shards_that_are_mixed_up_or_empty_are_refused(graviton: Graviton, scratch: Path) -> None:
     graviton.allow_log(r"the target s\d fails|no copy of|is the shard|nobody's shard|loses|have to be")
     shards = [ShardDaemon(graviton, scratch, name) for name in ("s1", "s2")]
@@ -360,6 +361,7 @@ def test_the_routers_token_and_shards_on_buckets(
     router.running.stop()
 
 
+@pytest.mark.soak
 def test_copies_on_two_shards(graviton: Graviton, scratch: Path) -> None:
     """With one of them away everything is read, and nothing acknowledged that would be on one alone."""
     graviton.allow_log(TROUBLE)
