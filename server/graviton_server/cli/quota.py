@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import msgspec
 
 from graviton_server.cli import output, places
-from graviton_server.cli.access import access, daemon_of
-from graviton_server.cli.opening import reach_source
+from graviton_server.cli.access import access
+from graviton_server.cli.asking import ask
 from graviton_server.cli.params import SIZE
 from graviton_server.control.shown import name_fields
 from graviton_server.control.store_requests import CheckQuotas, DeleteQuota, GetQuota, ListQuotas, SetQuota
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from graviton_server.control.calls import Caller
     from gravitonfs.client.administration import Administration, QuotaInfo
 
-MAIN = "main"
 _volume = click.option("--volume", metavar="NAME", help="Of a store with several; default: main.")
 
 
@@ -247,11 +245,4 @@ def _ask(
     owner: Callable[[Caller, str], Any],
     remote: Callable[[Administration, str], Any],
 ) -> Any:
-    """Of whoever has the volume: the process that owns it, or a daemon. As JSON has it."""
-    source = _where(text).source
-    if places.is_remote(source):
-        _, named, _ = Endpoint.parse(source)
-        with daemon_of(source, options) as daemon:
-            return remote(daemon, volume or named)
-    with reach_source(source, "quota") as caller:
-        return msgspec.to_builtins(owner(caller, volume or MAIN))
+    return ask("quota", _where(text).source, volume, options, owner, remote)

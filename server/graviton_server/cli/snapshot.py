@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from graviton_server.cli import output, places
-from graviton_server.cli.access import access, daemon_of
-from graviton_server.cli.opening import reach_source
-from graviton_server.cli.volume_work import MAIN, in_volume, whose
+from graviton_server.cli import output
+from graviton_server.cli.access import access
+from graviton_server.cli.asking import ask
+from graviton_server.cli.volume_work import in_volume, whose
 from graviton_server.control.store_requests import (
     CreateSnapshot,
     DeleteSnapshot,
@@ -218,14 +218,4 @@ def _ask(
     owner: Callable[[Caller, str], Any],
     remote: Callable[[Administration, str], Any],
 ) -> Any:
-    """Of whoever has the volume: the process that owns it, or a daemon. As JSON has it."""
-    source = whose(source)
-    if places.is_remote(source):
-        from gravitonfs.client.endpoint import Endpoint
-
-        _, named, _ = Endpoint.parse(source)
-        with daemon_of(source, options) as daemon:
-            answer = remote(daemon, volume or named)
-        return answer._asdict() if hasattr(answer, "_asdict") else answer
-    with reach_source(source, "snapshot") as caller:
-        return msgspec.to_builtins(owner(caller, volume or MAIN))
+    return ask("snapshot", whose(source), volume, options, owner, remote)

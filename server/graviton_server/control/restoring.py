@@ -19,6 +19,7 @@ from msgspec import structs
 
 from graviton_server.control.answers import Restored
 from graviton_server.control.making import dressing
+from graviton_server.control.paging import PAGE, every_entry
 from graviton_server.control.paths import locate, show, split
 from gravitonfs.content.volume import Volume
 from gravitonfs.core import codec
@@ -47,7 +48,6 @@ _DRAFT: Final = b".restoring-"
 _IS_DRAFT: Final = re.compile(re.escape(_DRAFT) + rb"[0-9a-f]{16}")
 _TOUCHED: Final = 60.0
 _ABANDONED_NS: Final = 3600 * 10**9
-_PAGE: Final = 1000
 _EXTENTS: Final = 2048
 """Named by one batch."""
 _RETRIES: Final = 8
@@ -118,7 +118,7 @@ def clear_abandoned(volume: Volume, parent: Ino) -> int:
     """Drafts whose process died are removed by the next one that restores into the directory; how many.
     Whoever is at work on one touches it every minute."""
     before = time.time_ns() - _ABANDONED_NS
-    entries = volume.namespace.entries(parent, _DRAFT, _PAGE)
+    entries = volume.namespace.entries(parent, _DRAFT, PAGE)
     found = [e for e in entries if _IS_DRAFT.fullmatch(e.name) and e.attr.ctime_ns < before]
     for entry in found:
         log.warning("the rest of a restore that was interrupted is removed: %s", show(entry.name))
@@ -144,7 +144,7 @@ class _Restorer:
         ino = self._top = self._make(source, parent, name)
         if not stat.S_ISDIR(source.mode):
             return
-        levels.append(_Level(source, ino, self._entries(source.ino)))
+        levels.append(_Level(source, ino, every_entry(self._names, source.ino)))
         while levels:
             level = levels[-1]
             entry = next(level.entries, None)
@@ -155,16 +155,7 @@ class _Restorer:
                 continue
             made = self._make(entry.attr, level.ino, entry.name)
             if stat.S_ISDIR(entry.attr.mode):
-                levels.append(_Level(entry.attr, made, self._entries(entry.attr.ino)))
-
-    def _entries(self, directory: Ino) -> Iterator[Entry]:
-        after: bytes | None = None
-        while True:
-            page = self._names.entries(directory, after, _PAGE)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = page[-1].name
+                levels.append(_Level(entry.attr, made, every_entry(self._names, entry.attr.ino)))
 
     def _make(self, source: Attr, parent: Ino, name: bytes) -> Ino:
         self._check(self._counts.files)

@@ -11,6 +11,7 @@ import msgspec
 from graviton_server.control import store_requests
 from graviton_server.control.answers import BroughtBack
 from graviton_server.control.calls import Cancelled, Channel
+from graviton_server.control.paging import every_entry
 from graviton_server.control.paths import locate, show, split
 from graviton_server.control.service import Service
 from graviton_server.control.shown import name_fields
@@ -19,10 +20,8 @@ from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import Ino
 from gravitonfs.core.trash import DIRECTORY, is_trash, strip_version, trash_parted
 from gravitonfs.errors import Exists, Invalid, NotFound, Stale, Unsupported
-from gravitonfs.ports.namespace import Entry
 from gravitonfs.ports.ops import Attr, Rename
 
-_PAGE: Final = 1000
 _TOGETHER: Final = 64 << 10
 _TELL: Final = 1000
 
@@ -136,7 +135,7 @@ def _places(volume: Volume, path: bytes) -> list[Lost]:
     if parts[:1] == [DIRECTORY]:
         days, inside = [parts[1:2]], parts[2:]
     else:
-        days = [[entry.name] for entry in reversed(list(_entries(volume, trash[0].ino)))]
+        days = [[entry.name] for entry in reversed(list(every_entry(volume.namespace, trash[0].ino)))]
         inside = parts
     found: list[Lost] = []
     for day in days:
@@ -159,7 +158,7 @@ def _removed(volume: Volume, path: bytes, *, inside: bool = True) -> Iterator[Lo
                 yield found
             if not stat.S_ISDIR(found.attr.mode) or (removed and not inside):
                 continue
-            for name, attr, _ in _entries(volume, found.attr.ino):
+            for name, attr, _ in every_entry(volume.namespace, found.attr.ino):
                 below = found.path.rstrip(b"/") + b"/" + strip_version(name)
                 child = Lost(found.place + b"/" + name, below, attr, found.attr.ino)
                 if stat.S_ISDIR(attr.mode):
@@ -176,13 +175,3 @@ def _is_removed(volume: Volume, found: Lost) -> bool:
         return volume.namespace.attr(trash_parted(found.attr.ino)[1]).nlink == 0
     except Stale:
         return True  # erased meanwhile
-
-
-def _entries(volume: Volume, directory: Ino) -> Iterator[Entry]:
-    after: bytes | None = None
-    while True:
-        page = volume.namespace.entries(directory, after, _PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].name

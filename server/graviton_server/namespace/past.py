@@ -13,9 +13,10 @@ from typing import Final, TypeVar
 from graviton_server.namespace import snapshots as rows
 from graviton_server.namespace.historic import HistoricNamespace, HistoricStore
 from graviton_server.namespace.sessions import Session
+from graviton_server.namespace.walking import walked
 from gravitonfs.core.ids import ContentId, Ino
 from gravitonfs.core.snapshots import DIRECTORY, DIRECTORY_INO, parted, past_content, past_ino
-from gravitonfs.errors import GravitonError, Invalid, NoAttribute, NotADirectory, NotFound, Stale
+from gravitonfs.errors import GravitonError, Invalid, NoAttribute, Stale
 from gravitonfs.ports.namespace import ContentInfo, Entry, RegionMap
 from gravitonfs.ports.ops import Attr
 from gravitonfs.ports.store import SnapshotRow
@@ -95,16 +96,7 @@ class PastTree:
         return None if found is None else _shown(number, found)
 
     def resolve(self, path: Sequence[bytes], start: Ino) -> list[Attr]:
-        steps: list[Attr] = []
-        for name in path:
-            try:
-                found = self.lookup(steps[-1].ino if steps else start, name)
-            except (NotADirectory, NotFound, Stale):
-                break
-            if found is None:
-                break
-            steps.append(found)
-        return steps
+        return walked(self.lookup, path, start)
 
     def attr(self, ino: Ino) -> Attr:
         if ino == DIRECTORY_INO:

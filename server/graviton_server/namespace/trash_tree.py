@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from graviton_server.namespace import trash_places as places
 from graviton_server.namespace.historic import HistoricStore
 from graviton_server.namespace.sessions import Session
+from graviton_server.namespace.walking import walked
 from gravitonfs.core.ids import Ino
 from gravitonfs.core.trash import (
     DIRECTORY,
@@ -24,7 +25,7 @@ from gravitonfs.core.trash import (
     trash_ino,
     trash_parted,
 )
-from gravitonfs.errors import NotADirectory, NotFound, Stale
+from gravitonfs.errors import NotADirectory, Stale
 from gravitonfs.ports.namespace import Entry
 from gravitonfs.ports.ops import Attr
 
@@ -80,16 +81,7 @@ class TrashTree:
             raise NotADirectory(f"inode {ino} is no directory")
 
     def resolve(self, path: Sequence[bytes], start: Ino) -> list[Attr]:
-        steps: list[Attr] = []
-        for name in path:
-            try:
-                found = self.lookup(steps[-1].ino if steps else start, name)
-            except (NotADirectory, NotFound, Stale):
-                break
-            if found is None:
-                break
-            steps.append(found)
-        return steps
+        return walked(self.lookup, path, start)
 
     def attr(self, ino: Ino) -> Attr:
         if ino == DIRECTORY_INO:
