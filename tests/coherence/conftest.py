@@ -161,3 +161,13 @@ def pair(request: pytest.FixtureRequest, all_stores: Stores) -> Iterator[Pair]:
         assert running.process.wait(60) == 0, running.log_text()
     for server in made.servers:
         assert server.stop() == 0, server.log_text()
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """When it is killed it loses what no commit has waited for."""
+    made = PostgresServer(debian_binaries(), "wal_writer_delay = 10s\n")
+    yield made
+    if not made.runs:
+        made.start()
+    made.close()

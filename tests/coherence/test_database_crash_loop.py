@@ -13,22 +13,12 @@ from coherence.stores import MAIN, Store
 from coherence.test_failover import check
 from crash.rounds import Rounds
 from harness.places import unmount
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.programs import Graviton
 
 pytestmark = pytest.mark.mount
 
 _AWAY = "does not answer|answers again|they are applied again|cannot be reached"
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """When it is killed it loses what no commit has waited for."""
-    made = PostgresServer(debian_binaries(), "wal_writer_delay = 10s\n")
-    yield made
-    if not made.runs:
-        made.start()
-    made.close()
 
 
 @pytest.fixture

@@ -13,23 +13,13 @@ from coherence import stores
 from coherence.stores import MAIN, Store
 from coherence.test_failover import WRITER, check
 from harness.places import unmount
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.programs import Graviton
 from rpc.running import goes_on
 
 pytestmark = [pytest.mark.mount, pytest.mark.timeout(240)]
 
 _AWAY = "database server (does not answer|answers again)|database does not answer|they are applied again"
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """When it is killed it loses what no commit has waited for."""
-    made = PostgresServer(debian_binaries(), "wal_writer_delay = 10s\n")
-    yield made
-    if not made.runs:
-        made.start()
-    made.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from coherence import stores
 from coherence.stores import Store
 from crash.rounds import Rounds
 from harness.places import unmount
-from harness.postgres import PostgresServer, debian_binaries
+from harness.postgres import PostgresServer
 from harness.programs import Graviton, Running
 from rpc.laptop import Writer, opened
 
@@ -24,15 +23,6 @@ pytestmark = [pytest.mark.mount, pytest.mark.timeout(240)]
 _AWAY = (
     "database server (does not answer|answers again)|does not answer|they are applied again|cannot be reached"
 )
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    made = PostgresServer(debian_binaries(), "wal_writer_delay = 10s\n")
-    yield made
-    if not made.runs:
-        made.start()
-    made.close()
 
 
 class Mounted:
