@@ -7,7 +7,7 @@ PYTEST := $(PY) -m pytest
 WORKERS ?= $(shell expr $$(nproc) + 1)
 QUICK := $(PYTEST) -m "not soak" -n $(WORKERS) --dist loadfile
 
-.PHONY: help up test test-all lint format lock bench clean run-environment dev-environment
+.PHONY: help up test test-all lint format docs lock bench clean run-environment dev-environment
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -33,6 +33,9 @@ format: dev-environment  ## let ruff put the code in order
 	$(PY) -m ruff check --fix-only --quiet .
 	$(PY) -m ruff format .
 
+docs: dev-environment  ## build the documentation's site into build/site
+	.venv/bin/zensical build --strict --clean
+
 lock: dev-environment  ## pin the newest dependencies that pyproject.toml allows
 	tools/lock --upgrade
 
@@ -40,7 +43,7 @@ bench: dev-environment  ## compare with JuiceFS, rclone and a do-nothing file sy
 	$(PY) -m tests.benchmarks.compare
 
 clean:           ## remove everything made here except the data of `make up`
-	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 run-environment:

@@ -23,7 +23,7 @@ ADDRESS = "http://127.0.0.1:8081/"
 def to_try() -> list[str]:
     """The lines of the block behind "While it runs, try"."""
     text = (ROOT / "README.md").read_text()
-    block = re.search(r"While it runs, try:\n\n```\n(.*?)```", text, re.DOTALL)
+    block = re.search(r"While it runs, try:\n\n```sh\n(.*?)```", text, re.DOTALL)
     assert block is not None
     return block[1].splitlines()
 

@@ -17,7 +17,7 @@ else `/etc/graviton/graviton.conf`; without one the environment and the defaults
 variable, a variable before the file, the file before the default. `${NAME}` stands for a variable that must
 be set, `${?NAME}` for one that may be missing.
 
-```
+```sh
 graviton config check FILE     # every problem at once: key, file, line, what was expected
 graviton config show [FILE]    # what is in effect and where it comes from; secrets are hidden
 ```

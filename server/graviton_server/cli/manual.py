@@ -46,11 +46,11 @@ def render() -> str:
         command = cli.get_command(parent, name)
         assert command is not None
         context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
-        parts.append(f"## graviton {name}\n\n{entry.help}\n\n```\n{_help(command, context)}\n```\n")
+        parts.append(f"## graviton {name}\n\n{entry.help}\n\n```text\n{_help(command, context)}\n```\n")
         if isinstance(command, click.Group):
             for below, one in command.commands.items():
                 inner = click.Context(one, info_name=below, parent=context, terminal_width=100)
-                parts.append(f"### graviton {name} {below}\n\n```\n{_help(one, inner)}\n```\n")
+                parts.append(f"### graviton {name} {below}\n\n```text\n{_help(one, inner)}\n```\n")
     return "\n".join(parts)
 
 
