@@ -18,3 +18,18 @@ def contents(path: bytes) -> bytes:
     if path == b"dir/text":
         return (b"the quick brown fox jumps over the lazy dog\n" * (size // 44 + 1))[:size]
     return hashlib.shake_128(path).digest(size) if size else b""
+
+
+def compressible(path: bytes) -> bytes:
+    """As long, and small in an archive: what is in the volumes of ``make_release.py``."""
+    line = hashlib.shake_128(path).hexdigest(40).encode() + b"\n"
+    return (line * (FILES[path] // len(line) + 1))[: FILES[path]]
+
+
+KEPT = "kept"
+"""A snapshot that has ``LOST``, which is in the trash now, too."""
+LOST = (b"lost", b"lost bytes")
+QUOTA = (1 << 30, 1000)
+"""Of ``dir/deeper``."""
+SECOND = "second"
+"""Another volume."""

@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from golden.expected import CLONE_END, CLONE_PATCH, FILES, HARD_LINK, SYMLINK, XATTR, contents
+from golden.expected import (
+    CLONE_END,
+    CLONE_PATCH,
+    FILES,
+    HARD_LINK,
+    KEPT,
+    LOST,
+    QUOTA,
+    SECOND,
+    SYMLINK,
+    XATTR,
+    compressible,
+    contents,
+)
+from graviton_server.namespace.schema import SCHEMA_VERSION
 from graviton_server.wiring import Engine, EngineOptions
 from gravitonfs.content.volume import Volume
 from gravitonfs.ports.ops import Attr
 
 HERE = Path(__file__).parent
 VOLUMES = sorted(HERE.glob("volume-*.tar.xz"))
+"""Each made by the code that was the newest then; the first, of schema 1, with bytes nothing compresses."""
+Contents = Callable[[bytes], bytes]
+
+
+def contents_of(archive: Path) -> Contents:
+    return compressible if "-schema-" in archive.name else contents
+
+
+def unpacked(archive: Path, data: Path) -> Contents:
+    with tarfile.open(archive) as packed:
+        packed.extractall(data, filter="data")
+    return contents_of(archive)
 
 
 def _attr(volume: Volume, path: bytes) -> Attr:
@@ -29,7 +56,7 @@ def _bytes(volume: Volume, path: bytes) -> bytes:
     return bytes(volume.reader(attr).read(0, attr.size + 1))
 
 
-def _check(volume: Volume) -> None:
+def _check(volume: Volume, contents: Contents) -> None:
     for path in FILES:
         attr = _attr(volume, path)
         assert _bytes(volume, path) == contents(path)
@@ -53,12 +80,11 @@ def _check(volume: Volume) -> None:
 @pytest.mark.parametrize("archive", VOLUMES, ids=[path.stem for path in VOLUMES])
 def test_a_volume_of_an_earlier_version_opens(archive: Path, scratch: Path) -> None:
     data = scratch / "data"
-    with tarfile.open(archive) as packed:
-        packed.extractall(data, filter="data")
+    contents = unpacked(archive, data)
     for _ in range(2):  # the second time the index is there
         with Engine(data, EngineOptions(background=False)) as engine:
             volume = engine.volume("golden")
-            _check(volume)
+            _check(volume, contents)
             volume.close()
             assert not engine.maintenance.check(read_data=True).findings
     with Engine(data, EngineOptions(background=False)) as engine:
@@ -67,9 +93,23 @@ def test_a_volume_of_an_earlier_version_opens(archive: Path, scratch: Path) -> N
             staged.write(b"new")
             staged.publish(volume.namespace.root, b"new")
         assert _bytes(volume, b"new") == b"new"
-        _check(volume)
+        _check(volume, contents)
         volume.close()
 
 
-def test_there_is_one() -> None:
-    assert VOLUMES
+def test_each_schema_has_one_and_the_newest_has_a_bit_of_everything(scratch: Path) -> None:
+    last = f"volume-1-schema-{SCHEMA_VERSION}"
+    others = [f"volume-1-schema-{n}" for n in range(2, SCHEMA_VERSION)]
+    assert {path.name.partition(".")[0] for path in VOLUMES} == {"volume-1", *others, last}
+    data = scratch / "data"
+    unpacked(HERE / f"{last}.tar.xz", data)
+    with Engine(data, EngineOptions(background=False)) as engine:
+        store = engine.namespace_store
+        assert [row.name for row in store.volume_rows()] == ["main", SECOND]
+        [kept] = store.snapshot_rows("main")
+        assert kept.name == KEPT
+        [quota] = store.quotas.rows("main")
+        assert (quota.max_bytes, quota.max_inodes) == QUOTA
+        then = store.attach("main", label="then", at=kept.version)
+        assert then.lookup(then.root, LOST[0]) is not None
+        assert not engine.maintenance.check(read_data=True).findings

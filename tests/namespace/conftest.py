@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,15 @@ class SqliteStores:
         opened = NamespaceStore.open(self.path, group_seconds=group_seconds)
         self._opened.append(opened)
         return opened
+
+    def spoil(self, directory: int, size: int, inodes: int, *, counting: bool = False) -> None:
+        connection = sqlite3.connect(self.path)
+        with connection:
+            connection.execute(
+                "UPDATE quotas SET bytes = ?, inodes = ?, counting = ? WHERE ino = ?",
+                (size, inodes, int(counting), directory),
+            )
+        connection.close()
 
     def close(self) -> None:
         for opened in self._opened:

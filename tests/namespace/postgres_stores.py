@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
+
 from graviton_server.namespace.postgres.store import PostgresStore, Settings
 from gravitonfs.core.format import VolumeFormat
 from harness.postgres import PostgresServer
@@ -24,6 +26,13 @@ class PostgresStores:
         opened = PostgresStore.open(self.settings)
         self._opened.append(opened)
         return opened
+
+    def spoil(self, directory: int, size: int, inodes: int, *, counting: bool = False) -> None:
+        with psycopg.connect(self.settings.conninfo) as connection:
+            connection.execute(
+                "UPDATE quotas SET bytes = %s, inodes = %s, counting = %s WHERE ino = %s",
+                (size, inodes, int(counting), directory),
+            )
 
     def close(self) -> None:
         for opened in self._opened:

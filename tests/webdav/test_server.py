@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import socket
 import ssl
@@ -263,7 +264,15 @@ def test_free_space_is_told_where_it_is_known(volume: Volume) -> None:
         client.close()
 
 
-def test_tls(volume: Volume, tmp_path: Path) -> None:
+def _leaves_in_the_middle(address: tuple[str, int], context: ssl.SSLContext) -> None:
+    """Without a word of TLS, as balancers and phones do."""
+    plain = socket.create_connection(("localhost", address[1]), timeout=30)
+    with context.wrap_socket(plain, server_hostname="localhost") as gone:
+        gone.sendall(b"GET /tls HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        gone.recv(1000)
+
+
+def test_tls(volume: Volume, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = [
         "openssl",
@@ -294,6 +303,7 @@ def test_tls(volume: Volume, tmp_path: Path) -> None:
             assert answer.status in (201, 204)
             connection.request("GET", "/tls")
             assert connection.getresponse().read() == data
+        _leaves_in_the_middle(server.address, context)
         connection.request("COPY", "/tls", headers={"Destination": "https://localhost:1/x"})
         answer = connection.getresponse()
         answer.read()
@@ -301,6 +311,7 @@ def test_tls(volume: Volume, tmp_path: Path) -> None:
         connection.close()
     with pytest.raises(Invalid, match="certificate"):
         WebDavServer(volume, port=0, certificate=key, private_key=certificate).start()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_what_was_done_is_counted(volume: Volume) -> None:

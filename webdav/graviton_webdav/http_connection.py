@@ -6,6 +6,7 @@ selector; here a worker looks for the next request itself for a moment.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import select
@@ -73,6 +74,13 @@ class DavHTTPRequest(HTTPRequest):
         self.expects_continue = bool(expect)
 
     def respond(self) -> None:
+        try:
+            self._respond()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            # Clients leave TLS like this every day; what serves the connection knows it by its plain name.
+            raise ConnectionResetError(errno.ECONNRESET, "the client has gone") from error
+
+    def _respond(self) -> None:
         try:
             body = body_of(
                 self.conn.rfile, self.inheaders, self._send_continue if self.expects_continue else None

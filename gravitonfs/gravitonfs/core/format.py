@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.errors import FormatError, Invalid
 
 FORMAT_VERSION = 1
@@ -32,10 +33,7 @@ class VolumeFormat(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise :class:`FormatError` when this version cannot open a volume of this format."""
         if self.version > FORMAT_VERSION:
-            raise FormatError(
-                f"the volume has format {self.version}, and this version reads up to {FORMAT_VERSION}:"
-                " use a newer graviton"
-            )
+            raise newer("the volume", Format.VOLUME, self.version)
         if (self.chunker, self.hash, self.compression) != ("fastcdc-2020", "blake3-256", "zstd"):
             raise FormatError(
                 f"the volume uses {self.chunker}, {self.hash} and {self.compression},"

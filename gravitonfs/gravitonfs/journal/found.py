@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gravitonfs.core.ids import Ino
-from gravitonfs.errors import Invalid
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.journal import records, scan
 from gravitonfs.journal.records import DATA, Answer, Kind, Segment
 from gravitonfs.journal.scan import Damage, Record
@@ -92,6 +92,7 @@ class Found:
 def read(directory: Path) -> Found | None:
     """None where there is nothing that anybody was promised."""
     scanned = scan.scan(directory)
+    _refuse_newer(scanned)
     if scanned.damage is None:
         scan.cut_tail(directory, scanned.records)
     if scanned.damage is None and not scanned.records:
@@ -100,11 +101,6 @@ def read(directory: Path) -> Found | None:
     for record, behind in _in_order(scanned):
         if record.kind == Kind.SEGMENT:
             head = records.decode_segment(memoryview(_payload(record)))
-            if head.version != records.VERSION:
-                raise Invalid(
-                    f"{record.path} has version {head.version} of the journal's format, and this program"
-                    f" reads {records.VERSION}: mount it with the version that wrote it"
-                )
             if head.session != found.head.session:
                 _succeed(found, head)
         else:
@@ -113,6 +109,15 @@ def read(directory: Path) -> Found | None:
     found.last_sequence = max((r.sequence for r in (*scanned.records, *scanned.behind)), default=0)
     found.last_segment = max(int(path.stem) for path in scan.segments(directory))
     return found
+
+
+def _refuse_newer(scanned: scan.Scan) -> None:
+    """Before anything is cut off or removed."""
+    for record, _ in _in_order(scanned):
+        if record.kind == Kind.SEGMENT:
+            version = records.decode_segment(memoryview(_payload(record))).version
+            if version > records.VERSION:
+                raise newer(f"the journal {record.path}", Format.JOURNAL, version)
 
 
 def _head_of(scanned: scan.Scan) -> Segment:

@@ -22,7 +22,8 @@ from rocksdict import (
 
 from graviton_server.index import Entry, Location, PackMark
 from gravitonfs.core.ids import BlockId, PackNumber
-from gravitonfs.errors import FormatError, Unavailable
+from gravitonfs.core.releases import Format, newer
+from gravitonfs.errors import Unavailable
 
 VERSION: Final = 1
 _VALUE = struct.Struct("<QIIIB")
@@ -102,7 +103,9 @@ class RocksIndex:
             db.put(_META_KEY, _META.pack(VERSION))
         elif (version := _META.unpack(meta)[0]) > VERSION:
             db.close()
-            raise FormatError(f"the block index has format {version}: use a newer graviton, or delete it")
+            raise newer(
+                f"the block index {self._path}", Format.INDEX, version, otherwise=", or delete the index"
+            )
         return db
 
     def _replace(self, why: str) -> Rdict:

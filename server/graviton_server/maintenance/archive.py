@@ -19,6 +19,7 @@ import msgspec
 import zstandard
 from blake3 import blake3
 
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.errors import Damaged, FormatError, GravitonError, NotFound, Unavailable
 from gravitonfs.ports.target import SeveralTargets, Target, each_place, enough_of, writable_places
 
@@ -99,8 +100,11 @@ def decode(data: bytes, key: str) -> Manifest:
     if tail.strip() != blake3(body).hexdigest().encode():
         raise Damaged(f"{key} is damaged: it does not match its digest")
     head = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    if msgspec.json.decode(head.get("format", msgspec.Raw(b"0")), type=int) != FORMAT:
-        raise FormatError(f"{key} has another format than {FORMAT}: use the graviton that made it")
+    found = msgspec.json.decode(head.get("format", msgspec.Raw(b"0")), type=int)
+    if found > FORMAT:
+        raise newer(key, Format.BACKUP, found)
+    if found != FORMAT:
+        raise FormatError(f"{key} has no format that there ever was: {found}")
     return msgspec.json.decode(body, type=Manifest)
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from graviton_server.maintenance.backups import BACKUP, Backups, Plan
 from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.contents import Writing
+from graviton_server.maintenance.counting import QuotaCounter
 from graviton_server.maintenance.digest import Digester
 from graviton_server.maintenance.rechunk import Rechunker
 from graviton_server.maintenance.reports import Collected
@@ -95,6 +96,7 @@ class Chores:
         self._collect = collect
         self._due_in = due_in
         self._let_go = let_go
+        self._counter = QuotaCounter(stores)
         self.emptier = Emptier(stores, settings.trash_days, self.nearly_full)
         self._backups = backups
         self._back_up = back_up
@@ -117,6 +119,7 @@ class Chores:
             *self._by_the_clock(),
             Task("drain", self._run_drain, self._drain_due, Timing()),
             Task("trash", self.emptier.run, self.emptier.due, Timing()),
+            Task("quotas", self._counter.run, self._counter.due, Timing()),
             Task("reap", self._run_reap, upkeep.version, Timing(rest=0.5)),
             Task("rechunk", self._run_rechunk, self._tidy_due, heavy),
             Task("digest", self._run_digest, self._tidy_due, heavy),

@@ -12,7 +12,7 @@ from graviton_server.maintenance.snapshotting import SnapshotStore
 from graviton_server.maintenance.turns import Alone
 from graviton_server.packs.upkeep import PackProblem, Record, Relocation
 from graviton_server.replication.repair import Repair
-from gravitonfs.core.ids import BlockId, PackNumber
+from gravitonfs.core.ids import BlockId, Ino, PackNumber
 from gravitonfs.ports.blocks import BlockStore
 from gravitonfs.ports.packs import LooseBlocks, PackRegistry
 from gravitonfs.ports.quotas import QuotaRow
@@ -83,3 +83,7 @@ class Stores(NamedTuple):
     """Dumps on the targets."""
     quotas: Callable[[], Iterable[tuple[str, QuotaRow]]] = lambda: ()
     """Of volumes: name and quota."""
+    counting: Callable[[], Iterable[tuple[str, Ino]]] = lambda: ()
+    """Volume and directory of quotas that are being counted."""
+    finish_count: Callable[[str, Ino], object] = lambda volume, directory: None
+    """One of them, to the end."""

@@ -19,6 +19,8 @@ from gravitonfs.ports.upkeep import Problem
 
 _DIRECTORY: Final = "(mode & 61440) = 16384"
 
+QUOTA_WRONG: Final = "the quota of directory {0} says {2} bytes in {3} inodes, and there are {4} in {5}"
+
 # Each query returns (inode, content, what else the sentence needs).
 _SETS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -208,6 +210,22 @@ _SETS: Final[tuple[tuple[str, str], ...]] = (
         (
             "SELECT v.root, 0, v.name FROM volumes v LEFT JOIN inodes i ON i.ino = v.root"
             " AND (i.mode & 61440) = 16384 WHERE i.ino IS NULL AND v.name NOT LIKE '/%'"
+        ),
+    ),
+    (
+        QUOTA_WRONG,
+        (
+            "WITH RECURSIVE tree (quota, ino) AS (SELECT ino, ino FROM quotas WHERE counting = 0"
+            " AND ino NOT IN (SELECT root FROM volumes) UNION"
+            " SELECT t.quota, n.ino FROM tree t JOIN names n ON n.parent = t.ino),"
+            " used (quota, size, inodes) AS ("
+            " SELECT t.quota, sum(CASE WHEN i.mode & 61440 = 32768 THEN i.size ELSE 0 END), count(*) - 1"
+            " FROM tree t JOIN inodes i ON i.ino = t.ino GROUP BY t.quota UNION ALL"
+            " SELECT q.ino, sum(CASE WHEN i.mode & 61440 = 32768 THEN i.size ELSE 0 END), count(*) - 1"
+            " FROM quotas q JOIN volumes r ON r.root = q.ino JOIN inodes i ON i.volume = r.id"
+            " WHERE q.counting = 0 GROUP BY q.ino)"
+            " SELECT q.ino, 0, q.bytes, q.inodes, u.size, u.inodes FROM quotas q JOIN used u"
+            " ON u.quota = q.ino WHERE q.bytes <> u.size OR q.inodes <> u.inodes"
         ),
     ),
 )

@@ -12,9 +12,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 from blake3 import blake3
 
+import gravitonfs
 from graviton_server.namespace import origin, quotas, schema
 from graviton_server.namespace.engine import DatabaseError, Execute, SqliteEngine, translate
 from gravitonfs.core.durable import sync_directory
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.errors import Damaged, Exists, FormatError
 
 VERSION: Final = 1
@@ -52,7 +54,7 @@ TABLES: Final[dict[str, str]] = {
 not: they end with the process, nor the redo log's epoch: what its records say is in the dump. ``%``
 marks bytes that are written so that a person can read them."""
 
-NOT_DUMPED: Final = ("secret",)
+NOT_DUMPED: Final = ("secret", "release")
 """Keys of ``meta``."""
 
 _encode = msgspec.json.Encoder().encode
@@ -84,7 +86,8 @@ def dump(execute: Execute) -> Iterator[bytes]:
 
 
 def _lines(execute: Execute) -> Iterator[bytes]:
-    yield _encode({"graviton-dump": VERSION, "schema": schema.SCHEMA_VERSION}) + b"\n"
+    head = {"graviton-dump": VERSION, "schema": schema.SCHEMA_VERSION, "release": gravitonfs.__version__}
+    yield _encode(head) + b"\n"
     for table, columns in TABLES.items():
         listed = [column.strip() for column in columns.split(",")]
         yield _encode({"table": table, "columns": [column.rstrip("%") for column in listed]}) + b"\n"
@@ -244,17 +247,16 @@ def _schema_of(first: bytes) -> int:
     if not isinstance(value, dict) or "graviton-dump" not in value:
         raise Damaged("line 1 of the dump does not belong there: is it a dump?")
     if value["graviton-dump"] != VERSION:
-        raise FormatError(
-            f"the dump has format {value['graviton-dump']}, and this version reads {VERSION}:"
-            " use the graviton that made it"
-        )
+        raise newer("the dump", Format.DUMP, value["graviton-dump"], release=_release(value))
     found = value.get("schema")
     if not isinstance(found, int) or not 1 <= found <= schema.SCHEMA_VERSION:
-        raise FormatError(
-            f"the dump has schema {found}, and this version knows up to {schema.SCHEMA_VERSION}:"
-            " use the graviton that made it"
-        )
+        raise newer("the dump", Format.SQLITE, found, release=_release(value))
     return found
+
+
+def _release(head: dict[str, Any]) -> str:
+    """That has made it, and was needed for that."""
+    return str(head.get("release", ""))
 
 
 def _check_end(value: dict[str, Any], count: int, digest: str, lines: Iterator[bytes]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
-from graviton_server.namespace.checking import SETS, told
+from graviton_server.namespace.checking import QUOTA_WRONG, SETS, told
 from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.regions import DELTA
 from graviton_server.namespace.schema import CONTENT_COLUMNS, INODE_COLUMNS
@@ -345,8 +345,9 @@ RULES: Final = (
             "directory {0} has {2} directories in it and says {3} links",
             "content {1} is used {2} times and says {3}",
             "volume {2} counts {3} inodes with {4} bytes, there are {5} with {6}",
+            QUOTA_WRONG,
         ),
-        "count links, uses and totals anew",
+        "count links, uses, totals and quotas anew",
         "nothing",
         _nothing,
     ),

@@ -3,7 +3,7 @@
 A new quota of a directory that is not the root begins as ``counting``: from then on what changes is counted,
 and nothing is refused. Then what is there is counted in a view of one moment, while changes go on; what the
 view shows beyond the usage in that same view was there before. Where the process ends between the two, the
-quota stays ``counting`` until it is set or checked again.
+quota stays ``counting`` until it is set or checked again, or upkeep takes it up.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ class SqlQuotas:
             )
         wrong = counted != (told.bytes, told.inodes)
         if repair and (wrong or told.counting):
-            self._alter(volume, correct, directory, counted[0] - told.bytes, counted[1] - told.inodes)
+            more = (counted[0] - told.bytes, counted[1] - told.inodes)
+            self._alter(volume, end_counting if told.counting else correct, directory, *more)
         return QuotaCheck(told, *counted, repaired=repair and wrong and not told.counting)
 
     def _one(self, volume: str, directory: Ino) -> QuotaRow:
@@ -187,6 +188,11 @@ def put(execute: Execute, volume: Volume, directory: Ino, max_bytes: int, max_in
 
 def drop(execute: Execute, volume: Volume, directory: Ino) -> None:
     execute(_DROP, (directory,))
+
+
+def end_counting(execute: Execute, volume: Volume, directory: Ino, size: int, inodes: int) -> None:
+    """What was there before, once: of two that count, the second changes nothing."""
+    execute(f"{_CORRECT} AND counting = 1", (size, inodes, directory))
 
 
 def correct(execute: Execute, volume: Volume, directory: Ino, size: int, inodes: int) -> None:

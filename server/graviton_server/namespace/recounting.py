@@ -10,6 +10,7 @@ from graviton_server.namespace.sessions import Volume
 from gravitonfs.core.ids import Ino
 
 if TYPE_CHECKING:
+    from graviton_server.namespace.postgres.store import PostgresStore
     from graviton_server.namespace.store import NamespaceStore
 
 _NAMES: Final = "(SELECT count(*) FROM names n WHERE n.ino = inodes.ino)"
@@ -78,6 +79,16 @@ def mend(store: NamespaceStore, kinds: Collection[str], fresh: Sequence[Ino]) ->
 
 def _mend(store: NamespaceStore, kinds: Collection[str], fresh: Sequence[Ino], told: list[str]) -> None:
     told[:] = mending.mend(mending.Mender(store.execute, store.applier.version, iter(fresh)), kinds)
+
+
+def recount_quotas(store: NamespaceStore | PostgresStore) -> list[str]:
+    """After the rest, each by itself while changes go on. Durable."""
+    wrong = sum(
+        store.quotas.check(volume.name, row.directory, repair=True).repaired
+        for volume in store.volume_rows()
+        for row in store.quotas.rows(volume.name)
+    )
+    return [f"what {wrong} quotas have used is counted anew"] if wrong else []
 
 
 def _count(store: NamespaceStore, done: dict[str, int]) -> None:

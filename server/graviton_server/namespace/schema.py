@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
+import gravitonfs
 from graviton_server.namespace.engine import DatabaseError, SqliteEngine, connect, translate
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.errors import Exists, FormatError, NotFound
 
 APPLICATION_ID: Final = 0x47525654  # "GRVT", in the file's header: `file` and check tools see whose it is
@@ -189,24 +193,34 @@ STEPS: Final[tuple[Step, ...]] = (
 SCHEMA_VERSION: Final = len(STEPS)
 
 
+_SET_RELEASE: Final = "INSERT OR REPLACE INTO meta (key, value) VALUES ('release', ?)"
+
+
 def migrate(engine: SqliteEngine, steps: tuple[Step, ...] = STEPS) -> int:
     """Bring the database to the newest schema; each step commits by itself. Returns the old version."""
     found: int = engine.execute("PRAGMA user_version").fetchone()[0]
     if found > len(steps):
-        raise FormatError(
-            f"the namespace database has schema {found}, and this version knows up to {len(steps)}:"
-            f" use a graviton that reads schema {found}"
-        )
+        raise newer("the namespace database", Format.SQLITE, found, release=_release(engine))
     for number in range(found + 1, len(steps) + 1):
         engine.begin()
         try:
             steps[number - 1](engine)
             engine.execute(f"PRAGMA user_version={number}")
+            engine.execute(_SET_RELEASE, (gravitonfs.__version__,))
             engine.commit()
         except BaseException:
             engine.rollback()
             raise
     return found
+
+
+def _release(engine: SqliteEngine | sqlite3.Connection) -> str:
+    """That has made the schema what it is, for those who are too old for it."""
+    try:
+        row = engine.execute("SELECT value FROM meta WHERE key = 'release'").fetchone()
+    except DatabaseError:
+        return ""
+    return "" if row is None else str(row[0])
 
 
 def create_file(path: Path, steps: tuple[Step, ...] = STEPS) -> SqliteEngine:
@@ -268,11 +282,28 @@ def create(path: Path, fmt: VolumeFormat, store_uuid: bytes) -> None:
     sync_directory(path.parent)
 
 
+def _refuse_newer(path: Path) -> None:
+    """By a connection that can write nothing: opened as usual, what is in the log would be moved."""
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    try:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        ours = connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        if ours and found > SCHEMA_VERSION:
+            raise newer("the namespace database", Format.SQLITE, found, release=_release(connection))
+        if ours and found:
+            chosen = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+            if chosen is not None:
+                VolumeFormat.from_json(chosen[0])
+    finally:
+        connection.close()
+
+
 def open_file(path: Path) -> SqliteEngine:
     """An existing database, brought to the newest schema."""
     if not path.exists():
         raise NotFound(f"there is no namespace database at {path}")
     try:
+        _refuse_newer(path)
         engine = SqliteEngine(path)
         try:
             if engine.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

@@ -259,7 +259,7 @@ class SqlUpkeep:
 
     def mend(self, kinds: Collection[str], fresh: Sequence[Ino]) -> list[str]:
         try:
-            told = recounting.mend(self._store, kinds, fresh)
+            told = recounting.mend(self._store, kinds, fresh) + recounting.recount_quotas(self._store)
         except DatabaseError as error:
             raise translate(error) from error
         self._store.tell_all([EVERYTHING])
@@ -267,7 +267,7 @@ class SqlUpkeep:
 
     def recount(self) -> list[str]:
         try:
-            return recounting.recount(self._store)
+            return recounting.recount(self._store) + recounting.recount_quotas(self._store)
         except DatabaseError as error:
             raise translate(error) from error
 

@@ -15,7 +15,8 @@ from blake3 import blake3
 from typing_extensions import Buffer
 
 from graviton_server.packs.format import Records, new_uuid
-from gravitonfs.errors import Damaged, FormatError
+from gravitonfs.core.releases import Format, newer
+from gravitonfs.errors import Damaged
 
 PREFIX: Final = "footers/"
 SUFFIX: Final = ".footers"
@@ -76,7 +77,7 @@ class Layout:
             raise Damaged("the header of a bundle of footers is damaged")
         _, version, start, count, self.records, self.store, self.digest = _HEADER.unpack_from(raw)
         if version > VERSION:
-            raise FormatError(f"a bundle of footers has format {version}: use a newer graviton")
+            raise newer("a bundle of footers", Format.BUNDLE, version)
         self.directory_end: int = start + count * PACK_SIZE
         self.ids: int = self.directory_end
         self.offsets: int = self.ids + 32 * self.records

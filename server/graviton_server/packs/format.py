@@ -16,6 +16,7 @@ from blake3 import blake3
 from typing_extensions import Buffer
 
 from gravitonfs.core.ids import BlockId
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.errors import Damaged, FormatError
 
 VERSION: Final = 1
@@ -84,7 +85,7 @@ def decode_header(data: Buffer) -> Header:
         raise Damaged("the header of a pack is damaged")
     _, version, _, scheme, _, uuid, store, _, _ = magic_version
     if version > VERSION:
-        raise FormatError(f"a pack has format {version}, this version reads {VERSION}: use a newer graviton")
+        raise newer(f"the pack {UUID(bytes=uuid)}", Format.PACK, version)
     if scheme:
         raise FormatError(f"a pack is encrypted by scheme {scheme}, which this version does not know")
     return Header(uuid, store)

@@ -334,11 +334,17 @@ class ReplicatedTarget:
                 member.failed(error)
 
     def space(self) -> Space:
-        """What goes in once more, all wanted copies counted."""
+        """What goes in once more, all wanted copies counted. One in trouble takes nothing, and is not waited
+        for: whether a daemon is ready hangs on this, and balancers ask often."""
         capacity = free = 0
         for member in self.members.active():
+            if member.trouble:
+                continue
             try:
                 space = member.space()
+            except Unavailable as error:
+                member.failed(error)
+                continue
             except GravitonError:
                 continue
             if not space.capacity:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from typing_extensions import Buffer
 
+from gravitonfs.core.releases import Format, newer
 from gravitonfs.errors import FormatError, Invalid
 
 FORMAT: Final = 1
@@ -42,7 +43,7 @@ def check_store(data: Buffer, store_uuid: bytes | None, place: str) -> bytes:
     except msgspec.DecodeError as error:
         raise FormatError(f"{place}/{STORE_KEY} cannot be read: {error}") from error
     if found.format > FORMAT:
-        raise FormatError(f"{place} has format {found.format}, this version reads {FORMAT}")
+        raise newer(place, Format.TARGET, found.format)
     if store_uuid is not None and found.store != store_uuid.hex():
         raise FormatError(
             f"{place} belongs to the store {found.store}, not to {store_uuid.hex()}:"

@@ -19,6 +19,7 @@ from graviton_server.maintenance.backups import HeldByDumps
 from graviton_server.maintenance.chores import Settings as UpkeepSettings
 from graviton_server.maintenance.collect import EMBEDDED, SHARED
 from graviton_server.maintenance.compact import Policy
+from graviton_server.maintenance.counting import quotas_being_counted
 from graviton_server.maintenance.fence import settle_fence
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
@@ -204,6 +205,8 @@ class Engine:
                 lambda: bool(namespace.replicas.router()),
                 archive,
                 lambda: quotas_of_volumes(namespace),
+                lambda: quotas_being_counted(namespace),
+                lambda volume, ino: namespace.quotas.check(volume, ino, repair=True),
             ),
             lambda: Volume(namespace.attach(label="maintenance", background=True), content),
             activity,

@@ -33,6 +33,9 @@ class QuotaStore(Store, Protocol):
 class QuotaStores(Protocol):
     def open(self) -> QuotaStore: ...
 
+    def spoil(self, directory: Ino, size: int, inodes: int, *, counting: bool = False) -> None:
+        """Write this into the quota's row, with the store closed."""
+
 
 def usage(store: QuotaStore, directory: Ino) -> tuple[int, int]:
     """As it is kept, which is also what counting again finds."""
@@ -357,6 +360,43 @@ class QuotaSuite:
         session.do(Rmdir(ROOT, b"gone"))
         store.quotas.set("main", ROOT, 1, 1)
         assert [row.directory for row in store.quotas.rows("main")] == [ROOT]
+        store.close()
+
+    def test_what_is_wrong_is_found_and_counted_anew(self, stores: QuotaStores) -> None:
+        """By ``check`` and ``mend``, as ``fsck --repair`` asks them."""
+        store = stores.open()
+        session = Session(store)
+        top = session.mkdir(b"top").ino
+        session.write(session.make(b"f", parent=top).ino, 0, b"12345")
+        for directory in (ROOT, top):
+            store.quotas.set("main", directory, 1000, 100)
+        assert session.problems() == []
+        store.close()
+        stores.spoil(top, 3, 7)
+        store = stores.open()
+        [problem] = store.upkeep.check()
+        assert problem.what == f"the quota of directory {top} says 3 bytes in 7 inodes, and there are 5 in 1"
+        [mend] = store.upkeep.plan()
+        assert store.upkeep.mend((mend.kind,), ()) == ["what 1 quotas have used is counted anew"]
+        assert list(store.upkeep.check()) == []
+        assert usage(store, top) == (5, 1)
+        store.close()
+
+    def test_counting_that_nobody_ended_is_ended_once(self, stores: QuotaStores) -> None:
+        store = stores.open()
+        session = Session(store)
+        top = session.mkdir(b"top").ino
+        session.write(session.make(b"f", parent=top).ino, 0, b"12345")
+        store.quotas.set("main", top, 1000, 100)
+        store.close()
+        stores.spoil(top, 0, 0, counting=True)
+        store = stores.open()
+        session = Session(store)
+        session.write(session.make(b"more", parent=top).ino, 0, b"678")
+        assert list(store.upkeep.check()) == []
+        for _ in range(2):
+            store.quotas.check("main", top, repair=True)
+            assert usage(store, top) == (8, 2)
         store.close()
 
     # --- with a trash --------------------------------------------------------------------------------

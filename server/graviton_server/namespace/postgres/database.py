@@ -20,6 +20,7 @@ from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from graviton_server.namespace.postgres.gates import GATE, Outdated, is_outdated
 from graviton_server.namespace.postgres.wire import Link
 from gravitonfs.errors import Damaged, GravitonError, Internal, Invalid, NoSpace, ReadOnly, Unavailable
 
@@ -65,6 +66,9 @@ class Settings(NamedTuple):
     """Seconds after which a session that has said nothing is over."""
     max_file_size: int | None = None
     """Where that is less than the volume's format allows."""
+
+
+_GATE_IS_THERE: Final = f"SELECT 1 FROM {GATE}".encode()
 
 
 class Contended(Unavailable):
@@ -124,6 +128,8 @@ def translate(error: Exception) -> GravitonError:
         return error
     if is_contention(error):
         return Contended(f"the namespace is too busy: {error}")
+    if is_outdated(error):
+        return Outdated()
     if isinstance(error, errors.DiskFull):
         return NoSpace("the disk of the database server is full: free some space there")
     if isinstance(error, errors.InsufficientPrivilege):
@@ -187,6 +193,7 @@ class Database:
         """Called with each new connection before anybody asks through it. May raise psycopg.Error."""
         self._prepare = settings.prepare
         self._latest = inf
+        self._outdated = False
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             settings.conninfo,
             connection_class=Link,
@@ -227,6 +234,8 @@ class Database:
 
         Nobody who has one asks for another: with all of them in such hands nobody would go on.
         """
+        if self._outdated:
+            raise Outdated
         try:
             with self._pooled() as connection:
                 try:
@@ -259,11 +268,13 @@ class Database:
             self._pool.putconn(connection)
 
     def check(self) -> None:
-        """One question, for which nobody waits long. Unavailable."""
+        """One question, for which nobody waits long. Unavailable; Outdated where others have moved on."""
+        if self._outdated:
+            raise Outdated
         for last in (False, True):  # a pooled connection may have been lost unnoticed
             try:
                 with self._pool.connection(CHECKED_WITHIN) as connection:
-                    connection.execute("SELECT 1")
+                    connection.execute(_GATE_IS_THERE)
                 return
             except (psycopg.Error, PoolClosed) as error:
                 if isinstance(error, psycopg.Error):
@@ -273,6 +284,7 @@ class Database:
 
     def learn(self, error: psycopg.Error) -> None:
         """From an error: other pooled connections may be as useless."""
+        self._outdated = self._outdated or is_outdated(error)
         if isinstance(error, errors.InvalidSqlStatementName | errors.DuplicatePreparedStatement):
             self._prepare = False
             self._pool.drain()

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 from graviton_server.namespace.postgres import wire
 from graviton_server.namespace.postgres.database import Connection
+from graviton_server.namespace.postgres.gates import GATE
 
 Row = wire.Row
 Params = wire.Params
@@ -114,9 +115,9 @@ def send(connection: Connection, todo: Sequence[Write | Query]) -> list[list[Row
 
 BEGIN: Final = ("BEGIN", ())
 COMMIT: Final = ("COMMIT", ())
-PASS_GATE: Final = ("LOCK TABLE gate IN ROW SHARE MODE", ())
+PASS_GATE: Final = (f"LOCK TABLE {GATE} IN ROW SHARE MODE", ())
 """Held by everything that changes the namespace, so that ``CLOSE_GATE`` waits for all of it."""
-CLOSE_GATE: Final = ("LOCK TABLE gate IN EXCLUSIVE MODE", ())
+CLOSE_GATE: Final = (f"LOCK TABLE {GATE} IN EXCLUSIVE MODE", ())
 _SETTINGS: Final = (
     "SELECT set_config('synchronous_commit', %s::text, true),"
     " set_config('idle_in_transaction_session_timeout', '60s', true)"

@@ -19,6 +19,7 @@ from graviton_server.namespace.postgres import leases
 from graviton_server.namespace.postgres.applying import CLOCK, FLUSHED
 from graviton_server.namespace.postgres.database import Connection
 from graviton_server.namespace.postgres.exchange import CLOSE_GATE, transact
+from graviton_server.namespace.postgres.gates import Outdated
 from graviton_server.namespace.postgres.incarnations import INCARNATION
 from graviton_server.namespace.postgres.sessions import KEEP_HERE, PostgresSession, decode
 from graviton_server.namespace.postgres.wire import Ints
@@ -100,6 +101,7 @@ class Roster:
         self._beaten = ""
         self._silence = store.database.settings.silence
         self._stop = threading.Event()
+        self._outdated = False
         self._thread = threading.Thread(target=self._loop, name="namespace-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -376,11 +378,20 @@ class Roster:
                 self.beat()
                 self._store.incarnations.tell_pending()
                 self.bury()
+                self._store.check()
+            except Outdated as error:
+                self._tell_outdated(error)
             except (GravitonError, psycopg.Error) as error:
                 self._store.incarnations.server_away()
                 log.debug("no heartbeat: %s", error)
             except Exception:
                 log.exception("the heartbeat failed")
+
+    def _tell_outdated(self, error: Outdated) -> None:
+        """Once: it stays so until the process ends."""
+        if not self._outdated:
+            self._outdated = True
+            log.error("%s", error)
 
     def beat(self) -> None:
         """Say that this process's sessions live; see what has become durable, and what was lost."""

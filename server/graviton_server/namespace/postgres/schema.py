@@ -15,12 +15,15 @@ from typing import Any, Final
 
 import psycopg
 
+import gravitonfs
 from graviton_server.namespace.postgres import quotas, replicas
+from graviton_server.namespace.postgres.gates import gate_of
 from graviton_server.namespace.postgres.housekeeping import TABLES
 from graviton_server.namespace.schema import FIRST_FREE_INO
 from gravitonfs.core.format import VolumeFormat
 from gravitonfs.core.ids import ROOT_INO
-from gravitonfs.errors import Exists, FormatError, NotFound
+from gravitonfs.core.releases import Format, newer
+from gravitonfs.errors import Exists, NotFound
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -194,6 +197,11 @@ def _lock(connection: Connection) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
 
 
+_SET_RELEASE: Final = (
+    "INSERT INTO meta (key, data) VALUES ('release', %s) ON CONFLICT (key) DO UPDATE SET data = excluded.data"
+)
+
+
 def migrate(connection: Connection, steps: tuple[Step, ...] = STEPS) -> int:
     """Bring the database to the newest schema; each step commits by itself. Returns the old number.
 
@@ -209,14 +217,26 @@ def migrate(connection: Connection, steps: tuple[Step, ...] = STEPS) -> int:
             if first is None:
                 first = number
             if number > len(steps):
-                raise FormatError(
-                    f"the namespace database has schema {number}, and this version knows up to {len(steps)}:"
-                    f" use a graviton that reads schema {number}"
-                )
+                raise newer("the namespace database", Format.POSTGRES, number, release=_release(connection))
             if number == len(steps):
                 return first
             steps[number](connection)
             connection.execute("UPDATE meta SET value = %s WHERE key = 'schema'", (number + 1,))
+            _close_out(connection, number, number + 1)
+
+
+def _close_out(connection: Connection, old: int, new: int) -> None:
+    """Who knows ``old`` alone finds no gate any more, and so changes nothing: see ``gates``. Waits for the
+    changes that are under way."""
+    if gate_of(old) != gate_of(new):
+        connection.execute(f"ALTER TABLE {gate_of(old)} RENAME TO {gate_of(new)}".encode())
+    connection.execute(_SET_RELEASE, (gravitonfs.__version__.encode(),))
+
+
+def _release(connection: Connection) -> str:
+    """That has made the schema what it is, for those who are too old for it."""
+    row = connection.execute("SELECT data FROM meta WHERE key = 'release'").fetchone()
+    return "" if row is None else bytes(row[0]).decode(errors="replace")
 
 
 def prepare(connection: Connection) -> None:
@@ -238,6 +258,7 @@ def lay_out(connection: Connection, steps: tuple[Step, ...] = STEPS) -> None:
     for step in steps:
         step(connection)
     connection.execute("INSERT INTO meta (key, value) VALUES ('schema', %s)", (len(steps),))
+    _close_out(connection, 1, len(steps))
 
 
 def first_rows(connection: Connection, fmt: VolumeFormat, store_uuid: bytes) -> None:

@@ -109,13 +109,13 @@ class PostgresUpkeep(SqlUpkeep):
             yield from checking.problems(execute)
 
     def mend(self, kinds: Collection[str], fresh: Sequence[Ino]) -> list[str]:
-        told = self.again(self._recount, kinds, fresh)
+        told = self.again(self._recount, kinds, fresh) + recounting.recount_quotas(self._postgres)
         self._postgres.work.tell_all([EVERYTHING])
         return told
 
     def recount(self) -> list[str]:
         """With the gate closed."""
-        return self.again(self._recount)
+        return self.again(self._recount) + recounting.recount_quotas(self._postgres)
 
     def _recount(self, kinds: Collection[str] = (), fresh: Sequence[Ino] = ()) -> list[str]:
         work = self._postgres.work
