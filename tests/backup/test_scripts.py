@@ -6,9 +6,13 @@ import gzip
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore.validate import ParamValidator
 
 from backup.stores import SCRIPTS, SharedStore, delete, put_files
 from cli.test_backends import keys
@@ -166,8 +170,7 @@ def test_a_deleted_pack_comes_back_from_an_old_version(
 
 
 def test_policies_are_what_s3_takes(store: SharedStore) -> None:
-    """Versions and life cycle as this server tells them back; replication is only read, as no test server
-    replicates."""
+    """Versions and life cycle as this server tells them back, and that deletions are not replicated."""
     store.script("bucket-versioning.sh")
     store.script("bucket-versioning.sh")
     s3 = client(store.s3.endpoint)
@@ -177,3 +180,39 @@ def test_policies_are_what_s3_takes(store: SharedStore) -> None:
     assert rules["Rules"][0]["DeleteMarkerReplication"]["Status"] == "Disabled"
     lifecycle = json.loads((SCRIPTS / "lifecycle.json").read_text())
     assert {rule["Status"] for rule in lifecycle["Rules"]} == {"Enabled"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "member"),
+    [
+        ("PutBucketReplication", "replication.json", "ReplicationConfiguration"),
+        ("PutBucketLifecycleConfiguration", "lifecycle.json", "LifecycleConfiguration"),
+    ],
+)
+def test_what_is_asked_of_the_bucket_has_the_shape_that_aws_wants(
+    operation: str, name: str, member: str
+) -> None:
+    """By AWS' own model of the service, as no test server replicates: nothing is missing, misspelt, of
+    another type, or a value that an enum does not have."""
+    shape = botocore.session.get_session().get_service_model("s3").operation_model(operation).input_shape
+    asked = {"Bucket": "graviton", member: json.loads((SCRIPTS / name).read_text())}
+    assert not ParamValidator().validate(asked, shape).has_errors()
+    assert not list(_outside_the_model(asked, shape))
+    for rule in asked[member]["Rules"]:  # type: ignore[index]
+        with_another = {**asked, member: {"Rules": [{**rule, "Sattus": "Enabled"}]}}
+        assert list(_outside_the_model(with_another, shape)), "the check finds what is misspelt"
+
+
+def _outside_the_model(value: Any, shape: Any, where: str = "") -> Iterator[str]:
+    """What botocore's validation lets pass: values that no enum has."""
+    if shape.type_name == "structure":
+        for key, part in value.items():
+            if key not in shape.members:
+                yield f"{where}.{key}"
+            else:
+                yield from _outside_the_model(part, shape.members[key], f"{where}.{key}")
+    elif shape.type_name == "list":
+        for part in value:
+            yield from _outside_the_model(part, shape.member, f"{where}[]")
+    elif getattr(shape, "enum", None) and value not in shape.enum:
+        yield f"{where} = {value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -11,11 +12,13 @@ from typing import BinaryIO
 import msgspec
 import pytest
 
+from graviton_server.packs.format import pack_key
 from graviton_server.wiring.replicated import save_rows
+from gravitonfs.errors import Unavailable
 from gravitonfs.ports.replicas import CopyState, TargetState
 from harness.contents import noise, read
 from harness.waiting import wait_until
-from replication.rig import MIB, TWO, Make, Store, fail, write
+from replication.rig import MIB, STORE, TWO, Make, Store, fail, write
 
 
 @dataclass
@@ -64,6 +67,33 @@ def test_what_a_failing_target_missed_is_made_when_it_is_back(make: Make) -> Non
     assert store.healthy()
     assert not {p.name for p in store.packs("a")} & {p.name for p in store.packs("b")}  # no third copies
     Written(store, noise(24 * MIB)).intact()
+
+
+def test_nothing_changes_at_targets_of_a_store_that_was_loaded_elsewhere(written: Written) -> None:
+    """An engine of the database before finds the fence: it neither makes copies nor removes any."""
+    store = written.store
+    [lost, *_] = store.packs("a")
+    lost.unlink()
+    assert store.engine is not None
+    assert store.engine.maintenance.scrub().findings
+    fence = json.dumps({"store": STORE.hex(), "fence": 1}).encode()
+    for name in store.zones:
+        (store.path(name) / "fence").write_bytes(fence)
+    for member in store.target.members.all():
+        member.doubt()  # as after a few seconds
+    before = {name: store.packs(name) for name in store.zones}
+    done = store.watch.round()
+    assert (done.made, done.removed, done.failed) == (0, 0, 1)
+    [row] = [
+        row for row in store.engine.namespace_store.packs.rows() if pack_key(row.uuid).endswith(lost.name)
+    ]
+    with pytest.raises(Unavailable, match="belongs to another database"):
+        store.target.delete(pack_key(row.uuid))
+    assert {name: store.packs(name) for name in store.zones} == before
+    for name in store.zones:
+        (store.path(name) / "fence").unlink()
+    reopen(store)
+    assert store.watch.repair.waiting() == 1  # it is work yet, for whoever may do it
 
 
 def test_an_emptied_target_is_filled_again(written: Written) -> None:

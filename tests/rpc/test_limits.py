@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -376,6 +377,12 @@ class TestStandardServices:
                 assert events[-1].report.startswith("{")
             listed = connection.call(admin + "ListJobs", pb.ListJobsRequest(), pb.ListJobsReply, timeout=5)
             assert {job.name for job in listed.jobs} >= {"collect", "digest"}
+            wanted = pb.RunJobRequest(name="gc", empty_trash=True)
+            report = list(connection.stream(admin + "RunJob", wanted, pb.JobEvent))[-1].report
+            assert json.loads(report)["erased"] == 0  # nothing was removed
+            wanted = pb.RunJobRequest(name="fsck", empty_trash=True)
+            with pytest.raises(Invalid, match="erase nothing"):
+                list(connection.stream(admin + "RunJob", wanted, pb.JobEvent))
             with pytest.raises(Invalid, match="no job"):
                 list(connection.stream(admin + "RunJob", pb.RunJobRequest(name="x"), pb.JobEvent))
 

@@ -382,3 +382,17 @@ def test_copies_on_two_shards(graviton: Graviton, scratch: Path) -> None:
     wait_until(lambda: shards[0].packs() == shards[1].packs() and router.settled(), "both have all", 60)
     router.clean()
     router.running.stop()
+
+
+def test_a_store_with_packs_of_its_own_is_told_the_way(graviton: Graviton, scratch: Path) -> None:
+    """It is refused before any shard is asked, and is as before."""
+    data, file = scratch / "data", scratch / "sharded.conf"
+    graviton.run("init", data)
+    graviton.run("put", "-", f"{data}:/file", stdin=b"bytes")
+    file.write_text(
+        "graviton.storage { backend = sharded,"
+        ' sharded.shards = [{ name = s1, address = "graviton://127.0.0.1:1" }] }'
+    )
+    refused = graviton.run("serve", "--config", file, "--data", data, status=1)
+    assert b"copy the files" in refused.stderr
+    assert graviton.run("cat", f"{data}:/file").stdout == b"bytes"

@@ -177,6 +177,7 @@ class TestMounts:
         assert seen(top).keys() == before.keys()
         told = graviton.run("restore", top / "none", status=1)
         assert b"nothing in the trash was at /none" in told.stderr
+        assert b"trash.min-age" in told.stderr
 
 
 def test_journals_and_what_programs_make_for_a_moment_do_not_fill_it(

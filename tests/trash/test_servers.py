@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,31 @@ def test_over_http(both: tuple[Api, Api]) -> None:
     assert api("DELETE", f"{lost}/f").status == 204
     api("GET", f"{lost}/f").problem(404, "not-found")
     assert api("GET", f"{FILES}/.trash/").json["entries"] == []
+
+
+def test_it_is_emptied_by_a_collection(both: tuple[Api, Api]) -> None:
+    """By HTTP; ``test_limits`` by gRPC."""
+    api, _ = both
+
+    def collect(**wanted: bool) -> int:
+        where = api("POST", "/api/v1/admin/gc", wanted).headers["location"]
+
+        def ended() -> dict[str, Any] | None:
+            job: dict[str, Any] = api("GET", where).json
+            return job if job["state"] != "running" else None
+
+        job = wait_until(ended, "the collection", 60)
+        assert job is not None
+        assert (job["state"], job["error"]) == ("done", None)
+        return int(job["result"]["erased"])
+
+    assert api("DELETE", f"{FILES}/d/f").status == 204
+    lost = f"{FILES}/.trash/{day(api)}/d/f"
+    assert collect() == 0
+    assert collect(dry_run=True, empty_trash=True) == 1
+    assert api("GET", lost).status == 200
+    assert collect(empty_trash=True) == 1
+    api("GET", lost).problem(404, "not-found")
 
 
 def test_over_webdav(both: tuple[Api, Api]) -> None:

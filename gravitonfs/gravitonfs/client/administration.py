@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gravitonfs.client.connection import Connection
 from gravitonfs.client.failures import until_answered
@@ -13,6 +13,8 @@ _ADMIN: Final = "/graviton.v1.AdminService/"
 _CALL: Final = 60.0
 _COUNTING: Final = 3600.0
 """A whole tree may have to be counted."""
+_TURNING: Final = 180.0
+"""Packs that were begun are finished first."""
 
 
 class SessionInfo(NamedTuple):
@@ -84,6 +86,29 @@ class QuotaCheckInfo(NamedTuple):
     @property
     def right(self) -> bool:
         return (self.bytes, self.inodes) == (self.quota.bytes, self.quota.inodes)
+
+
+class TargetReport(NamedTuple):
+    """A place for packs. Counts are of copies. ``in_use``: the daemon that answers has it open."""
+
+    name: str
+    kind: str
+    zone: str
+    weight: float
+    capacity: int
+    copies: int
+    zones: int
+    state: str
+    location: str
+    packs: int
+    bytes: int
+    missing: int
+    bad: int
+    moving: int
+    leaving: int
+    free: int
+    in_use: bool
+    trouble: str
 
 
 class Administration:
@@ -164,6 +189,33 @@ class Administration:
         return [
             QuotaCheckInfo(_quota(one.quota), one.bytes, one.inodes, one.repaired) for one in reply.quotas
         ]
+
+    # --- targets -------------------------------------------------------------------------------------
+
+    def targets(self) -> Sequence[TargetReport]:
+        """Where packs are kept."""
+        reply = self._connection.call(
+            _ADMIN + "ListTargets", pb.ListTargetsRequest(), pb.ListTargetsReply, timeout=_CALL
+        )
+        return [_target(one) for one in reply.targets]
+
+    def add_target(self, name: str, **given: Any) -> TargetReport:
+        """``given``: fields of the request. Exists, Invalid, and what keeps the place from being opened."""
+        request = pb.AddTargetRequest(name=name, **_given(given))
+        return _target(self._connection.call(_ADMIN + "AddTarget", request, pb.Target, timeout=_TURNING))
+
+    def change_target(self, name: str, **given: Any) -> TargetReport:
+        """NotFound, Busy, Invalid."""
+        request = pb.ChangeTargetRequest(name=name, **_given(given))
+        return _target(self._connection.call(_ADMIN + "ChangeTarget", request, pb.Target, timeout=_TURNING))
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _target(one: pb.Target) -> TargetReport:
+    return TargetReport(*(getattr(one, name) for name in TargetReport._fields))
 
 
 def _quota(one: pb.Quota) -> QuotaInfo:

@@ -110,6 +110,10 @@ class Ingest:
         self._recent = recent
         self.held = held or Held(workers)
 
+    def wait_for_packs(self, waiting: Waiting | None) -> None:
+        """Packs go up whole from now on. What was stored before is durable, and waits for nothing."""
+        self._waiting = waiting
+
     @property
     def waits(self) -> bool:
         """Bytes that are stored may wait for their packs to fill up before they are named."""

@@ -62,6 +62,10 @@ class Fetcher:
         self._lock = threading.Lock()
         self._flying: dict[BlockId, Future[None]] = {}
 
+    def read_from_afar(self) -> None:
+        """See ``far``."""
+        self._run, self._run_max = FAR_RUN, FAR_RUN_MAX
+
     def block(self, block: BlockId, hint: PackNumber, *, small: bool = False) -> Buffer:
         """One block, from the cache, from whoever is fetching it, or from the store.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 from gravitonfs.content.budget import Budget
@@ -23,7 +25,8 @@ from gravitonfs.ports.ops import Attr, Op, Result
 
 
 class Content:
-    """What the volumes of one process share: the block store, caches, budgets and worker threads."""
+    """What the volumes of one process share: the block store, caches, budgets and worker threads. ``_lock``
+    guards ``_ingests`` and ``waiting``."""
 
     def __init__(
         self,
@@ -46,6 +49,8 @@ class Content:
         self.pace = pace
         self.unasked = unasked
         self.waiting = waiting
+        self._lock = threading.Lock()
+        self._ingests: weakref.WeakSet[Ingest] = weakref.WeakSet()
         self.names = AnswerCounts()
         self.dirty = Budget(dirty_limit)
         self.cache = BlockCache(cache_limit)
@@ -60,6 +65,20 @@ class Content:
         self.fetcher = Fetcher(
             store, self.cache, self.fetch_workers, self.run_workers, Budget(stream_limit), far=not near
         )
+
+    def join(self, ingest: Ingest) -> None:
+        """An attached volume's: it is told when packs begin to go up whole."""
+        with self._lock:
+            self._ingests.add(ingest)
+            ingest.wait_for_packs(self.waiting)
+
+    def packs_go_up_whole(self, waiting: Waiting) -> None:
+        """From now on, for the volumes that are attached, too; called before the store does so."""
+        with self._lock:
+            self.waiting, self.near = waiting, False
+            for ingest in self._ingests:
+                ingest.wait_for_packs(waiting)
+        self.fetcher.read_from_afar()
 
     def close(self) -> None:
         """Waits for work that has begun; every volume is closed before."""
@@ -88,11 +107,11 @@ class Volume:
             loose=content.loose,
             pace=content.pace,
             unasked=content.unasked,
-            waiting=content.waiting,
             held=content.held,
             # A local store has them at hand anyway, and the kernel too.
             recent=None if namespace.inline else Recent(content.cache, self.maps),
         )
+        content.join(self.ingest)
 
     def submit(self, *ops: Op, durable: bool = False) -> tuple[Result, ...]:
         """One user operation: one batch, atomic. Raises the error of the op that failed."""

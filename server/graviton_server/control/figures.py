@@ -46,7 +46,7 @@ def trash(service: Service) -> dict[str, int]:
 def counters(service: Service) -> dict[str, float]:
     """Totals since the process started; ``dirty_bytes`` and ``cached_bytes`` are levels."""
     engine = service.engine
-    return _counters(operations(service), engine.store, engine.content, engine.disk_cache)
+    return _counters(operations(service), engine.blocks, engine.content, engine.disk_cache)
 
 
 def counters_of(volume: Volume, disk: DiskCache | None) -> dict[str, float]:

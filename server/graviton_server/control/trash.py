@@ -95,7 +95,10 @@ def bring_back(volume: Volume, path: bytes, target: bytes | None, check: Check) 
             volume.commit()
             return BroughtBack(1, 0, show(to))
     if not candidates:
-        raise NotFound(f"nothing in the trash was at {show(path)}: 'graviton restore --list' tells what is")
+        raise NotFound(
+            f"nothing in the trash was at {show(path)}: 'graviton restore --list' tells what is; a file that"
+            " lived for less than trash.min-age (10 s unless set) is not kept"
+        )
     if target is not None:
         raise Invalid(f"{show(path)} was not removed itself: name what is to go to {show(target)}")
     return _all_below(volume, path, check)

@@ -1,4 +1,4 @@
-"""AdminService: sessions, volumes, snapshots, quotas, jobs."""
+"""AdminService: sessions, volumes, snapshots, quotas, targets, jobs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from graviton_server.grpc_api.backend import Backend
 from graviton_server.grpc_api.calls import Call
 from graviton_server.grpc_api.principals import READ, WRITE, Anyone
 from graviton_server.grpc_api.session_table import SessionTable
+from graviton_server.grpc_api.target_calls import TargetCalls
 from graviton_server.maintenance.work import Work
 from gravitonfs.content.pool import VolumePool
 from gravitonfs.core.ids import ROOT_INO
@@ -27,18 +28,20 @@ _LOOK: Final = 0.5
 _EVENTS: Final = 64
 MAIN: Final = "main"
 
-Job = Callable[[Work, bool], object]
+Job = Callable[[Work, pb.RunJobRequest], object]
 
 
-class AdminService:
+class AdminService(TargetCalls):
     def __init__(self, backend: Backend, table: SessionTable, pool: VolumePool) -> None:
         self._backend = backend
         self._table = table
         self._pool = pool
         self._jobs: dict[str, Job] = {
-            "gc": lambda work, dry_run: backend.maintenance.collect(work, dry_run=dry_run),
-            "scrub": lambda work, dry_run: backend.maintenance.scrub(work),
-            "fsck": lambda work, dry_run: backend.maintenance.check(work),
+            "gc": lambda work, wanted: backend.maintenance.collect(
+                work, dry_run=wanted.dry_run, empty_trash=wanted.empty_trash
+            ),
+            "scrub": lambda work, _: backend.maintenance.scrub(work),
+            "fsck": lambda work, _: backend.maintenance.check(work),
         }
 
     def who_am_i(self, request: pb.WhoAmIRequest, call: Call) -> pb.WhoAmIReply:
@@ -198,6 +201,8 @@ class AdminService:
             raise Invalid(f"there is no job {request.name!r}: {', '.join(self._jobs)}")
         if request.dry_run and request.name != "gc":
             raise Invalid("a dry run is for gc: the others change nothing")
+        if request.empty_trash and request.name != "gc":
+            raise Invalid("empty_trash is for gc: the others erase nothing")
         events: queue.Queue[pb.JobEvent | GravitonError | None] = queue.Queue(_EVENTS)
         cancelled = threading.Event()
 
@@ -209,7 +214,7 @@ class AdminService:
 
         def run() -> None:
             try:
-                report = job(Work(progress, cancelled), request.dry_run)
+                report = job(Work(progress, cancelled), request)
                 events.put(pb.JobEvent(report=msgspec.json.encode(report).decode()))
                 events.put(None)
             except GravitonError as error:

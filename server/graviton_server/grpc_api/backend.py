@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graviton_server.control.targets import TargetAdmin
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.replication.shard import Shard
 from gravitonfs.content.verify import VerifyingBlockStore
@@ -42,6 +43,7 @@ class Backend:
     """Clients of a volume may name blocks of all volumes (``dedupe-scope = store``)."""
     hurry: Callable[[float], None] = lambda _: None
     """The database is waited for that many seconds at most, from now on."""
+    targets: TargetAdmin | None = None
     shard: Shard | None = None
     """The store, as a router uses it whose shard it is."""
 
@@ -77,5 +79,6 @@ def backend_of(engine: Engine, *, whole_store: bool = False) -> Backend:
         store_uuid=store.store_uuid,
         whole_store=whole_store,
         hurry=store.hurry,
+        targets=TargetAdmin(engine),
         shard=shard_of(engine),
     )

@@ -146,6 +146,7 @@ class OneSnapshot:
 
 class _Gc(msgspec.Struct, forbid_unknown_fields=True):
     dry_run: bool = False
+    empty_trash: bool = False
 
 
 class _Scrub(msgspec.Struct, forbid_unknown_fields=True):
@@ -170,7 +171,8 @@ class Work:
 
     def on_post_gc(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = document(req, self._api, _Gc)
-        self._start(resp, "gc", requests.Collect(dry_run=wanted.dry_run))
+        request = requests.Collect(dry_run=wanted.dry_run, empty_trash=wanted.empty_trash)
+        self._start(resp, "gc", request)
 
     def on_post_scrub(self, req: falcon.Request, resp: falcon.Response) -> None:
         rate = whole(document(req, self._api, _Scrub).bytes_per_second, "bytes_per_second", 10**12)

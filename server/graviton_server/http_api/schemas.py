@@ -146,7 +146,7 @@ SCHEMAS: Final[Json] = {
         {"started": _NUMBER, "ended": _maybe(_NUMBER), "progress": {}, "result": {}, "error": _maybe(_TEXT)},
     ),
     "JobList": _object({"jobs": _list("Job")}),
-    "Gc": _object({}, {"dry_run": _TRUTH}, closed=True),
+    "Gc": _object({}, {"dry_run": _TRUTH, "empty_trash": _TRUTH}, closed=True),
     "Scrub": _object(
         {}, {"bytes_per_second": {"type": "integer", "minimum": 0, "maximum": 10**12}}, closed=True
     ),

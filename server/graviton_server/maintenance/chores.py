@@ -27,6 +27,7 @@ DRAIN_BYTES: Final = 8 << 20
 DRAIN_SECONDS: Final = 60.0
 _REAP_STEP: Final = 512
 _LOOK_AGAIN: Final = 600.0
+TEND: Final = "tend"
 _TEND: Final = 60.0
 _NEARLY_FULL: Final = 10
 _NEARLY_FULL_BYTES: Final = 1 << 30
@@ -113,9 +114,8 @@ class Chores:
         settings, upkeep = self._settings, self._stores.upkeep
         heavy = Timing(settings.idle, settings.patience, rest=1.0, rest_factor=1.0)
         collection = Timing(settings.idle, settings.patience, settings.collect_rest, rest_factor=10.0)
-        tend = [Task("tend", self._run_tend, self._tend_due, Timing(rest=_TEND))]
         return [
-            *(tend if self._stores.tended else ()),
+            Task(TEND, self._run_tend, self._tend_due, Timing(rest=_TEND)),
             *self._by_the_clock(),
             Task("drain", self._run_drain, self._drain_due, Timing()),
             Task("trash", self.emptier.run, self.emptier.due, Timing()),
@@ -159,7 +159,7 @@ class Chores:
         return self._stores.upkeep.version(), self._collection.rung()
 
     def _tend_due(self) -> object:
-        return int(time.monotonic() / _TEND)
+        return int(time.monotonic() / _TEND) if self._stores.tended else None
 
     def _idle_before(self) -> int:
         return self._stores.packs.clock_ns() - int(self._settings.settled * 1e9)
@@ -170,7 +170,7 @@ class Chores:
         return self._drained_at if due else self._drain_seen
 
     def _run_tend(self, work: Work) -> str:
-        with turn(self._stores.housekeeping, "tend", work) as ours:
+        with turn(self._stores.housekeeping, TEND, work) as ours:
             return self._stores.blocks.tend() if ours else ""
 
     def _run_drain(self, work: Work) -> str:

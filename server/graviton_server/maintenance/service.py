@@ -13,7 +13,7 @@ import msgspec
 
 from graviton_server.maintenance import backup
 from graviton_server.maintenance.backups import Backups
-from graviton_server.maintenance.chores import Chores, Settings
+from graviton_server.maintenance.chores import TEND, Chores, Settings
 from graviton_server.maintenance.collect import EMBEDDED, Caution, collect, due_in, together
 from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
@@ -48,9 +48,11 @@ from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.turns import LASTS, kept_up, own_turn, turn
 from graviton_server.maintenance.usage import Marked, figures
 from graviton_server.maintenance.work import Activity, Work
+from graviton_server.replication.repair import Repair
 from gravitonfs.content.volume import Volume
 from gravitonfs.core.ids import BlockId, Ino
 from gravitonfs.errors import Unsupported
+from gravitonfs.ports.target import Target
 
 _LOOK: Final = 0.2
 COLLECT: Final = "collect"
@@ -129,7 +131,13 @@ class Maintenance:
                 self._session.close()
 
     def status(self) -> list[TaskStatus]:
-        return self._supervisor.status()
+        tended = self._stores.tended
+        return [task for task in self._supervisor.status() if tended or task.name != TEND]
+
+    def lead_to(self, target: Target, copies: Repair | None, owner: str) -> None:
+        """The store has several targets from now on."""
+        stores = self._stores
+        stores.target, stores.copies, stores.owner, stores.tended = target, copies, owner, True
 
     def wake(self, *names: str) -> None:
         """Look for work now: ``drain``, ``reap``, ``rechunk``, ``digest``, ``collect``; all by default."""

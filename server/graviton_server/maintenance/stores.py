@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from graviton_server.index import Location
 from graviton_server.maintenance.archive import Archive
@@ -61,8 +62,11 @@ class PackKeeper(BlockStore, Protocol):
         """What a store on a shared target needs now and then; a sentence on what was done, or nothing."""
 
 
-class Stores(NamedTuple):
-    """``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have;
+@dataclass
+class Stores:
+    """What changes when a store gets a second target is replaced in it.
+
+    ``packs`` are the rows, ``blocks`` the bytes; ``owner`` is the name that this engine's rows have;
     ``tended``: the target is shared, so ``blocks.tend`` has something to do."""
 
     upkeep: Upkeep
@@ -73,7 +77,7 @@ class Stores(NamedTuple):
     block_key: bytes = b""
     owner: str = "engine-0"
     tended: bool = False
-    housekeeping: Housekeeping = Alone()
+    housekeeping: Housekeeping = field(default_factory=Alone)
     snapshots: SnapshotStore | None = None
     copies: Repair | None = None
     """Where there are several targets."""

@@ -168,6 +168,10 @@ class PackStore:
         """Finish the packs that are being filled, so that they can be collected or compacted."""
         self._writing.seal_open()
 
+    def finish_all(self) -> None:
+        """Seal every pack that was begun. See ``PackWriting``."""
+        self._writing.finish_all()
+
     def locate(self, ids: Sequence[BlockId]) -> list[Location | None]:
         """As ``missing``, with the places."""
         return self._catalog.locate(ids)

@@ -254,14 +254,27 @@ class PackWriting:
         self._catalog.footers.add(pack.key, pack.records)
         self._unsealed.release(pack)
 
-    def close(self) -> None:
-        """Seal what is open. What cannot be sealed is left to recovery."""
-        self._closed = True
+    def finish_all(self) -> None:
+        """Seal every pack that was begun, while nobody appends; the next append would begin another one.
+        Raises where one cannot be sealed: it stays as it is, to be mended as ever."""
+        self._close_lanes()
+        for work in (self._rescue_lost, self.seal):
+            for pack in self._unsealed.all():
+                work(pack)
+        if self._unsealed.all():
+            raise Unavailable("packs that were begun cannot be finished now: try again")
+
+    def _close_lanes(self) -> None:
         for lane in (self._small, self._bulk, self._moved):
             for pack in lane.close():
                 if len(pack.records) == 0:
                     self._registry.abandon(pack.number)
                     self._unsealed.release(pack)
+
+    def close(self) -> None:
+        """Seal what is open. What cannot be sealed is left to recovery."""
+        self._closed = True
+        self._close_lanes()
         self._worker.shutdown(wait=True)
         errors: list[GravitonError] = []
         for work in (self._rescue_lost, self.seal):

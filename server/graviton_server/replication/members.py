@@ -26,6 +26,7 @@ _ROOM: Final = 0.05
 _ROOM_AGAIN: Final = 0.08
 _STORE: Final = "store"
 Opener = Callable[[TargetRow], Target]
+Guard = Callable[[Target], None]
 
 
 def place_of(row: TargetRow) -> Place:
@@ -35,8 +36,9 @@ def place_of(row: TargetRow) -> Place:
 class Member:
     """A target. Attributes are replaced whole; a stale one costs a try."""
 
-    def __init__(self, row: TargetRow) -> None:
+    def __init__(self, row: TargetRow, guard: Guard) -> None:
         self.row = row
+        self._guard = guard
         self.target: Target | None = None
         self.trouble = ""
         self.latency = Latency()
@@ -124,7 +126,7 @@ class Member:
 
     def present(self) -> Target:
         """The target, once it was seen lately that it is still this store's: a disk that is not mounted any
-        more looks like an empty directory. Raises as ``head`` does."""
+        more looks like an empty directory. Raises as ``head`` does, and what the guard does."""
         target = self.opened()
         now = time.monotonic()
         if now - self._seen > _PRESENCE:
@@ -137,6 +139,7 @@ class Member:
                 )
                 self.failed(lost)
                 raise lost from error
+            self._guard(target)
             self._seen = now
         return target
 
@@ -152,6 +155,8 @@ class Members:
         self.replicas = replicas
         self._opener = opener
         self.settings = Settings()
+        self.guard: Guard = lambda target: None
+        """Raises where a target must not be written to or deleted from any more: asked now and then."""
         self._lock = threading.Lock()
         self._all: dict[TargetNumber, Member] = {}
 
@@ -170,7 +175,7 @@ class Members:
                 if member is None or member.row.location != row.location:
                     if member is not None:
                         _close(member)
-                    member = Member(row)
+                    member = Member(row, self._check)
                 member.row = row
                 found[row.number] = member
             self._all = found
@@ -179,6 +184,9 @@ class Members:
                     self._open(member)
         for member in found.values():
             member.look_for_room()
+
+    def _check(self, target: Target) -> None:
+        self.guard(target)
 
     def count(self) -> None:
         """What the packs on each target take."""

@@ -109,6 +109,10 @@ class Shard:
         self._room = threading.BoundedSemaphore(at_once)
         self._claim = b""
 
+    def lead_to(self, target: Target, repair: Repair | None, owner: str) -> None:
+        """The store has several targets from now on."""
+        self._target, self._repair, self._owner = target, repair, owner
+
     # --- whose it is ---
 
     def router(self) -> Claimant | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 from typing_extensions import Buffer
 
@@ -20,6 +20,7 @@ from graviton_server.targets.staged_file import StagedFile, StagingMemory
 from gravitonfs.errors import Invalid, NotFound
 from gravitonfs.ports.target import AppendFile, ObjectInfo, Space, Target, copies_of, report_bad
 
+T = TypeVar("T")
 MEMORY: Final = 64 << 20
 """Of packs that are held in memory until they are stored, by default."""
 
@@ -36,6 +37,9 @@ class StagedTarget:
         self._memory = StagingMemory(memory)
         self.name = remote.name
         self._remote = remote
+        self.look: Callable[[], bool] = lambda: False
+        """Whether there are other targets than before, which ``lead_to`` was called with: asked before an
+        object is stored or deleted, and when one is missing. Replaced where other engines may add some."""
         self._folder = folder
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,6 +55,18 @@ class StagedTarget:
     @property
     def remote(self) -> Target:
         return self._remote
+
+    def lead_to(self, remote: Target) -> None:
+        """Objects are there from now on, in place of where they were so far, which it knows, too."""
+        self.name, self._remote = remote.name, remote
+
+    def _found(self, read: Callable[[Target], T]) -> T:
+        try:
+            return read(self._remote)
+        except NotFound:
+            if not self.look():
+                raise
+        return read(self._remote)
 
     # --- staged objects ---
 
@@ -74,6 +90,7 @@ class StagedTarget:
         file = self._files.get(key)
         if file is None:
             raise NotFound(f"{key} is not staged here")
+        self.look()
         with file.body() as body:
             self._remote.put(key, body, file.length)
         file.kept = False
@@ -106,16 +123,19 @@ class StagedTarget:
     # --- objects ---
 
     def put(self, key: str, body: BinaryIO, length: int) -> None:
+        self.look()
         self._remote.put(key, body, length)
 
     def get(self, key: str, start: int, length: int) -> Buffer:
         file = self._files.get(key)
-        return self._remote.get(key, start, length) if file is None else file.read(start, length)
+        if file is None:
+            return self._found(lambda remote: remote.get(key, start, length))
+        return file.read(start, length)
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
         file = self._files.get(key)
         if file is None:
-            return self._remote.get_ranges(key, ranges)
+            return self._found(lambda remote: remote.get_ranges(key, ranges))
         return [file.read(start, length) for start, length in ranges]
 
     def read_cached(self, key: str, start: int, length: int) -> Buffer | None:
@@ -125,10 +145,13 @@ class StagedTarget:
 
     def head(self, key: str) -> ObjectInfo:
         file = self._files.get(key)
-        return self._remote.head(key) if file is None else ObjectInfo(key, file.length)
+        if file is None:
+            return self._found(lambda remote: remote.head(key))
+        return ObjectInfo(key, file.length)
 
     def delete(self, key: str) -> None:
         self.discard(key)
+        self.look()
         self._remote.delete(key)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:

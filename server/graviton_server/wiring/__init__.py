@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import time
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,7 +20,7 @@ from graviton_server.maintenance.chores import Settings as UpkeepSettings
 from graviton_server.maintenance.collect import EMBEDDED, SHARED
 from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.counting import quotas_being_counted
-from graviton_server.maintenance.fence import settle_fence
+from graviton_server.maintenance.fence import check_one, settle_fence
 from graviton_server.maintenance.service import Maintenance
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.trash import quotas_of_volumes
@@ -28,11 +28,13 @@ from graviton_server.maintenance.turns import Alone
 from graviton_server.namespace.store import NamespaceStore
 from graviton_server.packs.staged_store import StagedPackStore
 from graviton_server.packs.store import PackStore
+from graviton_server.packs.turning import TurningStore
 from graviton_server.replication.repair import Repair
 from graviton_server.replication.target import ReplicatedTarget
 from graviton_server.replication.watch import Watch
 from graviton_server.targets.directory import DirectoryTarget
 from graviton_server.targets.staged import StagedTarget
+from graviton_server.wiring.daily import Daily
 from graviton_server.wiring.opened import NAMESPACE, STORE, OpenedNames
 from graviton_server.wiring.options import EngineOptions
 from graviton_server.wiring.targets import SHARD
@@ -113,6 +115,10 @@ class Engine:
     namespace_store: EngineNames
     target: DirectoryTarget | StagedTarget
     store: PackStore
+    blocks: PackStore | TurningStore
+    """What others use: ``store``, or what it is replaced in when a second target comes."""
+    archive: Archive | None
+    contents: tuple[Content, ...]
     shared = False
     """Other engines may be at work on the same store."""
     disk_cache: DiskCache | None = None
@@ -123,7 +129,11 @@ class Engine:
         self.path = path
         self.options = options
         self._opened = opened
-        self._closers: list[Callable[[], None]] = []
+        self.closed_last: list[Callable[[], None]] = []
+        self._closers: list[Callable[[], None]] = [partial(self._run_closers, self.closed_last)]
+        self.closed_before_store: list[Callable[[], None]] = []
+        self.when_targets_come: list[Callable[[Target, Repair | None, str], None]] = []
+        self.taking_targets = threading.Lock()
         try:
             self._open_stores()
             self._open_content()
@@ -154,6 +164,8 @@ class Engine:
             block_key=fmt.block_key,
         )
         self._closers.append(self.store.close)
+        self._closers.append(partial(self._run_closers, self.closed_before_store))
+        self.blocks = TurningStore(self.store)
         self.recovery = self.store.recover()
         self.namespace_store.set_barrier(self.store.barrier)
         self.namespace_store.set_presync(self.store.presync)
@@ -179,11 +191,12 @@ class Engine:
     def _open_maintenance(self, fmt: VolumeFormat) -> None:
         """Background work has caches of its own, and no rate limit but its own."""
         namespace, users = self.namespace_store, self.content
-        archive = self._archive()
+        self.archive = archive = self._archive()
         alone = Alone() if archive is None else HeldByDumps(archive, namespace.packs)
-        content = Content(self.store, waiting=self._waiting(), dirty_limit=16 * MIB, cache_limit=24 * MIB)
+        content = Content(self.blocks, waiting=self._waiting(), dirty_limit=16 * MIB, cache_limit=24 * MIB)
         self._closers.append(content.close)
         self._tell_of_packs(content)
+        self.contents = (users, content)
 
         def activity() -> object:
             cache = users.cache
@@ -194,7 +207,7 @@ class Engine:
                 namespace.upkeep,
                 namespace.packs,
                 namespace.loose,
-                self.store,
+                self.blocks,
                 self.target,
                 fmt.block_key,
                 self.owner,
@@ -225,6 +238,9 @@ class Engine:
             return None
         archive = Archive(self._backing(), namespace.store_uuid)
         settle_fence(archive.target, namespace.upkeep, namespace.store_uuid)
+        if self.replication is not None:
+            guard = partial(check_one, namespace.upkeep, namespace.store_uuid)
+            self.replication.target.members.guard = guard
         return archive
 
     def volume(
@@ -261,7 +277,7 @@ class Engine:
     def _front_store(self, upload: Pace | None) -> BlockStore:
         """What front ends get: what the disk cache has costs nothing of the rate. Background work keeps to
         rates of its own."""
-        store: BlockStore = self.store
+        store: BlockStore = self.blocks
         download = Pace(self.options.download_limit) if self.options.download_limit else None
         if upload is not None or download is not None:
             store = LimitedBlockStore(store, upload=upload, download=download)
@@ -300,21 +316,49 @@ class Engine:
     def _tell_of_packs(self, content: Content) -> None:
         """Have those who wait for packs look again when one was stored."""
 
+    def look_after(self, target: ReplicatedTarget) -> Watch:
+        """Each job has a pack in memory."""
+        settings = target.members.settings
+        jobs = max(1, min(settings.jobs, self.options.memory // 8 // self.options.pack_size))
+        repair = Repair(
+            target, self.namespace_store.format.block_key, jobs=jobs, move_rate=settings.move_rate
+        )
+        watch = Watch(target, repair)
+        self.closed_before_store.append(watch.stop)
+        if self.options.background:
+            watch.start()
+        return watch
+
+    def look_for_targets(self) -> bool:
+        """Whether there are others than before, added by another engine of the store; they are used now."""
+        from graviton_server.wiring.second_target import take_targets
+
+        try:
+            return take_targets(self)
+        except GravitonError as error:
+            log.warning("targets that were added cannot be used yet: %s", error)
+            return False
+
     def space(self) -> Space:
         return self.target.space()
 
     def target_requests(self) -> Mapping[str, int]:
         """Requests to the target by kind, where it is behind a network."""
-        return {}
+        remote = self.target.remote if isinstance(self.target, StagedTarget) else None
+        return remote.requests() if isinstance(remote, RemoteTarget) else {}
 
     def close(self) -> None:
         """Commit everything and let go. Raises when something could not be stored. Idempotent."""
         self._close()
 
     def _close(self) -> None:
+        self._run_closers(self._closers)
+
+    @staticmethod
+    def _run_closers(closers: list[Callable[[], None]]) -> None:
         first: GravitonError | None = None
-        while self._closers:
-            closer = self._closers.pop()
+        while closers:
+            closer = closers.pop()
             try:
                 closer()
             except GravitonError as error:
@@ -391,7 +435,7 @@ class TargetEngine(Engine):
         pack_size = self.options.pack_size
         if isinstance(self._remote, RemoteTarget):
             pack_size = min(pack_size, self._remote.max_object * 3 // 4)  # room for footer and trailer
-            sweep = _Daily(self._remote.sweep_uploads)
+            sweep = Daily(self._remote.sweep_uploads)
         self._staged = StagedPackStore(
             self.target,
             self.index,
@@ -406,25 +450,16 @@ class TargetEngine(Engine):
         )
         self.store = self._staged
         self._closers.append(self.store.close)
+        self._closers.append(partial(self._run_closers, self.closed_before_store))
+        self.blocks = self.store
         self.recovery = self.store.recover()
+        if self.shared and not isinstance(self._remote, ReplicatedTarget):
+            self.target.look = self.look_for_targets
         if isinstance(self._remote, ReplicatedTarget):
-            self.replication = self._look_after(self._remote)
+            self.replication = self.look_after(self._remote)
 
     def _backing(self) -> Target:
         return self._remote
-
-    def _look_after(self, target: ReplicatedTarget) -> Watch:
-        """Each job has a pack in memory."""
-        settings = target.members.settings
-        jobs = max(1, min(settings.jobs, self.options.memory // 8 // self.options.pack_size))
-        repair = Repair(
-            target, self.namespace_store.format.block_key, jobs=jobs, move_rate=settings.move_rate
-        )
-        watch = Watch(target, repair)
-        self._closers.append(watch.stop)
-        if self.options.background:
-            watch.start()
-        return watch
 
     def _waiting(self) -> Waiting | None:
         return self._staged.waiting
@@ -435,23 +470,6 @@ class TargetEngine(Engine):
     def _policy(self) -> Policy:
         """Packs end with each sync here, so those that are merged are larger, too."""
         return Policy(small_bytes=self.options.pack_size // 4)
-
-    def target_requests(self) -> Mapping[str, int]:
-        return self._remote.requests() if isinstance(self._remote, RemoteTarget) else {}
-
-
-class _Daily:
-    """Calls at most once a day, from one thread."""
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        self._call = call
-        self._next = 0.0
-
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 86400.0
-            self._call()
 
 
 __all__ = [

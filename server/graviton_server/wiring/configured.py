@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +32,7 @@ from graviton_server.wiring import (
     open_engine,
 )
 from graviton_server.wiring.replicated import is_replicated, open_replicated, save_rows, save_settings
-from graviton_server.wiring.sharding import SHARDED, check_kind, shard_rows
+from graviton_server.wiring.sharding import NOT_ON_SHARDS, SHARDED, check_kind, shard_rows
 from graviton_server.wiring.targets import configured_rows, open_target, own_row
 from gravitonfs.core.durable import sync_directory
 from gravitonfs.core.format import VolumeFormat
@@ -53,6 +54,7 @@ _AGAIN_AFTER: Final = 0.5
 def open_configured(config: Config, options: EngineOptions) -> Engine:
     """Made where there is nothing yet. Raises Locked, Invalid, NotFound, FormatError, Unavailable."""
     data = Path(config.data_dir)
+    options = replace(options, replication=replication_settings(config))
     if config.database.jdbc_url is not None:
         return _open_shared(config, data, options)
     if config.storage.backend == "directory":
@@ -133,6 +135,8 @@ def replication_settings(config: Config) -> Settings:
 def _open_on_bucket(config: Config, data: Path, options: EngineOptions) -> Engine:
     """One process at a time: it holds the lock of the data directory."""
     if (data / STORE).exists():
+        if config.storage.backend == SHARDED:
+            raise Invalid(NOT_ON_SHARDS.format(data))
         raise Invalid(f"{data} is a volume with its packs in it: packs in a bucket need another data-dir")
     data.mkdir(parents=True, exist_ok=True)
     lock = DataLock(data / "lock")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from graviton_server.maintenance.chores import Settings as UpkeepSettings
 from graviton_server.packs.store import PACK_SIZE
+from graviton_server.replication.settings import Settings as Replication
 from gravitonfs.content.diskcache.cache import CacheSettings
 
 MIB = 1 << 20
@@ -33,6 +34,8 @@ class EngineOptions:
     """How long what was removed stays in the trash; 0: nothing goes there."""
     trash_min_age: float = 10.0
     """What lived for less (seconds) does not go there."""
+    replication: Replication | None = None
+    """What the configuration asks for, for a store that gets a second target while it is open."""
     disk_cache: CacheSettings | None = None
     """Of blocks that front ends read, where packs are behind a network. Its memory is counted by itself."""
 

@@ -81,23 +81,28 @@ def open_replicated(
     from graviton_server.wiring import open_engine
 
     try:
-        members = Members(names.replicas, opener or (lambda row: open_target(row, names.store_uuid)))
-        members.refresh()
-        _warn(members)
-        adopted = names.replicas.adopt(names.replicas.targets()[0].number)
-        if adopted:
-            log.info("%d packs from before this store had several targets are entered", adopted)
-        members.count()
-        for member in members.all():
-            member.look_for_room()
-        names.replicas.place_by(members.placed_now)
-        target = ReplicatedTarget(members)
+        target = all_targets(names, opener)
+        names.replicas.place_by(target.members.placed_now)
     except BaseException:
         names.close()
         if release is not None:
             release()
         raise
     return open_engine(names, target, data, options, shared=shared, release=release)
+
+
+def all_targets(names: EngineNames, opener: Callable[[TargetRow], Target] | None = None) -> ReplicatedTarget:
+    """Those of the database as one. The caller has packs placed on them (``place_by``)."""
+    members = Members(names.replicas, opener or (lambda row: open_target(row, names.store_uuid)))
+    members.refresh()
+    _warn(members)
+    adopted = names.replicas.adopt(names.replicas.targets()[0].number)
+    if adopted:
+        log.info("%d packs from before this store had several targets are entered", adopted)
+    members.count()
+    for member in members.all():
+        member.look_for_room()
+    return ReplicatedTarget(members)
 
 
 def _warn(members: Members) -> None:

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from gravitonfs.ports.store import EngineNames
 
 SHARDED: Final = "sharded"
+NOT_ON_SHARDS: Final = (
+    "the packs of the store in {} do not lie on shards, and do not move there: start the router on a new"
+    " data-dir or database, mount both, and copy the files (docs/sharding.md)"
+)
 
 
 def shard_of(engine: Engine) -> Shard:
     """An engine's store, as a router uses it if it is one's shard. A pack that comes is in memory twice."""
     at_once = max(2, engine.options.dirty_limit // (2 * engine.options.pack_size))
     repair = None if engine.replication is None else engine.replication.repair
-    return Shard(engine.namespace_store, engine.target, engine.owner, engine.store, repair, at_once)
+    shard = Shard(engine.namespace_store, engine.target, engine.owner, engine.blocks, repair, at_once)
+    engine.when_targets_come.append(shard.lead_to)
+    return shard
 
 
 def shard_rows(config: Config) -> list[TargetRow]:
@@ -56,10 +62,7 @@ def check_kind(config: Config, names: EngineNames, data: Path) -> None:
             "a store whose block ids have a key cannot be sharded: its shards could not verify blocks"
         )
     if sharded and ((names.packs.rows(limit=1) and not rows) or any(row.kind != SHARD for row in rows)):
-        raise Invalid(
-            f"the packs of the store in {data} do not lie on shards: graviton.storage.backend = sharded needs"
-            " a new store (copy the files)"
-        )
+        raise Invalid(NOT_ON_SHARDS.format(data))
     if not sharded and any(row.kind == SHARD for row in rows):
         raise Invalid(
             f"the packs of the store in {data} lie on shards: graviton.storage.backend = sharded is missing"

@@ -9,7 +9,8 @@ from graviton_server.replication.members import place_of
 from graviton_server.replication.placement import Wish, copies_of, zones_of
 from graviton_server.replication.settings import Settings
 from graviton_server.targets.staged import StagedTarget
-from graviton_server.wiring.replicated import close_quietly, save_rows
+from graviton_server.wiring.replicated import close_quietly, save_rows, save_settings
+from graviton_server.wiring.second_target import take_targets
 from graviton_server.wiring.targets import (
     BUCKET,
     S3_FIELDS,
@@ -44,6 +45,7 @@ class TargetReport(NamedTuple):
 
 def reports(engine: Engine) -> list[TargetReport]:
     """The store's own target alone where it has no rows of targets."""
+    engine.look_for_targets()
     replicas = engine.namespace_store.replicas
     rows = replicas.targets()
     if not rows:
@@ -97,8 +99,12 @@ def add(engine: Engine, name: str, kind: str, location: Location, **given: Any) 
     if any(one.location == row.location and one.kind == kind for one in (*replicas.targets(), _own(engine))):
         raise Exists(f"{location.shown} is a target of this store already")
     close_quietly(open_target(row, engine.namespace_store.store_uuid, create=True))
-    rows = [row] if replicas.targets() else [_own(engine), row]
-    save_rows(engine.namespace_store, rows)
+    if replicas.targets():
+        save_rows(engine.namespace_store, [row])
+    else:
+        if engine.options.replication is not None:
+            save_settings(engine.namespace_store, engine.options.replication)
+        save_rows(engine.namespace_store, [_own(engine), row])
     _changed(engine)
     return _find(engine, name)
 
@@ -188,6 +194,7 @@ def _save(engine: Engine, row: TargetRow) -> TargetRow:
 
 
 def _changed(engine: Engine) -> None:
+    take_targets(engine)
     if engine.replication is not None:
         engine.replication.target.members.refresh()
         engine.replication.wake()

@@ -238,6 +238,104 @@ class CheckQuotasReply(_message.Message):
     quotas: _containers.RepeatedCompositeFieldContainer[CheckedQuota]
     def __init__(self, quotas: _Optional[_Iterable[_Union[CheckedQuota, _Mapping]]] = ...) -> None: ...
 
+class Target(_message.Message):
+    __slots__ = ("name", "kind", "zone", "weight", "capacity", "copies", "zones", "state", "location", "packs", "bytes", "missing", "bad", "moving", "leaving", "free", "in_use", "trouble")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    ZONES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    BAD_FIELD_NUMBER: _ClassVar[int]
+    MOVING_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    FREE_FIELD_NUMBER: _ClassVar[int]
+    IN_USE_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    zone: str
+    weight: float
+    capacity: int
+    copies: int
+    zones: int
+    state: str
+    location: str
+    packs: int
+    bytes: int
+    missing: int
+    bad: int
+    moving: int
+    leaving: int
+    free: int
+    in_use: bool
+    trouble: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., capacity: _Optional[int] = ..., copies: _Optional[int] = ..., zones: _Optional[int] = ..., state: _Optional[str] = ..., location: _Optional[str] = ..., packs: _Optional[int] = ..., bytes: _Optional[int] = ..., missing: _Optional[int] = ..., bad: _Optional[int] = ..., moving: _Optional[int] = ..., leaving: _Optional[int] = ..., free: _Optional[int] = ..., in_use: _Optional[bool] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class ListTargetsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListTargetsReply(_message.Message):
+    __slots__ = ("targets",)
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
+
+class AddTargetRequest(_message.Message):
+    __slots__ = ("name", "path", "bucket", "region", "endpoint", "profile", "zone", "weight", "capacity", "copies", "zones")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    ZONES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    path: str
+    bucket: str
+    region: str
+    endpoint: str
+    profile: str
+    zone: str
+    weight: float
+    capacity: int
+    copies: int
+    zones: int
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., bucket: _Optional[str] = ..., region: _Optional[str] = ..., endpoint: _Optional[str] = ..., profile: _Optional[str] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., capacity: _Optional[int] = ..., copies: _Optional[int] = ..., zones: _Optional[int] = ...) -> None: ...
+
+class ChangeTargetRequest(_message.Message):
+    __slots__ = ("name", "state", "zone", "weight", "capacity", "copies", "zones", "renew", "force")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    ZONES_FIELD_NUMBER: _ClassVar[int]
+    RENEW_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    zone: str
+    weight: float
+    capacity: int
+    copies: int
+    zones: int
+    renew: bool
+    force: bool
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., capacity: _Optional[int] = ..., copies: _Optional[int] = ..., zones: _Optional[int] = ..., renew: _Optional[bool] = ..., force: _Optional[bool] = ...) -> None: ...
+
 class Job(_message.Message):
     __slots__ = ("name", "state", "runs", "last_result", "error", "done", "total", "what")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -269,12 +367,14 @@ class ListJobsReply(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
 
 class RunJobRequest(_message.Message):
-    __slots__ = ("name", "dry_run")
+    __slots__ = ("name", "dry_run", "empty_trash")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_TRASH_FIELD_NUMBER: _ClassVar[int]
     name: str
     dry_run: bool
-    def __init__(self, name: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    empty_trash: bool
+    def __init__(self, name: _Optional[str] = ..., dry_run: _Optional[bool] = ..., empty_trash: _Optional[bool] = ...) -> None: ...
 
 class JobEvent(_message.Message):
     __slots__ = ("what", "done", "of", "report")

@@ -99,6 +99,21 @@ class AdminServiceStub:
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasRequest.SerializeToString,
                 response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasReply.FromString,
                 _registered_method=True)
+        self.ListTargets = channel.unary_unary(
+                '/graviton.v1.AdminService/ListTargets',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListTargetsRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListTargetsReply.FromString,
+                _registered_method=True)
+        self.AddTarget = channel.unary_unary(
+                '/graviton.v1.AdminService/AddTarget',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.AddTargetRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Target.FromString,
+                _registered_method=True)
+        self.ChangeTarget = channel.unary_unary(
+                '/graviton.v1.AdminService/ChangeTarget',
+                request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ChangeTargetRequest.SerializeToString,
+                response_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Target.FromString,
+                _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/graviton.v1.AdminService/ListJobs',
                 request_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListJobsRequest.SerializeToString,
@@ -201,6 +216,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTargets(self, request, context):
+        """Where packs are kept, and how much is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddTarget(self, request, context):
+        """It is used at once. Directories and buckets alone: shards are named on the machine of their router.
+        ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeTarget(self, request, context):
+        """What is not named stays as it is. NOT_FOUND, FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJobs(self, request, context):
         """What runs in the background, and how it went.
         """
@@ -283,6 +320,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CheckQuotas,
                     request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasRequest.FromString,
                     response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasReply.SerializeToString,
+            ),
+            'ListTargets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTargets,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListTargetsRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListTargetsReply.SerializeToString,
+            ),
+            'AddTarget': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddTarget,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.AddTargetRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Target.SerializeToString,
+            ),
+            'ChangeTarget': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeTarget,
+                    request_deserializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ChangeTargetRequest.FromString,
+                    response_serializer=gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Target.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
@@ -646,6 +698,87 @@ class AdminService:
             '/graviton.v1.AdminService/CheckQuotas',
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasRequest.SerializeToString,
             gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.CheckQuotasReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTargets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/ListTargets',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListTargetsRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ListTargetsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddTarget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/AddTarget',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.AddTargetRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Target.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeTarget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graviton.v1.AdminService/ChangeTarget',
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.ChangeTargetRequest.SerializeToString,
+            gravitonfs_dot_rpc_dot_graviton_dot_v1_dot_admin__pb2.Target.FromString,
             options,
             channel_credentials,
             insecure,
