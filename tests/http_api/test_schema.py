@@ -13,6 +13,13 @@ import pytest
 
 from harness.programs import environment
 
+# What is asked for there is a directory of a volume; that the volume was made just now makes none of them.
+UNAVAILABLE = """
+[[operations]]
+include-operation-id = "checkQuotas"
+checks.ensure_resource_availability.enabled = false
+"""
+
 
 @pytest.mark.timeout(600)
 def test_schemathesis_finds_nothing(daemon: Callable[..., Any], tmp_path: Path) -> None:
@@ -23,6 +30,7 @@ def test_schemathesis_finds_nothing(daemon: Callable[..., Any], tmp_path: Path) 
         "--phases", "examples,coverage,fuzzing,stateful",
         "--request-timeout", "30", "--generation-deterministic",
     ]  # fmt: skip
+    (tmp_path / "schemathesis.toml").write_text(UNAVAILABLE)
     found = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=580, cwd=tmp_path,
         env={**environment(), "HOME": os.fspath(tmp_path)},

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from graviton_server.auth import apptokens
-from graviton_server.http_api import uploads
-from graviton_server.maintenance import scrub
+from graviton_server.auth import apptokens, websessions
+from graviton_server.http_api import jobboard, uploads
+from graviton_server.maintenance import history, scrub
 from graviton_server.wiring import Engine
 from gravitonfs.client import Client
 from gravitonfs.client.remote_namespace import RemoteNamespace
@@ -35,7 +35,10 @@ class TestVetting:
             yield made
             made.detach()
 
-    @pytest.mark.parametrize("space", [apptokens.SPACE, uploads.SPACE, scrub.SPACE])
+    @pytest.mark.parametrize(
+        "space",
+        [apptokens.SPACE, websessions.SPACE, uploads.SPACE, scrub.SPACE, history.SPACE, jobboard.SPACE],
+    )
     def test_records_of_the_daemons_own(self, namespace: RemoteNamespace, engine: Engine, space: str) -> None:
         """A forged token would let its maker in as anybody."""
         store = engine.namespace_store

@@ -33,6 +33,8 @@ def engine_options(choices: Choices) -> EngineOptions:
     upkeep = upkeep._replace(grace=choices.grace, keep=choices.keep or 0.0)
     if choices.snapshots is not None:
         upkeep = upkeep._replace(snapshots=choices.snapshots)
+    if choices.history_interval is not None:
+        upkeep = upkeep._replace(history_interval=choices.history_interval)
     days, age = choices.trash or (EngineOptions.trash_days, EngineOptions.trash_min_age)
     if choices.backup is not None:
         upkeep = upkeep._replace(backup=choices.backup)

@@ -11,20 +11,25 @@ import msgspec
 from graviton_server.auth.apptokens import AppTokens
 from graviton_server.auth.authenticator import Authenticator, authenticator
 from graviton_server.auth.exposure import check_exposure
+from graviton_server.auth.websessions import WebSessions
 from graviton_server.cli.davserver import dav_server
 from graviton_server.cli.limits import SharedLimits
 from graviton_server.config.environment import Surroundings
 from graviton_server.config.sections import Config
+from graviton_server.control import trash
 from graviton_server.control.handlers import answer
 from graviton_server.control.service import MAIN, Service
 from graviton_server.control.snapshots import told as snapshot_told
 from graviton_server.control.tallies import Tallies
 from graviton_server.http_api.app import Backstage
+from graviton_server.http_api.browsers import Browsers
 from graviton_server.http_api.context import Api
+from graviton_server.http_api.jobboard import JobBoard
 from graviton_server.http_api.jobs import JobChannel, Jobs
 from graviton_server.http_api.server import HttpServer
 from graviton_server.http_api.settings import HttpSettings
 from graviton_server.http_api.transfers import Transfers
+from graviton_server.maintenance import history
 from graviton_server.metrics import renderer
 from graviton_webdav.app import WebDavServer
 from gravitonfs.errors import GravitonError
@@ -73,6 +78,11 @@ def http_server(
         limits.slots, limits.rate_in, limits.rate_out, settings.request_timeout, service.tallies
     )
     engine = service.engine
+    console = config.console
+    browsers = None
+    if guard is not None and console.enabled:
+        sessions = WebSessions(service.records, AppTokens(service.records), console.session_lifetime)
+        browsers = Browsers(sessions, f"graviton_{engine.namespace_store.store_uuid.hex()[:12]}")
 
     def names() -> list[str]:
         return [row.name for row in engine.namespace_store.volume_rows()]
@@ -83,9 +93,16 @@ def http_server(
         sessions=_Sessions(service),
         volumes=_Volumes(service),
         snapshots=_Snapshots(service),
-        jobs=Jobs(lambda request, channel: answer(service, request, channel)),
+        jobs=Jobs(
+            lambda request, channel: answer(service, request, channel),
+            JobBoard(service.records) if engine.shared else None,
+        ),
         checks=Checks(service).states,
         metrics=renderer(service),
+        recovery=_Recovery(service),
+        history=lambda: _history(service),
+        browsers=browsers,
+        console=console.enabled,
     )
     return HttpServer(api, backstage, guard)
 
@@ -157,6 +174,20 @@ class _Snapshots:
 
     def delete(self, volume: str, name: str) -> None:
         self._store.delete_snapshot(volume, name)
+
+
+class _Recovery:
+    def __init__(self, service: Service) -> None:
+        self._pool = service.pool
+
+    def removed(self, volume: str, path: bytes, limit: int) -> tuple[list[dict[str, object]], bool]:
+        with self._pool.volume(volume) as attached:
+            return trash.some(attached, path, limit)
+
+
+def _history(service: Service) -> list[dict[str, Any]]:
+    with service.records() as volume:
+        return history.read(volume.namespace)
 
 
 class Checks:

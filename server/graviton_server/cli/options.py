@@ -58,6 +58,8 @@ class Choices(NamedTuple):
     """Seconds that a condemned pack stays."""
     keep: float | None = None
     """Packs younger than so many seconds are not collected."""
+    history_interval: float | None = None
+    """Seconds between two notes of the usage."""
     snapshots: Kept | None = None
     """Those that the clock makes."""
     trash: tuple[int, float] | None = None

@@ -59,6 +59,8 @@ def serve(
             f"http={serving.serve_http(*served, insecure=insecure)}",
             f"grpc={serving.serve_grpc(*served, insecure=insecure)}",
         ]
+        if config.console.enabled:
+            parts.append(f"console={serving.service.http}/console/")
         if config.webdav.enabled:
             parts.append(f"webdav={serving.serve_webdav(config, limits, insecure=insecure)}")
         if config.metrics.enabled and config.metrics.prometheus_port is not None:
@@ -129,6 +131,7 @@ def _wanted(loaded: Loaded) -> Choices:
         snapshots=Kept(config.snapshots.hourly, config.snapshots.daily, config.snapshots.weekly),
         trash=(config.trash.days, config.trash.min_age),
         backup=Plan(config.backup.interval, config.backup.keep),
+        history_interval=config.console.history_interval,
         max_file_size=config.constraints.max_blob_size,
     )
 

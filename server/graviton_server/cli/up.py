@@ -118,6 +118,8 @@ def _serve_apis(serving: Serving, loaded: Loaded, limits: SharedLimits, *, insec
     parts = []
     if _asked_for(loaded, "http"):
         parts.append(f"http={serving.serve_http(*served, insecure=insecure)}")
+        if loaded.config.console.enabled:
+            parts.append(f"console={serving.service.http}/console/")
     if _asked_for(loaded, "grpc"):
         parts.append(f"grpc={serving.serve_grpc(*served, insecure=insecure)}")
     return parts

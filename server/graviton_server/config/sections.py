@@ -302,6 +302,17 @@ class Backup:
 
 
 @dataclass(frozen=True)
+class Console:
+    enabled: bool = _key(kinds.BOOL, True, "Serve the page at /console/ on the HTTP port.")
+    session_lifetime: float = _key(
+        kinds.DURATION, 43200.0, "How long a browser stays signed in; never longer than its token lasts."
+    )
+    history_interval: float = _key(
+        kinds.DURATION_OR_ZERO, 600.0, "How often the usage that is shown over time is noted; 0: never."
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     data_dir: str = _key(
         kinds.PATH, "/var/lib/graviton", "The engine's directory: index, local packs, SQLite."
@@ -321,6 +332,7 @@ class Config:
     trash: Trash = _section(Trash)
     snapshots: Snapshots = _section(Snapshots)
     backup: Backup = _section(Backup)
+    console: Console = _section(Console)
 
 
 class Declared(NamedTuple):

@@ -106,6 +106,19 @@ class Status(msgspec.Struct, frozen=True):
     backup: BackupStatus | None = None
 
 
+class WorkStatus(msgspec.Struct, frozen=True):
+    """What the process that answers does in the background. ``pending_bytes``: not stored yet."""
+
+    pid: int
+    role: str
+    started: float
+    pending_bytes: int
+    upkeep: list[TaskStatus]
+    replication: ReplicationInfo | None = None
+    shard: str | None = None
+    backup: BackupStatus | None = None
+
+
 class Operation(msgspec.Struct, frozen=True):
     """One kind of operation since the process started, times in seconds."""
 

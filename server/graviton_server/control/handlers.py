@@ -42,6 +42,7 @@ HANDLERS: dict[type[Request[Any]], Handler] = {
     requests.TreeUsage: reports.handle_usage,
     requests.Info: reports.handle_info,
     requests.GetStatus: reports.handle_status,
+    requests.GetWork: reports.handle_work,
     requests.GetCounters: reports.handle_counters,
     requests.Drain: reports.handle_drain,
     requests.Collect: upkeep.handle_collect,

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from graviton_server.control import figures, requests, store_requests, targets
-from graviton_server.control.answers import Counters, Status, Usage
+from graviton_server.control.answers import Counters, Status, Usage, WorkStatus
 from graviton_server.control.calls import Channel
 from graviton_server.control.paths import existing
 from graviton_server.control.service import Service
@@ -50,6 +50,19 @@ def handle_status(service: Service, request: requests.GetStatus, channel: Channe
         http=service.http,
         grpc=service.grpc,
         targets=targets.handle_list(service, store_requests.ListTargets(), channel),
+        replication=targets.replication(service),
+        shard=targets.shard(service),
+        backup=backup_status(service),
+    )
+
+
+def handle_work(service: Service, request: requests.GetWork, _: Channel) -> WorkStatus:
+    return WorkStatus(
+        pid=os.getpid(),
+        role=service.role,
+        started=service.started,
+        pending_bytes=service.pending_bytes(),
+        upkeep=service.engine.maintenance.status(),
         replication=targets.replication(service),
         shard=targets.shard(service),
         backup=backup_status(service),

@@ -17,6 +17,7 @@ from graviton_server.control.answers import (
     SmallFile,
     Status,
     Usage,
+    WorkStatus,
 )
 from graviton_server.control.request import Request
 from graviton_server.control.store_requests import (
@@ -178,6 +179,10 @@ class GetStatus(Request[Status], frozen=True, kw_only=True):
     pass
 
 
+class GetWork(Request[WorkStatus], frozen=True, kw_only=True):
+    """As ``GetStatus``, without what has to be read from the whole store."""
+
+
 class GetCounters(Request[Counters], frozen=True, kw_only=True):
     pass
 
@@ -244,8 +249,8 @@ REQUESTS: dict[str, type[Request[Any]]] = {
     cls.__name__: cls
     for cls in (
         Stat, ListNames, MakeNodes, SetTimes, MakeDirectory, Remove, Move, Copy, ReadFile, WriteFile,
-        WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetCounters, Drain, Collect, Check, Scrub,
-        Dump, KeepDump, BackUp, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions,
+        WriteSmall, Flush, Warm, TreeUsage, Info, GetStatus, GetWork, GetCounters, Drain, Collect, Check,
+        Scrub, Dump, KeepDump, BackUp, ListDumps, DropDump, MakeToken, ListTokens, RevokeToken, ListSessions,
         EvictSession, CreateSnapshot, ListSnapshots, DeleteSnapshot, DiffSnapshots, RestoreSnapshot,
         ListTrash, RestoreRemoved,
         ListQuotas, GetQuota, SetQuota, DeleteQuota, CheckQuotas, ListTargets, AddTarget, ChangeTarget,

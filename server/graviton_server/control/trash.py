@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -71,6 +72,12 @@ def tell(volume: Volume, path: bytes, send: Callable[[bytes], None], check: Chec
             lines.clear()
     send(bytes(lines))
     return count
+
+
+def some(volume: Volume, path: bytes, limit: int) -> tuple[list[dict[str, object]], bool]:
+    """The first so many of what ``tell`` would tell, and whether there is more."""
+    found = [_line(one) for one in islice(_removed(volume, path), limit + 1)]
+    return found[:limit], len(found) > limit
 
 
 def _line(found: Lost) -> dict[str, object]:

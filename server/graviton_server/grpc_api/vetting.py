@@ -24,7 +24,9 @@ LOOSE_MAX: Final = 2 << 20
 LOOSE_BUDGET: Final = 64 << 20
 """Of all loose blocks; beyond it what comes is put into packs at once."""
 RECORD_MAX: Final = 64 << 10
-OWN_RECORDS: Final = frozenset(("tokens", "maintenance", "uploads", "snapshots"))
+OWN_RECORDS: Final = frozenset(
+    ("tokens", "web-sessions", "maintenance", "uploads", "snapshots", "usage", "jobs")
+)
 """Spaces of records that are this side's: who could write tokens could let himself in as anybody."""
 
 

@@ -192,11 +192,11 @@ class Work:
         resp.location = f"/api/v1/admin/jobs/{job.id}"
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        answer(resp, {"jobs": [job.told() for job in self._jobs.all()]})
+        answer(resp, {"jobs": self._jobs.all()})
 
     def on_get_one(self, req: falcon.Request, resp: falcon.Response, job: str) -> None:
-        answer(resp, self._jobs.one(job).told())
+        answer(resp, self._jobs.one(job)[0])
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, job: str) -> None:
         """It ends at a safe point."""
-        answer(resp, self._jobs.cancel(job).told(), 202)
+        answer(resp, self._jobs.cancel(job), 202)

@@ -10,12 +10,13 @@ import os
 import stat
 from contextlib import ExitStack
 from typing import Any, Final
+from urllib.parse import quote
 
 import falcon
 
 from graviton_server.http_api.bridge import REQUEST
-from graviton_server.http_api.context import Api, answer, body_of, flag, gateway_request, text
-from graviton_server.http_api.listing import Listing, described
+from graviton_server.http_api.context import Api, answer, body_of, flag, gateway_request, number, text
+from graviton_server.http_api.listing import Listing, described, name_at
 from graviton_webdav.faults import Refused
 from graviton_webdav.messages import Request, Response
 from graviton_webdav.outgoing import Outgoing
@@ -29,6 +30,8 @@ from gravitonfs.errors import Exists, Invalid, IsADirectory, NotADirectory, NotF
 from gravitonfs.ports.ops import Attr, Create, RemoveTree, Rmdir, Unlink
 
 PREFIX: Final = b"/api/v1/files"
+_PAGE: Final = 10_000
+"""Entries of a directory that are asked for at once, at most."""
 _FILE_MODE: Final = 0o644
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o755
 
@@ -47,18 +50,24 @@ class Root:
 
     def _read(self, req: falcon.Request, resp: falcon.Response) -> None:
         names, slash = target(req)
+        limit, after = number(req, "limit", 1, _PAGE), text(req, "after")
+        start = None if after is None else name_at(after)
         api = self._api
         with ExitStack() as held:
             shelf = held.enter_context(api.shelf(req))
             place, attr = shelf.resources.existing(names, slash=slash)
             if is_collection(attr):
                 resp.content_type = "application/json"
-                if req.method == "GET":
-                    listing = Listing(shelf.volume.namespace, place.path, attr)
+                listing = Listing(shelf.volume.namespace, place.path, attr)
+                if req.method == "GET" and (limit is not None or start is not None):
+                    resp.data = listing.page(start, limit or _PAGE)
+                elif req.method == "GET":
                     resp.stream = Outgoing(((piece,) for piece in listing.pieces()), held.pop_all())  # type: ignore[assignment]
                 return
             response = shelf.download(gateway_request(req, names, slash=slash))
             relay(resp, response)
+            if flag(req, "download"):
+                resp.set_header("Content-Disposition", _attachment(names[-1] if names else b""))
             if req.method == "GET":
                 length = response.length if response.length is not None else len(response.body)
                 api.transfers.tallies.downloaded(length)
@@ -233,6 +242,11 @@ def _removal(parent: Ino, name: bytes, attr: Attr, *, recursive: bool) -> Any:
     if not is_collection(attr):
         return Unlink(parent, name)
     return RemoveTree(parent, name) if recursive else Rmdir(parent, name)
+
+
+def _attachment(name: bytes) -> str:
+    """To be stored and not shown, under its name as far as that is text (RFC 6266, RFC 8187)."""
+    return f"attachment; filename*=UTF-8''{quote(name.decode(errors='replace'), safe='')}"
 
 
 def _location(path: Path, *, slash: bool = False) -> str:

@@ -16,6 +16,7 @@ import msgspec
 from graviton_server.control.calls import Cancelled, Channel
 from graviton_server.control.request import Request
 from graviton_server.control.wire import Event
+from graviton_server.http_api.jobboard import TELL, JobBoard
 from graviton_webdav.faults import Refused
 from gravitonfs.errors import GravitonError, NotFound
 
@@ -50,7 +51,9 @@ class JobChannel:
 
 
 class Job:
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, request: Request[Any]) -> None:
+        self.volume: str | None = getattr(request, "volume", None)
+        self.over = threading.Event()
         self.id = uuid.uuid4().hex
         self.kind = kind
         self.started = time.time()
@@ -72,19 +75,23 @@ class Job:
 class Jobs:
     """Thread-safe; ``_lock`` guards the table."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, board: JobBoard | None = None) -> None:
+        """``board``: where the jobs of other daemons are told."""
         self._run = run
+        self._board = board
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._threads: list[threading.Thread] = []
 
-    def start(self, kind: str, request: Request[Any]) -> Job:
-        """Refused (409) where one of its kind runs already, or too many do."""
-        job = Job(kind)
+    def start(self, kind: str, request: Request[Any], *, alone: bool = True) -> Job:
+        """Refused (409) where one of its kind runs already and it is to be ``alone``, or too many do."""
+        job = Job(kind, request)
         with self._lock:
             running = [other for other in self._jobs.values() if other.state == "running"]
-            if any(other.kind == kind for other in running) or len(running) >= _AT_ONCE:
+            if alone and any(other.kind == kind for other in running):
                 raise Refused(409, f"there is a job {kind} under way: wait for it, or cancel it")
+            if len(running) >= _AT_ONCE:
+                raise Refused(409, f"{_AT_ONCE} jobs are under way: wait for one, or cancel it")
             self._jobs[job.id] = job
             while len(self._jobs) > _KEPT:
                 oldest = next(found for found in self._jobs.values() if found.state != "running")
@@ -95,7 +102,24 @@ class Jobs:
             )
             self._threads.append(thread)
         thread.start()
+        if self._board is not None:
+            telling = threading.Thread(
+                target=self._tell, args=(job, self._board), name="job-telling", daemon=True
+            )
+            with self._lock:
+                self._threads.append(telling)
+            telling.start()
         return job
+
+    def _tell(self, job: Job, board: JobBoard) -> None:
+        """To other daemons, until it has ended."""
+        board.thin()
+        while not job.over.is_set():
+            board.tell(job.id, job.told(), job.volume)
+            if board.is_to_end(job.id):
+                job.channel.cancelled.set()
+            job.over.wait(TELL)
+        board.tell(job.id, job.told(), job.volume)
 
     def _work(self, job: Job, request: Request[Any]) -> None:
         try:
@@ -110,25 +134,41 @@ class Jobs:
             log.exception("the job %s failed", job.kind)
             job.state, job.error = "failed", "the log says why"
         job.ended = time.time()
+        job.over.set()
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[dict[str, Any]]:
+        """As they are told, the oldest first."""
+        found = {} if self._board is None else {job: entry.now() for job, entry in self._board.all().items()}
         with self._lock:
-            return list(self._jobs.values())
+            found |= {job.id: job.told() for job in self._jobs.values()}
+        return sorted(found.values(), key=lambda told: float(told["started"]))
 
-    def one(self, number: str) -> Job:
+    def one(self, number: str) -> tuple[dict[str, Any], str | None]:
+        """As it is told, and the volume it is about, if it is about one. NotFound."""
         with self._lock:
             found = self._jobs.get(number)
-        if found is None:
+        if found is not None:
+            return found.told(), found.volume
+        entry = None if self._board is None else self._board.one(number)
+        if entry is None:
             raise NotFound("there is no such job")
-        return found
+        return entry.now(), entry.volume
 
-    def cancel(self, number: str) -> Job:
-        job = self.one(number)
-        job.channel.cancelled.set()
-        return job
+    def cancel(self, number: str) -> dict[str, Any]:
+        """NotFound."""
+        told, _ = self.one(number)
+        with self._lock:
+            found = self._jobs.get(number)
+        if found is not None:
+            found.channel.cancelled.set()
+        elif self._board is not None and told["state"] == "running":
+            self._board.end(number)
+        return told
 
     def close(self, timeout: float = 10.0) -> None:
-        for job in self.all():
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
             job.channel.cancelled.set()
         for thread in self._threads:
             thread.join(timeout)

@@ -11,6 +11,7 @@ import msgspec
 
 from graviton_webdav.paths import Path
 from gravitonfs.core.ids import BlobId
+from gravitonfs.errors import Invalid
 from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Attr
 
@@ -47,16 +48,38 @@ def _named(key: str, name: bytes) -> dict[str, Any]:
         return {key: name.decode(errors="replace"), f"{key}_base64": base64.b64encode(name).decode()}
 
 
+def cursor(name: bytes) -> str:
+    """Where a page ends, for the next one to begin behind: names are any bytes."""
+    return base64.urlsafe_b64encode(name).decode()
+
+
+def name_at(cursor: str) -> bytes:
+    """Raises Invalid."""
+    try:
+        return base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+    except ValueError:
+        raise Invalid("the parameter after is what an earlier page told as next") from None
+
+
 class Listing:
     def __init__(self, namespace: Namespace, path: Path, attr: Attr) -> None:
         self._namespace = namespace
         self._path = path
         self._attr = attr
 
-    def pieces(self) -> Iterator[bytes]:
+    def page(self, after: bytes | None, limit: int) -> bytes:
+        """At most so many entries, and where to go on."""
+        found = self._namespace.entries(self._attr.ino, after, limit + 1)
+        entries = [described(entry.name, entry.attr, entry.digest) for entry in found[:limit]]
+        following = cursor(found[limit - 1].name) if len(found) > limit else None
+        return _encode(self._head() | {"entries": entries, "next": following})
+
+    def _head(self) -> dict[str, str]:
         path = b"/" + b"/".join(self._path)
-        head = {"volume": self._namespace.volume, "type": "directory"} | _named("path", path)
-        yield _encode(head)[:-1] + b',"entries":['
+        return {"volume": self._namespace.volume, "type": "directory"} | _named("path", path)
+
+    def pieces(self) -> Iterator[bytes]:
+        yield _encode(self._head())[:-1] + b',"entries":['
         after: bytes | None = None
         comma = b""
         while True:

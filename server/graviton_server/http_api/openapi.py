@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import gravitonfs
-from graviton_server.http_api.schemas import SCHEMAS, SNAPSHOT_NAME
+from graviton_server.http_api.schemas import BASE64, SCHEMAS, SNAPSHOT_NAME
 
 Json = dict[str, Any]
 
@@ -117,6 +117,20 @@ _UNCHANGED: Final = {"description": "The client has it already."}
 _UPLOADED: Final = (408, 409, 413, 423, 507)
 
 
+_PAGES: Final = (
+    _query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 10_000},
+        "Of a directory: so many entries at most.",
+    ),
+    _query(
+        "after",
+        {"type": "string", "pattern": BASE64["pattern"].replace("+/", "_-")},
+        "Of a directory: the next of an earlier page.",
+    ),
+)
+
+
 def _body(name: str) -> Json:
     return {"required": False, "content": {"application/json": {"schema": _ref(name)}}}
 
@@ -157,13 +171,14 @@ def _blobs() -> Json:
 
 def _files() -> Json:
     recursive = _query("recursive", {"type": "boolean"}, "A directory with all that is in it.")
+    download = _query("download", {"type": "boolean"}, "To be stored by a browser, not shown.")
     return {
         "/api/v1/files/{path}": {
             "get": _operation(
                 "readFile", "A file's bytes, or a directory as JSON.", "files",
                 {200: _octets("The bytes, or the entries (Directory)."), 206: _octets("A range."),
                  304: _UNCHANGED}, 404, 412, 416,
-                parameters=(_FILE, _VOLUME),
+                parameters=(_FILE, _VOLUME, download, *_PAGES),
             ),
             "head": _operation(
                 "statFile", "Whether it is there.", "files",
@@ -191,7 +206,7 @@ def _files() -> Json:
             ),
             "get": _operation(
                 "readRoot", "The root directory.", "files", {200: _json("Directory", "Its entries.")}, 404,
-                parameters=(_VOLUME,),
+                parameters=(_VOLUME, *_PAGES),
             ),
         },
     }  # fmt: skip
@@ -245,7 +260,18 @@ def _admin() -> Json:
         f"{base}/status": {"get": _told("status", "What the process is doing.", "Anything")},
         f"{base}/counters": {"get": _told("counters", "Totals since the start.", "Anything")},
         f"{base}/info": {"get": _told("info", "What the store holds.", "Anything")},
-        f"{base}/sessions": {"get": _told("listSessions", "Who is attached.", "SessionList")},
+        f"{base}/work": {"get": _told("work", "What the process does in the background.", "Anything")},
+        f"{base}/usage": {
+            "get": _operation(
+                "usage", "Usage over time; each sample holds until the next.", "admin",
+                {200: _json("UsageList", "The oldest first.")},
+                parameters=tuple(
+                    _query(name, {"type": "integer", "minimum": 0, "maximum": 10**11}, "Since the epoch.")
+                    for name in ("since", "until")
+                ),
+            )
+        },
+        f"{base}/sessions": {"get": _told("listSessions", "Who is attached.", "AttachedList")},
         f"{base}/sessions/{{session}}": {
             "delete": _operation(
                 "evictSession", "End a session.", "admin", {204: _NOTHING}, 404, parameters=(session,)
@@ -342,6 +368,58 @@ def _quota_paths(base: str, volume: Json) -> Json:
     }  # fmt: skip
 
 
+def _recovery() -> Json:
+    limit = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "How many at most.")
+    plain = _query("path", {"type": "string", "pattern": "^/"}, "At or below which path.")
+    exact = _query("path_base64", BASE64, "The same, of a path that is no text.")
+    return {
+        "/api/v1/snapshots": {
+            "get": _operation(
+                "readSnapshots", "A volume's snapshots; one is read below /.snapshots/NAME.", "recovery",
+                {200: _json("SnapshotList", "The oldest first.")}, 404, parameters=(_VOLUME,),
+            ),
+        },
+        "/api/v1/trash": {
+            "get": _operation(
+                "readTrash", "What was removed at or below a path.", "recovery",
+                {200: _json("TrashList", "The newest day first.")}, 404, 501,
+                parameters=(_VOLUME, plain, exact, limit),
+            ),
+        },
+        "/api/v1/restores": {
+            "post": _operation(
+                "restore", "Bring a file or a tree back, from a snapshot or the trash.", "recovery",
+                {202: _json("Job", "Runs.")}, 404, 409, 413, parameters=(_VOLUME,),
+                body=_body("NewRestore") | {"required": True},
+            ),
+        },
+        "/api/v1/restores/{job}": {
+            "get": _operation(
+                "readRestore", "How it goes.", "recovery", {200: _json("Job", "As it stands.")}, 404,
+                parameters=(_JOB, _VOLUME),
+            ),
+        },
+    }  # fmt: skip
+
+
+def _session() -> Json:
+    return {
+        "/api/v1/session": {
+            "get": _operation(
+                "readSession", "Who asks, and what they may do.", "session",
+                {200: _json("Session", "As it is.")},
+            ),
+            "post": _operation(
+                "signIn", "Sign a browser in with a token; the answer sets a cookie.", "session",
+                {200: _json("Session", "Signed in.")}, 409, 413, body=_body("SignIn") | {"required": True},
+            ),
+            "delete": _operation(
+                "signOut", "End the session of the cookie.", "session", {204: _NOTHING}, 409
+            ),
+        },
+    }  # fmt: skip
+
+
 def _told(name: str, summary: str, schema: str) -> Json:
     return _operation(name, summary, "admin", {200: _json(schema, "As it is now.")})
 
@@ -376,7 +454,7 @@ def specification() -> Json:
             "version": gravitonfs.__version__,
             "description": _ABOUT,
         },
-        "paths": {**_blobs(), **_files(), **_uploads(), **_admin(), **_open()},
+        "paths": {**_blobs(), **_files(), **_uploads(), **_recovery(), **_admin(), **_session(), **_open()},
         "components": {
             "schemas": SCHEMAS,
             "parameters": {"Volume": volume},

@@ -31,6 +31,7 @@ def _list(name: str) -> Json:
     return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
 
 
+BASE64: Final = {"type": "string", "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}
 _BLOB: Final = {"type": "string", "pattern": "^blake3:[0-9a-f]{64}:(0|[1-9][0-9]{0,18})$"}
 _NAME: Final = r"(?!\.{1,2}(/|$))[^/\u0000]{1,63}"
 """Whatever characters these are, they take no more than the 255 bytes of a name."""
@@ -60,7 +61,8 @@ SCHEMAS: Final[Json] = {
     "BlobList": _object({"blobs": _list("BlobRef"), "next": _maybe(_BLOB)}),
     "Entry": _object(_ENTRY, {"name_base64": _TEXT, "new_bytes": _COUNT}),
     "Directory": _object(
-        {"volume": _TEXT, "path": _TEXT, "type": {"const": "directory"}, "entries": _list("Entry")}
+        {"volume": _TEXT, "path": _TEXT, "type": {"const": "directory"}, "entries": _list("Entry")},
+        {"next": _maybe(_TEXT), "path_base64": _TEXT},
     ),
     "NewUpload": _object(
         {},
@@ -68,6 +70,7 @@ SCHEMAS: Final[Json] = {
             "length": _maybe({"type": "integer", "minimum": 0, "maximum": 10**9}),
             "expected": _maybe({"type": "string", "pattern": "^blake3:[0-9a-f]{64}:[1-9][0-9]{0,7}$"}),
             "path": _maybe({"type": "string", "pattern": f"^/*{_NAME}(/+{_NAME})*$"}),
+            "path_base64": _maybe(BASE64),
         },
         closed=True,
     ),
@@ -77,8 +80,20 @@ SCHEMAS: Final[Json] = {
     ),
     "UploadList": _object({"uploads": _list("Upload")}),
     "Completed": {"anyOf": [_object({"id": _BLOB, "length": _COUNT, "existed": _TRUTH}), _object(_ENTRY)]},
-    "Session": _object({"number": _COUNT, "volume": _TEXT, "label": _TEXT}),
-    "SessionList": _object({"sessions": _list("Session")}),
+    "Attached": _object({"number": _COUNT, "volume": _TEXT, "label": _TEXT}),
+    "AttachedList": _object({"sessions": _list("Attached")}),
+    "Session": _object(
+        {
+            "authentication": _TRUTH,
+            "signed_in": _TRUTH,
+            "name": _TEXT,
+            "admin": _TRUTH,
+            "volumes": {"type": "array", "items": _object({"name": _TEXT, "write": _TRUTH})},
+            "proof": _maybe(_TEXT),
+            "expires": _maybe(_NUMBER),
+        }
+    ),
+    "SignIn": _object({"token": _TEXT}, {"user": _TEXT}, closed=True),
     "Volume": _object({"name": _TEXT, "logical_bytes": _COUNT, "inodes": _COUNT}),
     "NewVolume": _object(
         {"name": {"type": "string", "pattern": "^[a-z0-9_-][a-z0-9._-]{0,62}$"}}, closed=True
@@ -140,6 +155,39 @@ SCHEMAS: Final[Json] = {
             "force": _TRUTH,
         },
         closed=True,
+    ),
+    "Removed": _object(
+        {"path": _TEXT, "trash": _TEXT, "kind": _TEXT, "bytes": _COUNT, "removed": _NUMBER},
+        {"path_base64": _TEXT, "trash_base64": _TEXT},
+    ),
+    "TrashList": _object({"removed": _list("Removed"), "more": _TRUTH}),
+    "NewRestore": _object(
+        {"path": _PLACE},
+        {
+            "path_base64": _maybe(BASE64),
+            "snapshot": _maybe(_TEXT),
+            "to": _maybe(_PLACE),
+            "to_base64": _maybe(BASE64),
+            "force": _TRUTH,
+        },
+        closed=True,
+    ),
+    "UsageList": _object(
+        {
+            "samples": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "time": _COUNT,
+                        "logical_bytes": _COUNT,
+                        "unique_bytes": _COUNT,
+                        "stored_bytes": _COUNT,
+                        "inodes": _COUNT,
+                        "volumes": {"type": "object"},
+                    }
+                ),
+            }
+        }
     ),
     "Job": _object(
         {"id": _TEXT, "kind": _TEXT, "state": {"enum": ["running", "done", "cancelled", "failed"]}},

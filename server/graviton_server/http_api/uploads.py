@@ -6,6 +6,7 @@ durable when it is answered. In the end the bytes become a blob, or a file under
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 import time
@@ -70,14 +71,17 @@ class Row(msgspec.Struct, frozen=True):
     length: int | None = None
     expected: str | None = None
     path: str | None = None
+    names: list[bytes] | None = None
+    """Of the path, where that is no text."""
 
 
 class New(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client asks for. ``path``: a file instead of a blob."""
+    """What a client asks for. ``path``: a file instead of a blob; ``path_base64``: where it is no text."""
 
     length: int | float | None = None
     expected: str | None = None
     path: str | None = None
+    path_base64: str | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -140,13 +144,15 @@ class Uploads:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         new = document(req, self._api, New)
         length = whole(new.length, "length", 1 << 62)
-        _check_new(new, length, self._api.settings.max_blob_size)
+        names = _check_new(new, length, self._api.settings.max_blob_size)
+        path = new.path if new.path_base64 is None else "/" + b"/".join(names or ()).decode(errors="replace")
+        exact = None if new.path_base64 is None else list(names or ())
         number = uuid.uuid4().hex
         with self._api.shelf(req) as shelf:
             if self._running.sweep_due():
                 sweep(shelf)
             ino = shelf.volume.new_ino()
-            row = Row(ino, time.time(), identity(req).name, length, new.expected, new.path)
+            row = Row(ino, time.time(), identity(req).name, length, new.expected, path, exact)
             shelf.volume.submit(
                 Create(NO_INO, b"", ino, _STAGED, os.getuid(), os.getgid()),
                 Retain(ino),
@@ -298,7 +304,7 @@ class Upload:
     def _publish(
         self, req: falcon.Request, shelf: Shelf, upload: str, row: Row, attr: Attr, blob: BlobId
     ) -> tuple[dict[str, Any], str]:
-        path = _path(row.path or "")
+        path = tuple(row.names) if row.names is not None else _path(row.path or "")
         request = gateway_request(req, path)
         there = shelf.resources.find(path)
         if there.attr is not None and is_collection(there.attr):
@@ -370,22 +376,38 @@ def _offset(req: falcon.Request) -> int:
     return int(value)
 
 
-def _check_new(new: New, length: int | None, limit: int) -> None:
+def _check_new(new: New, length: int | None, limit: int) -> Path | None:
+    """The names of the path, if one is given."""
     if length is not None and length > limit:
         raise FileTooLarge(f"an upload has at most {limit} bytes, not {length}")
     if new.expected is not None:
         blob = BlobId.parse(new.expected)
         if length is not None and blob.length != length:
             raise Refused(409, "length and expected differ")
-    if new.path is not None:
-        _path(new.path)
+    names = None if new.path is None else _path(new.path)
+    return names if new.path_base64 is None else _exact(new.path_base64)
+
+
+def _exact(text: str) -> Path:
+    try:
+        path = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Invalid("path_base64 is Base64") from None
+    try:
+        return _names(path)
+    except (Invalid, Refused) as wrong:
+        raise NotFound(f"no file can have this path: {wrong}") from None
 
 
 def _path(text: str) -> Path:
     """A path in a volume, as JSON has it: not escaped."""
-    if "\0" in text or text.endswith("/"):
+    return _names(text.encode("utf-8", "surrogatepass"))
+
+
+def _names(path: bytes) -> Path:
+    if b"\0" in path or path.endswith(b"/"):
         raise Invalid("path is that of a file: it has no NUL and does not end with a slash")
-    names = tuple(part for part in text.encode("utf-8", "surrogatepass").split(b"/") if part)
+    names = tuple(part for part in path.split(b"/") if part)
     if not names:
         raise Invalid("path is that of a file, not of the root")
     check_names(names)

@@ -11,6 +11,7 @@ from graviton_server.maintenance.compact import Policy
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.counting import QuotaCounter
 from graviton_server.maintenance.digest import Digester
+from graviton_server.maintenance.history import HISTORY
 from graviton_server.maintenance.rechunk import Rechunker
 from graviton_server.maintenance.reports import Collected
 from graviton_server.maintenance.schedule import Task, Timing
@@ -54,6 +55,8 @@ class Settings(NamedTuple):
     """Those that the clock makes."""
     trash_days: int = 1
     backup: Plan = Plan()
+    history_interval: float = 0.0
+    """How often usage is noted; 0: never."""
 
 
 class _Alarm:
@@ -87,6 +90,7 @@ class Chores:
         let_go: Callable[[], None],
         backups: Backups | None,
         back_up: Callable[[Work], str],
+        note_usage: Callable[[Work], str],
     ) -> None:
         """``collect``: None where it is another engine's turn. ``due_in``: seconds until a condemned pack
         may be deleted. ``let_go``: the session of ``volume`` has ended, the next call attaches anew."""
@@ -101,6 +105,7 @@ class Chores:
         self.emptier = Emptier(stores, settings.trash_days, self.nearly_full)
         self._backups = backups
         self._back_up = back_up
+        self._note_usage = note_usage
         self._collection = _Alarm()
         self._tidying = _Alarm()
         self._drained_at = time.monotonic()
@@ -135,6 +140,10 @@ class Chores:
             tasks.append(Task("snapshot", snapshotter.run, lambda: int(time.time()) // HOUR, Timing()))
         if self._backups is not None:
             tasks.append(Task(BACKUP, self._back_up, self._backups.due, Timing()))
+        every = self._settings.history_interval
+        if every:
+            timing = Timing(self._settings.idle, self._settings.patience)
+            tasks.append(Task(HISTORY, self._run_history, lambda: int(time.time() / every), timing))
         return tasks
 
     def nearly_full(self) -> bool:
@@ -172,6 +181,18 @@ class Chores:
     def _run_tend(self, work: Work) -> str:
         with turn(self._stores.housekeeping, TEND, work) as ours:
             return self._stores.blocks.tend() if ours else ""
+
+    def _run_history(self, work: Work) -> str:
+        """By one engine: what it notes is of the whole store."""
+        rest = self._settings.history_interval / 2
+        with turn(self._stores.housekeeping, HISTORY, work, rest) as ours:
+            if not ours:
+                return ""
+            try:
+                return self._note_usage(work)
+            except Fenced:  # as in ``_in_turn``
+                self._let_go()
+                return self._note_usage(work)
 
     def _run_drain(self, work: Work) -> str:
         """By one engine: two would put the same blocks into packs of each."""

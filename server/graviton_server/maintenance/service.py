@@ -19,6 +19,7 @@ from graviton_server.maintenance.compact import compact, open_waste
 from graviton_server.maintenance.contents import Writing
 from graviton_server.maintenance.fence import settle_fence
 from graviton_server.maintenance.fsck import check
+from graviton_server.maintenance.history import History, MarkTimes
 from graviton_server.maintenance.kept import (
     drop,
     free_path,
@@ -99,7 +100,10 @@ class Maintenance:
             self._session_has_ended,
             self.backups,
             self._back_up_by_itself,
+            self._note_usage,
         )
+        self.history = History(lambda: self._volume)
+        self._marks = MarkTimes()
         self._supervisor = Supervisor(
             self._chores.tasks(),
             activity=activity,
@@ -335,6 +339,25 @@ class Maintenance:
         if known is None or known[0] != version:
             known = self._keep(version, mark_live(self._stores, work or Work()))
         return figures(self._stores, self._volume.namespace.usage(), known[1])
+
+    def _note_usage(self, work: Work) -> str:
+        """A mark is made for it only where those of collections are too old, and never for a hundredth of the
+        time."""
+        if not self._stores.blocks.filled(0.0):
+            return ""  # next time: what comes after this in the round does not wait for it
+        version = self._stores.upkeep.version()
+        with self._lock:
+            known = self._marked
+        if known is None or (known[0] != version and self._marks.due()):
+            with self._marks.timed():
+                known = self._keep(version, mark_live(self._stores, work))
+        store = self._stores.snapshots
+        return self.history.note(
+            int(self._stores.packs.clock_ns() / 1e9),
+            [] if store is None else store.volume_rows(),
+            known[1].plain,
+            self.stored_bytes(),
+        )
 
     def stored_bytes(self) -> int:
         """What packs and loose blocks take: as their rows tell, and the target of those that are open."""
