@@ -300,3 +300,36 @@ def test_parts_survive_a_crash_between_two_steps(rig: Rig, monkeypatch: pytest.M
     [manifest] = backups(rig).archive.manifests()
     needed = {part.key for part in manifest.all_parts()}
     assert {str(path.relative_to(rig.path)) for path in rig.path.glob("backup/parts/*/*")} == needed
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_scrub_reads_dumps(rig: Rig) -> None:
+    """A dump whose part is bad everywhere is named, and is whole again after the next one."""
+    many_names(rig, 5000)
+    first = rig.maintenance.back_up().dump
+    assert rig.maintenance.scrub().clean
+    flip(next(rig.path.glob("backup/parts/*/*")))
+    told = rig.maintenance.scrub()
+    assert not told.clean
+    [finding] = told.findings
+    assert finding.kind == "dump-damaged"
+    assert first in finding.what
+    rig.maintenance.back_up()
+    assert rig.maintenance.scrub().clean
+    lose_names(rig)
+    load(rig, first)
+    assert len(rig.names()) == 5000
+
+
+def test_scrub_names_a_damaged_manifest(rig: Rig) -> None:
+    rig.put("f", b"x")
+    dump = rig.maintenance.back_up().dump
+    flip(rig.path / "backup" / "dumps" / f"{dump}.json")
+    [finding] = rig.maintenance.scrub().findings
+    assert finding.kind == "dump-damaged"
+    assert dump in finding.what

@@ -31,9 +31,9 @@ PARTS: Final = "backup/parts/"
 DUMPS: Final = "backup/dumps/"
 PART_MAX: Final = 1 << 20
 _LEVEL: Final = 3
-_MANIFEST_MAX: Final = 64 << 20
+MANIFEST_MAX: Final = 64 << 20
 _UUID: Final = 16
-_STORED_MAX: Final = PART_MAX + (64 << 10)
+STORED_MAX: Final = PART_MAX + (64 << 10)
 T = TypeVar("T")
 _ID: Final = re.compile(r"[0-9]{8}t[0-9]{9}z-[0-9a-f]{8}")
 
@@ -110,13 +110,14 @@ def decode(data: bytes, key: str) -> Manifest:
 
 class Archive:
     """What is below ``backup/`` on a store's targets. Thread-safe; ``_known`` and ``_needed`` keep what was
-    read: manifests, and the packs they need, never change."""
+    read: manifests, and the packs they need, never change. ``_distrusted``: keys of damaged parts."""
 
     def __init__(self, target: Target | SeveralTargets, store_uuid: bytes) -> None:
         self.target = target
         self.store_uuid = store_uuid
         self._known: dict[str, Manifest] = {}
         self._needed: dict[str, frozenset[bytes]] = {}
+        self._distrusted: frozenset[str] = frozenset()
 
     # --- reading ---
 
@@ -142,7 +143,7 @@ class Archive:
         known = self._known.get(dump)
         if known is None:
             key = key_of(dump)
-            known = self._known[dump] = self._first(key, _MANIFEST_MAX, lambda data: decode(data, key))
+            known = self._known[dump] = self._first(key, MANIFEST_MAX, lambda data: decode(data, key))
         return known
 
     def manifests(self) -> list[Manifest]:
@@ -175,7 +176,7 @@ class Archive:
 
     def _texts(self, parts: Iterable[Part]) -> Iterator[bytes]:
         for part in parts:
-            yield self._first(part.key, _STORED_MAX, partial(_plain, part))
+            yield self._first(part.key, STORED_MAX, partial(plain_of, part))
 
     def _first(self, key: str, most: int, read: Callable[[bytes], T]) -> T:
         trouble: GravitonError | None = None
@@ -208,6 +209,17 @@ class Archive:
         return found
 
     # --- writing ---
+
+    def distrust(self, keys: Iterable[str]) -> None:
+        """What is there under these is bad, until the next call: a dump that has such parts stores them."""
+        self._distrusted = frozenset(keys)
+
+    def good_parts(self) -> dict[Target, dict[str, int]]:
+        """As ``places``; what is known to be bad is taken for not there."""
+        return {
+            place: {key: length for key, length in parts.items() if key not in self._distrusted}
+            for place, parts in self.places().items()
+        }
 
     def places(self) -> dict[Target, dict[str, int]]:
         """Where a dump goes, and the parts that each place has, with their lengths. Unavailable where the
@@ -281,7 +293,8 @@ def part_key(number: str) -> str:
     return f"{PARTS}{number[:2]}/{number}"
 
 
-def _plain(part: Part, data: bytes) -> bytes:
+def plain_of(part: Part, data: bytes) -> bytes:
+    """What is in it. Damaged."""
     try:
         plain = zstandard.ZstdDecompressor().decompress(data, max_output_size=part.plain)
     except zstandard.ZstdError as error:

@@ -75,7 +75,7 @@ class Writer:
         self._stores = stores
         self._archive = archive
         self._work = work
-        self._places = archive.places()
+        self._places = archive.good_parts()
         self._parts: list[Part] = []
         self._lines = self._plain = self._new = 0
         self._digest = blake3()

@@ -33,9 +33,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong.
 
     ``kind``: ``namespace``, ``pack-missing``, ``pack-damaged``, ``copy-damaged`` (one of several),
-    ``block-damaged``, ``block-missing``, ``file-damaged``, ``index``, ``database`` or ``unclaimed`` (an
-    object that no row names: told, not damage). ``ranges``: (start, end) of the file's bytes that cannot be
-    read.
+    ``block-damaged``, ``block-missing``, ``file-damaged``, ``dump-damaged``, ``index``, ``database`` or
+    ``unclaimed`` (an object that no row names: told, not damage). ``ranges``: (start, end) of the file's
+    bytes that cannot be read.
     """
 
     kind: str

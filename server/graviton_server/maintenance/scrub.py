@@ -1,4 +1,4 @@
-"""Scrubbing: all stored bytes are read again and compared with their hashes, at a set rate.
+"""Scrubbing: all stored bytes are read again and compared with their hashes, at a set rate; dumps last.
 
 Where it was is remembered in the volume's records, so that a run that is stopped goes on later.
 """
@@ -9,6 +9,7 @@ import time
 from typing import Final
 
 from graviton_server.maintenance.damage import damaged_files
+from graviton_server.maintenance.dump_scrub import scrub_dumps
 from graviton_server.maintenance.mark import pack_rows
 from graviton_server.maintenance.reports import Finding, Scrubbed
 from graviton_server.maintenance.stores import Stores
@@ -51,6 +52,10 @@ def scrub(stores: Stores, volume: Volume, work: Work) -> Scrubbed:
         save_position(volume, position)
     blocks += check_loose(stores, bad)
     findings.extend(damaged_files(stores.upkeep, volume, bad, work))
+    if stores.archive is not None:
+        dumps = scrub_dumps(stores.archive, work)
+        findings.extend(dumps.findings)
+        done += dumps.bytes_read
     save_position(volume, PackNumber(0))
     return Scrubbed(
         findings=tuple(findings),
