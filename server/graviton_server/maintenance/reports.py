@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+UNUSED: Final = "unused-damaged"
+_TOLD: Final = frozenset(("unclaimed", UNUSED))
+"""Kinds by which nothing is lost, and which nobody has to do anything about."""
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +39,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong.
 
     ``kind``: ``namespace``, ``pack-missing``, ``pack-damaged``, ``copy-damaged`` (one of several),
-    ``block-damaged``, ``block-missing``, ``file-damaged``, ``dump-damaged``, ``index``, ``database`` or
-    ``unclaimed`` (an object that no row names: told, not damage). ``ranges``: (start, end) of the file's
+    ``block-damaged``, ``block-missing``, ``file-damaged``, ``dump-damaged``, ``index``, ``database``;
+    told, and no damage, are ``unclaimed`` (an object that no row names) and ``unused-damaged`` (a bad record
+    of a block that has been stored again). ``ranges``: (start, end) of the file's
     bytes that cannot be read.
     """
 
@@ -49,7 +56,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_damage(self) -> bool:
-        return self.kind != "unclaimed"
+        return self.kind not in _TOLD
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Final
 from graviton_server.maintenance.damage import damaged_files
 from graviton_server.maintenance.dump_scrub import scrub_dumps
 from graviton_server.maintenance.mark import pack_rows
-from graviton_server.maintenance.reports import Finding, Scrubbed
+from graviton_server.maintenance.reports import UNUSED, Finding, Scrubbed
 from graviton_server.maintenance.stores import Stores
 from graviton_server.maintenance.work import Work
 from graviton_server.replication.repair import Repair
@@ -76,16 +76,19 @@ def check_pack(stores: Stores, row: PackRow, findings: list[Finding], bad: set[B
         if stores.packs.get(row.number) is None:
             return  # collected meanwhile
         block = problem.block.hex() if problem.block is not None else ""
-        findings.append(
-            Finding(
-                kind="block-damaged" if problem.block is not None else "pack-damaged",
-                what=problem.what,
-                pack=row.number,
-                block=block,
-            )
-        )
-        if problem.block is not None:
+        kind, what = "pack-damaged", problem.what
+        if problem.block is not None and _is_elsewhere(stores, problem.block, row.number):
+            kind, what = UNUSED, f"{what}; it has been stored again, and this record goes with its pack"
+        elif problem.block is not None:
+            kind = "block-damaged"
             bad.add(problem.block)
+        findings.append(Finding(kind=kind, what=what, pack=row.number, block=block))
+
+
+def _is_elsewhere(stores: Stores, block: BlockId, pack: PackNumber) -> bool:
+    """The block is read from another pack, whose own record is verified with that one."""
+    [found] = stores.blocks.locate([block])
+    return found is not None and found.pack != pack
 
 
 def _check_copies(stores: Stores, copies: Repair, row: PackRow, findings: list[Finding]) -> bool:
