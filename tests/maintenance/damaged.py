@@ -84,9 +84,9 @@ class PostgresRig(SqliteRig):
         self._stores.close()
 
 
-def mkdir(rig: Rig, name: str) -> Attr:
+def mkdir(rig: Rig, name: str, parent: Ino | None = None) -> Attr:
     return rig.volume.submit_for_attr(
-        Create(rig.root, name.encode(), rig.volume.new_ino(), stat.S_IFDIR | 0o755, 0, 0)
+        Create(parent or rig.root, name.encode(), rig.volume.new_ino(), stat.S_IFDIR | 0o755, 0, 0)
     )
 
 

@@ -194,6 +194,24 @@ def test_a_directory_has_one_name(case: Case) -> None:
     assert case.mended("directory-with-names", "counts") == case.before
 
 
+def test_directories_in_a_circle_are_named_among_the_lost(case: Case) -> None:
+    """What hangs below them comes along."""
+    inner = mkdir(case.rig, "inner", case.folder).ino
+    put(case.rig, inner, "deep", b"bytes")
+    deepest = mkdir(case.rig, "deepest", inner).ino
+    case.rig.reopen()
+    before = tree(case.rig)
+    case.rig.sql(f"UPDATE names SET parent = {deepest} WHERE ino = {case.folder}")
+    there, lost = split(case.mended("directory-in-circle", "counts"))
+    assert there == case.without("/folder")
+    expected = {
+        f"/inode-{case.folder}" + path.removeprefix("/folder"): what
+        for path, what in before.items()
+        if path.startswith("/folder")
+    }
+    assert lost == expected
+
+
 def test_a_pack_that_is_nowhere_is_relied_on_no_more(case: Case) -> None:
     """What was written again since is stored again, instead of being found in it."""
     rig = case.rig

@@ -21,6 +21,19 @@ _DIRECTORY: Final = "(mode & 61440) = 16384"
 
 QUOTA_WRONG: Final = "the quota of directory {0} says {2} bytes in {3} inodes, and there are {4} in {5}"
 
+UNREACHABLE: Final = "directory {0} cannot be reached from any root"
+_TOPS: Final = "SELECT root FROM volumes UNION SELECT ino FROM doomed UNION SELECT ino FROM trash"
+_BELOW: Final = (
+    "WITH RECURSIVE down (ino) AS ({0} UNION SELECT n.ino FROM down JOIN names n ON n.parent = down.ino)"
+    f" SELECT ino, 0 FROM inodes WHERE {_DIRECTORY} AND nlink <> 0 AND ino NOT IN (SELECT ino FROM down)"
+)
+_UNREACHABLE: Final = _BELOW.format(_TOPS)
+FIND_IN_CIRCLES: Final = _BELOW.format(
+    f"{_TOPS} UNION SELECT ino FROM inodes WHERE {_DIRECTORY} AND ino NOT IN (SELECT ino FROM names)"
+    f" UNION SELECT ino FROM names WHERE parent NOT IN (SELECT ino FROM inodes WHERE {_DIRECTORY})"
+)
+"""What no root leads to although every directory on the way has a name: circles, and what is below them."""
+
 # Each query returns (inode, content, what else the sentence needs).
 _SETS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -261,15 +274,8 @@ def problems(execute: Execute) -> Iterator[Problem]:
 
 
 def _unreachable(execute: Execute) -> Iterator[Problem]:
-    """Directories in a circle of their own, which no root leads to."""
-    sql = (
-        "WITH RECURSIVE down (ino) AS (SELECT root FROM volumes UNION SELECT ino FROM doomed"
-        " UNION SELECT ino FROM trash UNION"
-        " SELECT n.ino FROM down JOIN names n ON n.parent = down.ino)"
-        f" SELECT ino FROM inodes WHERE {_DIRECTORY} AND nlink <> 0 AND ino NOT IN (SELECT ino FROM down)"
-    )
-    for (ino,) in execute(sql):
-        yield Problem(f"directory {ino} cannot be reached from any root", Ino(ino), ContentId(0))
+    for ino, *_ in execute(_UNREACHABLE):
+        yield Problem(told(UNREACHABLE, (ino,)), Ino(ino), ContentId(0))
 
 
 def _extents(execute: Execute) -> Iterator[Problem]:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
-from graviton_server.namespace.checking import QUOTA_WRONG, SETS, told
+from graviton_server.namespace.checking import FIND_IN_CIRCLES, QUOTA_WRONG, SETS, UNREACHABLE, told
+from graviton_server.namespace.circles import circles_of
 from graviton_server.namespace.engine import Execute
 from graviton_server.namespace.regions import DELTA
 from graviton_server.namespace.schema import CONTENT_COLUMNS, INODE_COLUMNS
@@ -45,6 +46,7 @@ _FIND_UNUSED: Final = (
     " AND id NOT IN (SELECT base FROM contents_history WHERE base <> 0)"
     " AND id NOT IN (SELECT content FROM blob_refs WHERE content <> 0)"
 )
+_OTHERS: Final = {_UNUSED: _FIND_UNUSED, UNREACHABLE: FIND_IN_CIRCLES}
 
 
 class Mender:
@@ -200,6 +202,13 @@ def _one_name_each(mender: Mender, rows: Rows) -> None:
             mender.execute("DELETE FROM names WHERE parent = ? AND name = ?", (parent, bytes(name)))
 
 
+def _open_circles(mender: Mender, rows: Rows) -> None:
+    for ino in circles_of(mender.ask, [row[0] for row in rows]):
+        [(volume,)] = mender.ask("SELECT volume FROM inodes WHERE ino = ?", (ino,))
+        mender.execute("DELETE FROM names WHERE ino = ?", (ino,))
+        mender.into_lost(volume, ino, f"inode-{ino}")
+
+
 def _take_sizes(mender: Mender, rows: Rows) -> None:
     for ino, _, _, _, length, version in rows:
         mender.execute("UPDATE inodes SET size = ?, version = ? WHERE ino = ?", (length, version, ino))
@@ -284,6 +293,13 @@ RULES: Final = (
         _one_name_each,
     ),
     Rule(
+        "directory-in-circle",
+        (UNREACHABLE,),
+        "take one directory of each circle out, and name it in /.graviton-lost",
+        "the name that it had in its own subdirectory",
+        _open_circles,
+    ),
+    Rule(
         "size",
         ("inode {0} has {2} bytes and version {3}, its content {1} has {4} and {5}",),
         "take size and version from the content",
@@ -356,7 +372,7 @@ RULES: Final = (
 
 def _found(execute: Execute, rule: Rule) -> Iterator[tuple[str, Sequence[Any]]]:
     for sentence in rule.sentences:
-        sql = _FIND_UNUSED if sentence is _UNUSED else SETS[sentence]
+        sql = _OTHERS.get(sentence) or SETS[sentence]
         for row in execute(sql).fetchall():
             yield sentence, row
 

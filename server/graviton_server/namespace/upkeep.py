@@ -230,6 +230,7 @@ class SqlUpkeep:
         roots = {volume.root for volume in self._store.volumes()}
         names: list[bytes] = []
         at: int = ino
+        passed: set[int] = set()
         top = b"/"
         with self._store.reading() as execute:
             while at not in roots:
@@ -238,8 +239,9 @@ class SqlUpkeep:
                     row = lost[1:3]
                     if top == b"/":
                         top = b"/%b/%b/" % (TRASH, day_name(day_of(lost.removed_ns)))
-                if row is None:
+                if row is None or at in passed:  # in a circle, none leads further
                     return b"#%d" % ino if not names else b"#%d/" % at + b"/".join(reversed(names))
+                passed.add(at)
                 at = row[0]
                 names.append(row[1])
         return top + b"/".join(reversed(names))
