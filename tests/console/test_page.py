@@ -138,8 +138,11 @@ def test_uploads_and_downloads(daemon: Callable[..., Any], page: Page, tmp_path:
 
     page.find("tr", "dropped #1?.bin").find_element("css selector", "input").click()
     page.press("Download")
-    found = wait_until(lambda: [*page.downloads.glob("dropped*.bin")], "the download")
-    assert found[0].read_bytes() == small
+    # The browser reserves the name before there are bytes.
+    [found] = wait_until(
+        lambda: [path for path in page.downloads.glob("dropped*.bin") if path.stat().st_size], "the download"
+    )
+    assert found.read_bytes() == small
     page.all("#choose-files")[0].send_keys(str(tmp_path / "large.bin"))
     page.find("dialog", "Replace large.bin?")
     page.press("Cancel")

@@ -38,7 +38,7 @@ def certificates(scratch: Path) -> Certificates:
     return Certificates(scratch / "tls")
 
 
-@pytest.fixture(params=["haproxy", "nginx"])
+@pytest.fixture(params=["haproxy", pytest.param("nginx", marks=pytest.mark.soak)])
 def balancer(
     request: pytest.FixtureRequest, daemon: Daemon, scratch: Path, certificates: Certificates
 ) -> Iterator[HaProxy | Nginx]:
