@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -93,9 +94,17 @@ class Rig:
         self.open()
 
     def after_kill(self, to: Path) -> Rig:
-        """What a kill of this process, now, would leave, opened from a copy; rows as they are now."""
-        shutil.copytree(self.root / "target", to / "target")
-        shutil.copytree(self.root / "index", to / "index", ignore=shutil.ignore_patterns("LOCK"))
+        """What a kill of this process, now, would leave, opened from a copy; rows as they are now.
+
+        Copied again where a pack was sealed or moved in the background meanwhile: that is no one moment."""
+        while True:
+            rows = self._rows()
+            with contextlib.suppress(FileNotFoundError, shutil.Error):
+                shutil.copytree(self.root / "target", to / "target")
+                shutil.copytree(self.root / "index", to / "index", ignore=shutil.ignore_patterns("LOCK"))
+                if rows == self._rows():
+                    break
+            shutil.rmtree(to)
         return Rig(
             to,
             pack_size=self.pack_size,
@@ -103,6 +112,9 @@ class Rig:
             registry=copy_registry(self.registry),
             loose=copy_loose(self.loose),
         )
+
+    def _rows(self) -> object:
+        return self.registry.rows(limit=1_000_000), [block.id for block in self.loose.loose_page(1 << 40)]
 
     def read(self, wanted: Block, hint: int = 0) -> bytes:
         return bytes(next(iter(self.store.get([(wanted.id, hint)]))))  # type: ignore[list-item]
