@@ -310,10 +310,12 @@ def flip(path: Path) -> None:
 
 def test_scrub_reads_dumps(rig: Rig) -> None:
     """A dump whose part is bad everywhere is named, and is whole again after the next one."""
-    many_names(rig, 5000)
+    many_names(rig, 10_000)
     first = rig.maintenance.back_up().dump
     assert rig.maintenance.scrub().clean
-    flip(next(rig.path.glob("backup/parts/*/*")))
+    parts = backups(rig).archive.manifest(first).parts
+    assert len(parts) > 4, "the middle is what the next dump has, too"
+    flip(rig.path / parts[len(parts) // 2].key)
     told = rig.maintenance.scrub()
     assert not told.clean
     [finding] = told.findings
@@ -323,7 +325,7 @@ def test_scrub_reads_dumps(rig: Rig) -> None:
     assert rig.maintenance.scrub().clean
     lose_names(rig)
     load(rig, first)
-    assert len(rig.names()) == 5000
+    assert len(rig.names()) == 10_000
 
 
 def test_scrub_names_a_damaged_manifest(rig: Rig) -> None:

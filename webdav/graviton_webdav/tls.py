@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cheroot.errors import FatalSSLAlert
 from cheroot.ssl import Adapter
 
 from graviton_webdav.streams import streams
@@ -96,7 +97,11 @@ class TlsAdapter(Adapter):
 
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
         context = self._tls.context()
-        return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}
+        try:
+            return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}
+        except OSError as error:  # it has gone already, as those do that only look whether the port is open
+            sock.close()
+            raise FatalSSLAlert(*error.args) from error
 
     def get_environ(self) -> dict[str, Any]:
         return {}
