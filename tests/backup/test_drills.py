@@ -121,6 +121,7 @@ def test_it_is_made_by_the_clock_and_shown(store: SharedStore, graviton: Gravito
     assert two.running.stop() == 0
 
 
+@pytest.mark.soak
 def test_what_a_dump_needs_outlives_collection(store: SharedStore, graviton: Graviton, scratch: Path) -> None:
     """Dump, delete, collect, restore; every file is compared."""
     graviton.allow_log("empty: reading the footers")
@@ -187,6 +188,7 @@ def test_from_a_copy_of_the_bucket_in_a_directory(
         (scratch / "out").unlink()
 
 
+@pytest.mark.soak
 def test_an_old_daemon_does_not_mix(store: SharedStore, graviton: Graviton, scratch: Path) -> None:
     """A daemon of before the load runs on, or comes back: it collects nothing, and is not started again."""
     graviton.allow_log("empty: reading the footers")

@@ -91,6 +91,7 @@ def test_every_front_end_and_a_killed_daemon(
     assert not told["findings"]
 
 
+@pytest.mark.soak
 def test_a_rolling_restart_costs_no_client_an_error(
     ends: FrontEnds, daemons: list[Daemon], balancer: HaProxy
 ) -> None:
