@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +10,7 @@ from harness.buckets import CREDENTIALS, new_bucket
 from harness.postgres import PostgresServer
 from harness.programs import ROOT, Graviton, Running
 from harness.s3server import REGION, S3Server
-from topologies.balancers import Certificates, Ports, ports
+from topologies.balancers import Certificates, HaProxy, Ports, ports
 
 FILES = ROOT / "deploy" / "topologies"
 
@@ -76,3 +76,16 @@ def bucket_of(server: S3Server) -> dict[str, str]:
         "GRAVITON_S3_BUCKET": new_bucket(server),
         "GRAVITON_S3_ENDPOINT": server.endpoint,
     }
+
+
+def haproxy_before(
+    daemons: Sequence[Daemon], file: Path, home: Path, certificates: Certificates
+) -> Iterator[HaProxy]:
+    """For a fixture: g1, g2, ... of the file are these, and all pass their checks."""
+    places: dict[str, str] = {}
+    for number, daemon in enumerate(daemons, 1):
+        places |= daemon.behind(f"GRAVITON_{number}")
+    made = HaProxy(file, home, certificates, places)
+    made.wait_up(*(f"g{number}" for number in range(1, len(daemons) + 1)))
+    yield made
+    made.stop()

@@ -14,7 +14,7 @@ from harness.programs import Graviton
 from harness.s3server import S3Server
 from topologies.balancers import Certificates, HaProxy
 from topologies.front_ends import FrontEnds, refused_without_token, used_through_each
-from topologies.laid_out import FILES, Daemon, bucket_of, names_in
+from topologies.laid_out import FILES, Daemon, bucket_of, haproxy_before, names_in
 from topologies.load import Load, prepared
 
 HERE = FILES / "multi-node"
@@ -49,13 +49,7 @@ def daemons(
 
 @pytest.fixture
 def balancer(daemons: list[Daemon], scratch: Path, certificates: Certificates) -> Iterator[HaProxy]:
-    places: dict[str, str] = {}
-    for number, daemon in enumerate(daemons, 1):
-        places |= daemon.behind(f"GRAVITON_{number}")
-    made = HaProxy(HERE / "haproxy.cfg", scratch, certificates, places)
-    made.wait_up("g1", "g2", "g3")
-    yield made
-    made.stop()
+    yield from haproxy_before(daemons, HERE / "haproxy.cfg", scratch, certificates)
 
 
 @pytest.fixture

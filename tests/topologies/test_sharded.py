@@ -20,7 +20,7 @@ from harness.waiting import wait_until
 from sharding.cluster import TROUBLE
 from topologies.balancers import Certificates, HaProxy
 from topologies.front_ends import FrontEnds, refused_without_token, used_through_each
-from topologies.laid_out import FILES, Daemon, bucket_of, names_in
+from topologies.laid_out import FILES, Daemon, bucket_of, haproxy_before, names_in
 
 HERE = FILES / "sharded"
 NAMES = ("s1", "s2", "s3")
@@ -77,13 +77,7 @@ def routers(
 
 @pytest.fixture
 def balancer(routers: list[Daemon], scratch: Path, certificates: Certificates) -> Iterator[HaProxy]:
-    places: dict[str, str] = {}
-    for number, router in enumerate(routers, 1):
-        places |= router.behind(f"GRAVITON_{number}")
-    made = HaProxy(HERE / "haproxy.cfg", scratch, certificates, places)
-    made.wait_up("g1", "g2")
-    yield made
-    made.stop()
+    yield from haproxy_before(routers, HERE / "haproxy.cfg", scratch, certificates)
 
 
 def packs_at(shard: Daemon, certificates: Certificates) -> int:

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,14 +18,12 @@ from typing import Final, Protocol
 import msgspec
 
 from graviton_server.auth.identity import PREFIX, SCOPES, Identity, grants_of
+from graviton_server.auth.remembered import Remembered
 from gravitonfs.errors import Exists, Invalid, NotFound, Unauthenticated
 from gravitonfs.ports.namespace import Namespace
 from gravitonfs.ports.ops import Op, Result, SetRecord
 
 SPACE: Final = "tokens"
-REMEMBERED: Final = 5.0
-"""Seconds for which a token that was looked up is not looked up again; a revoked one works so long."""
-_REMEMBERED_MAX: Final = 4096
 _FORM: Final = re.compile(r"grv_([0-9a-z]{12})_([0-9A-Za-z_-]{43})")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -61,13 +58,12 @@ class Attached(Protocol):
 
 
 class AppTokens:
-    """Thread-safe; ``_lock`` guards what is remembered."""
+    """Thread-safe."""
 
     def __init__(self, volume: Callable[[], AbstractContextManager[Attached]]) -> None:
         """``volume`` is attached for each look, and let go after it."""
         self._attached = volume
-        self._lock = threading.Lock()
-        self._remembered: dict[str, tuple[float, AppToken]] = {}
+        self._remembered: Remembered[str, AppToken | None] = Remembered()
 
     def create(
         self, name: str, scopes: Sequence[str], volumes: Sequence[str] | None, lasts: float | None
@@ -84,7 +80,7 @@ class AppTokens:
         secret = secrets.token_urlsafe(32)
         now = time.time()
         token = AppToken(
-            number, name, _digest(secret), list(scopes), None if volumes is None else list(volumes),
+            number, name, digest_of(secret), list(scopes), None if volumes is None else list(volumes),
             now, None if lasts is None else now + lasts,
         )  # fmt: skip
         with self._attached() as volume:
@@ -102,8 +98,7 @@ class AppTokens:
             if which in (token.id, token.name):
                 with self._attached() as volume:
                     volume.submit(SetRecord(SPACE, token.id.encode(), None), durable=True)
-                with self._lock:
-                    self._remembered.pop(token.id, None)
+                self._remembered.forget(token.id)
                 return token
         raise NotFound(f"there is no token {which!r}: 'graviton token list' names them")
 
@@ -111,7 +106,7 @@ class AppTokens:
         """Raises Unauthenticated."""
         match = _FORM.fullmatch(text)
         token = self._find(match[1]) if match is not None else None
-        digest = _digest(match[2] if match is not None else "")
+        digest = digest_of(match[2] if match is not None else "")
         if token is None or not hmac.compare_digest(digest, token.digest):
             raise Unauthenticated("the token is unknown, or has been revoked")
         return _unexpired(token).identity()
@@ -124,22 +119,19 @@ class AppTokens:
         return _unexpired(token)
 
     def _find(self, number: str) -> AppToken | None:
-        now = time.monotonic()
-        known = self._remembered.get(number)
-        if known is not None and known[0] > now:
-            return known[1]
-        key = number.encode()
-        with self._attached() as volume:
-            records = volume.namespace.records(SPACE, key)
-        for found, value in records:
-            if found == key:
-                token = _decode(value)
-                with self._lock:
-                    if len(self._remembered) >= _REMEMBERED_MAX:
-                        self._remembered.clear()
-                    self._remembered[number] = now + REMEMBERED, token
-                return token
-        return None
+        return self._remembered.get(number, self._read)
+
+    def _read(self, number: str) -> AppToken | None:
+        found = record_of(self._attached, SPACE, number)
+        return None if found is None else _decode(found)
+
+
+def record_of(
+    volume: Callable[[], AbstractContextManager[Attached]], space: str, number: str
+) -> bytes | None:
+    key = number.encode()
+    with volume() as attached:
+        return dict(attached.namespace.records(space, key)).get(key)
 
 
 def is_app_token(text: str) -> bool:
@@ -156,5 +148,5 @@ def _unexpired(token: AppToken) -> AppToken:
     return token
 
 
-def _digest(secret: str) -> bytes:
+def digest_of(secret: str) -> bytes:
     return hashlib.blake2b(secret.encode(), digest_size=32).digest()

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,8 +16,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from graviton_server.auth.apptokens import REMEMBERED, AppTokens, Attached, is_well_formed
+from graviton_server.auth.apptokens import AppTokens, Attached, digest_of, is_well_formed, record_of
 from graviton_server.auth.identity import Identity
+from graviton_server.auth.remembered import Remembered
 from gravitonfs.errors import Unauthenticated
 from gravitonfs.ports.ops import SetRecord
 
@@ -26,7 +26,6 @@ SPACE: Final = "web-sessions"
 _FORM: Final = re.compile(r"([0-9a-f]{24})\.([0-9A-Za-z_-]{43})")
 _EACH: Final = 32
 """Sessions of one token; further ones end the oldest."""
-_REMEMBERED_MAX: Final = 4096
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -51,7 +50,7 @@ _decode = msgspec.msgpack.Decoder(Row).decode
 
 
 class WebSessions:
-    """Thread-safe; ``_lock`` guards what is remembered."""
+    """Thread-safe. A session that another daemon ended is believed for as long as a revoked token is."""
 
     def __init__(
         self, volume: Callable[[], AbstractContextManager[Attached]], tokens: AppTokens, lasts: float
@@ -60,8 +59,7 @@ class WebSessions:
         self._attached = volume
         self._tokens = tokens
         self._lasts = lasts
-        self._lock = threading.Lock()
-        self._remembered: dict[str, tuple[float, Row]] = {}
+        self._remembered: Remembered[str, Row | None] = Remembered()
 
     def begin(self, token: str) -> tuple[str, SignedIn]:
         """The cookie, which is kept nowhere. Durable. Unauthenticated."""
@@ -72,7 +70,7 @@ class WebSessions:
         self._tokens.verify(token)
         opener = token.split("_")[1]
         number, secret, now = secrets.token_hex(12), secrets.token_urlsafe(32), time.time()
-        row = Row(opener, _digest(secret), now, now + self._lasts)
+        row = Row(opener, digest_of(secret), now, now + self._lasts)
         with self._attached() as volume:
             old = [(key, _decode(value)) for key, value in volume.namespace.records(SPACE)]
             gone = [key for key, other in old if other.expires < now]
@@ -88,9 +86,9 @@ class WebSessions:
     def verify(self, cookie: str) -> SignedIn:
         """Raises Unauthenticated: ended, over its time, or its token revoked."""
         match = _FORM.fullmatch(cookie)
-        row = self._find(match[1]) if match is not None else None
+        row = self._remembered.get(match[1], self._read) if match is not None else None
         secret = match[2] if match is not None else ""
-        if row is None or not hmac.compare_digest(_digest(secret), row.digest) or row.expires < time.time():
+        if row is None or not hmac.compare_digest(digest_of(secret), row.digest) or row.expires < time.time():
             raise Unauthenticated("the session has ended: sign in again")
         token = self._tokens.known(row.token)
         expires = row.expires if token.expires is None else min(row.expires, token.expires)
@@ -104,27 +102,8 @@ class WebSessions:
             return
         with self._attached() as volume:
             volume.submit(SetRecord(SPACE, match[1].encode(), None), durable=True)
-        with self._lock:
-            self._remembered.pop(match[1], None)
+        self._remembered.forget(match[1])
 
-    def _find(self, number: str) -> Row | None:
-        """One that another daemon ended is believed for as long as a revoked token is."""
-        now = time.monotonic()
-        known = self._remembered.get(number)
-        if known is not None and known[0] > now:
-            return known[1]
-        key = number.encode()
-        with self._attached() as volume:
-            found = dict(volume.namespace.records(SPACE, key)).get(key)
-        if found is None:
-            return None
-        row = _decode(found)
-        with self._lock:
-            if len(self._remembered) >= _REMEMBERED_MAX:
-                self._remembered.clear()
-            self._remembered[number] = now + REMEMBERED, row
-        return row
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.blake2b(secret.encode(), digest_size=32).digest()
+    def _read(self, number: str) -> Row | None:
+        found = record_of(self._attached, SPACE, number)
+        return None if found is None else _decode(found)

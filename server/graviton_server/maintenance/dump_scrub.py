@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from graviton_server.maintenance.archive import (
     MANIFEST_MAX,
@@ -39,10 +39,15 @@ class Checked(NamedTuple):
     bytes_read: int
 
 
-class _Copies(NamedTuple):
-    """Of one object. ``away``: a target could not be asked, and may have a good one."""
+T = TypeVar("T")
+
+
+class _Copies(NamedTuple, Generic[T]):
+    """Of one object: a good one and what is in it, where there is one. ``away``: a target could not be asked,
+    and may have one."""
 
     good: bytes | None
+    meaning: T | None
     bad: list[Target]
     away: bool
 
@@ -57,8 +62,8 @@ def scrub_dumps(archive: Archive, work: Work) -> Checked:
         copies = _read(archive, key, MANIFEST_MAX, partial(decode, key=key), work)
         read += len(copies.good or b"")
         findings += _mended(copies, key, f"the dump {dump}")
-        if copies.good is not None:
-            manifests.append(decode(copies.good, key))
+        if copies.meaning is not None:
+            manifests.append(copies.meaning)
         elif not copies.away and dump in archive.ids():
             findings.append(_lost(dump, "its manifest is damaged at every target that has it", key))
     parts = {part.id: part for manifest in manifests for part in manifest.all_parts()}
@@ -67,25 +72,26 @@ def scrub_dumps(archive: Archive, work: Work) -> Checked:
     done = 0
     for part in parts.values():
         work.tell(done, total, "bytes of dumps verified")
-        copies = _read(archive, part.key, STORED_MAX, partial(plain_of, part), work)
+        found = _read(archive, part.key, STORED_MAX, partial(plain_of, part), work)
         done += part.stored
-        read += len(copies.good or b"")
-        findings += _mended(copies, part.key, "a part of a dump")
-        if copies.good is None and not copies.away:
+        read += len(found.good or b"")
+        findings += _mended(found, part.key, "a part of a dump")
+        if found.good is None and not found.away:
             lost.add(part.id)
     archive.distrust({parts[number].key for number in lost})
     return Checked(findings + _unloadable(archive, manifests, lost), read)
 
 
-def _read(archive: Archive, key: str, most: int, check: Callable[[bytes], object], work: Work) -> _Copies:
+def _read(archive: Archive, key: str, most: int, check: Callable[[bytes], T], work: Work) -> _Copies[T]:
     good: bytes | None = None
+    meaning: T | None = None
     bad: list[Target] = []
     away = False
     for place in each_place(archive.target):
         try:
             data = bytes(memoryview(place.get(key, 0, most)))
             work.spend(len(data))
-            check(data)
+            meaning = check(data)
             good = data
         except NotFound:
             continue  # it was away when the dump was made, or the dump is gone
@@ -98,10 +104,10 @@ def _read(archive: Archive, key: str, most: int, check: Callable[[bytes], object
             work.check()
             log.warning("%s on the target %s cannot be read: %s", key, place.name, error)
             away = True
-    return _Copies(good, bad, away)
+    return _Copies(good, meaning, bad, away)
 
 
-def _mended(copies: _Copies, key: str, what: str) -> list[Finding]:
+def _mended(copies: _Copies[T], key: str, what: str) -> list[Finding]:
     """Bad copies, made anew where there is a good one."""
     if copies.good is None:
         return []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 Ask = Callable[[str, Sequence[Any]], list[Sequence[Any]]]
-_PARENT = "SELECT parent FROM names WHERE ino = ? ORDER BY parent, name LIMIT 1"
+_PARENT: Final = "SELECT parent FROM names WHERE ino = ? ORDER BY parent, name LIMIT 1"
 
 
 def circles_of(ask: Ask, unreachable: Sequence[int]) -> list[int]:

@@ -87,10 +87,8 @@ def _array(kind: int, items: list[bytes] | list[bytes | None]) -> bytes:
 
 
 def _outward(value: Any) -> tuple[bytes | None, int]:
-    """A parameter in binary, and its type. An int is a bigint, whatever its value."""
+    """A parameter in binary, and its type. An int is a bigint, whatever its value. Bytes: see ``_ready``."""
     kind = type(value)
-    if kind is bytes:
-        return value, BYTEA
     if kind is str:
         return value.encode(), TEXT
     if value is None:
